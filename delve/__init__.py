@@ -1,0 +1,18 @@
+"""Delve shows people who train neural networks what their layers are doing."""
+
+from delve.covariance import TorchCovarianceMatrix
+from delve.errors import DelveError
+from delve.hookspecs import hookimpl
+from delve.records import Metric, RunInfo
+from delve.tracker import SaturationTracker
+
+__version__ = "1.0.0"
+
+__all__ = [
+    "DelveError",
+    "Metric",
+    "RunInfo",
+    "SaturationTracker",
+    "TorchCovarianceMatrix",
+    "hookimpl",
+]

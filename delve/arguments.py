@@ -1,0 +1,124 @@
+"""The arguments of the public calls, checked before any file is touched.
+
+Each check returns what the rest of the package works with, or raises
+:class:`~delve.errors.ArgumentError`.
+"""
+
+from __future__ import annotations
+
+import numbers
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from delve.errors import ArgumentError
+from delve.journal import read_epochs
+from delve.metrics import SelectedStat, is_stat_name, select_stats
+from delve.records import Metric
+
+
+def refuse_unfinished(**changed: bool) -> None:
+    """These parameters are in the signature for good; what they do comes with later versions."""
+    for name, is_changed in changed.items():
+        if is_changed:
+            raise NotImplementedError(f"{name}: only the default works in this version of Delve")
+
+
+def check_savefile(savefile: str | os.PathLike[str]) -> Path:
+    """The run's folder, which may not exist yet."""
+    try:
+        folder = Path(savefile)
+    except TypeError:
+        raise ArgumentError(f"savefile must be the path of a folder, not {savefile!r}") from None
+    if folder.exists() and not folder.is_dir():
+        raise ArgumentError(f"savefile must be a folder, but {folder} is a file; name another")
+    return folder
+
+
+def check_threshold(threshold: Any) -> float:
+    """The share of the variance that counts as explained."""
+    if not isinstance(threshold, numbers.Real) or not 0 < threshold <= 1:
+        raise ArgumentError(f"sat_threshold must be in (0, 1], for example 0.99, not {threshold!r}")
+    return float(threshold)
+
+
+def check_stats(stats: Sequence[str]) -> list[SelectedStat]:
+    """The selected statistics; a single name will do."""
+    return select_stats([stats] if isinstance(stats, str) else list(stats))
+
+
+def check_on_writer_error(on_writer_error: str) -> None:
+    """What to do with a writer's failure."""
+    if on_writer_error not in ("warn", "raise"):
+        raise ArgumentError(f"on_writer_error must be 'warn' or 'raise', not {on_writer_error!r}")
+
+
+def check_device(device: torch.device | str | None) -> torch.device | None:
+    """The device to accumulate on, if one is named and works."""
+    if device is None:
+        return None
+    try:
+        checked = torch.device(device)
+        torch.empty(0, device=checked)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ArgumentError(
+            f"device: {str(device)!r} cannot be used here ({str(error).splitlines()[0]}); leave it "
+            "at None to stay on the device of the activations"
+        ) from error
+    return checked
+
+
+def check_config(config: Any) -> dict[str, Any]:
+    """The hyperparameters."""
+    if config is None:
+        return {}
+    if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
+        raise ArgumentError(f"config must be a dictionary whose keys are strings, not {config!r}")
+    return dict(config)
+
+
+def check_initial_epoch(initial_epoch: Any, folder: Path) -> int:
+    """The first epoch to record; ``"auto"`` is looked up in the folder's journal."""
+    if initial_epoch == "auto":
+        return _epoch_after_the_last(folder)
+    if (
+        not isinstance(initial_epoch, numbers.Integral)
+        or isinstance(initial_epoch, bool)
+        or initial_epoch < 0
+    ):
+        raise ArgumentError(
+            "initial_epoch must be 0 for a new run, the first epoch to record for a resumed one, "
+            f"or 'auto', not {initial_epoch!r}"
+        )
+    return int(initial_epoch)
+
+
+def _epoch_after_the_last(folder: Path) -> int:
+    epochs = read_epochs(folder)
+    if epochs is None and folder.is_dir() and any(folder.iterdir()):
+        raise ArgumentError(
+            f"initial_epoch='auto': {folder} holds files but no journal, so the last epoch is not "
+            "known; give the number, or name another folder for a new run"
+        )
+    return max(epochs, default=-1) + 1 if epochs else 0
+
+
+def check_scalar(name: str, value: Any) -> float:
+    """A scalar of the user's as a float."""
+    if not isinstance(name, str) or not name:
+        raise ArgumentError(f"a scalar's name must be a text that is not empty, not {name!r}")
+    metric = Metric.parse(name)
+    if name == "epoch" or (metric and is_stat_name(metric.stat)):
+        raise ArgumentError(f"the scalar name {name!r} is taken by Delve itself; choose another")
+    item = getattr(value, "item", None)
+    if item is not None and getattr(value, "shape", ()) in ((), (1,)):
+        value = item()
+    if not isinstance(value, numbers.Real):
+        raise ArgumentError(
+            f"the scalar {name!r} must be a number, or a tensor or array of one, not "
+            f"{type(value).__name__} {value!r}"
+        )
+    return float(value)

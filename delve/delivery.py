@@ -1,0 +1,275 @@
+"""Feeds the writers from the journal: one at a time, each apart from the failures of the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from delve.discovery import NamedWriter
+from delve.errors import WriterConfigurationError, WriterFailedError
+from delve.journal import Journal, enumerate_epochs
+from delve.records import EpochRecord, Metric, RunInfo
+
+FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled each time
+LONGEST_WAIT = 300.0
+WAIT_RATIO = 20.0  # times the failed attempt's own duration: attempts take at most 5 % of a run
+SLOW_CALL = 10.0  # seconds from which a writer is named for blocking the training
+
+logger = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Carries a run's records to its writers.
+
+    Args:
+        writers: The writers, in the order in which they are fed.
+        journal: Where what a writer missed is read from.
+        run: What all of them are told; each gets a copy with its own ``state``.
+        raise_errors: Whether a writer's failure is raised, once all writers were served.
+    """
+
+    def __init__(
+        self,
+        writers: Sequence[NamedWriter],
+        journal: Journal,
+        run: RunInfo,
+        raise_errors: bool = False,
+    ) -> None:
+        self._channels = [_Channel(writer, journal, run) for writer in writers]
+        self._raise_errors = raise_errors
+
+    def open(self) -> None:
+        """Start or resume each writer, and feed it what it lacks.
+
+        Raises:
+            WriterConfigurationError: A writer can never work as it is set up.
+        """
+        self._broadcast(_Channel.open)
+
+    def add_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
+        """Pass a scalar on as soon as the user logs it."""
+        self._broadcast(lambda channel: channel.add_scalar(name, value, epoch, timestamp))
+
+    def save(
+        self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray], layers: Sequence[str]
+    ) -> None:
+        """Pass on an epoch that the journal already holds."""
+        self._broadcast(lambda channel: channel.save(record, arrays, tuple(layers)))
+
+    def close(self, error: BaseException | None) -> None:
+        """Feed what is still undelivered a last time, then close every writer."""
+        self._broadcast(lambda channel: channel.close(error), raise_errors=error is None)
+
+    def _broadcast(self, call: Callable[[_Channel], None], raise_errors: bool = True) -> None:
+        for channel in self._channels:
+            call(channel)
+        if self._raise_errors and raise_errors:
+            for channel in self._channels:
+                if channel.failure:
+                    raise WriterFailedError(
+                        f"writer {channel.name!r} failed: {_describe(channel.failure)}"
+                    ) from channel.failure
+
+
+class _Channel:
+    """The way to one writer: what it lacks, and when to try again."""
+
+    def __init__(self, writer: NamedWriter, journal: Journal, run: RunInfo) -> None:
+        self.name = writer.name
+        self.failure: Exception | None = None
+        self._hook = writer.hook
+        # Without the epoch in its calls a writer cannot replace what it already holds of one.
+        self._replaces = any(
+            writer.arguments(hook) & {"epoch", "global_step"}
+            for hook in ("add_scalar", "add_scalars", "save")
+        )
+        self._journal = journal
+        self._run = dataclasses.replace(
+            run,
+            state=journal.state(self.name),
+            keep=lambda state: journal.remember(self.name, state),
+        )
+        self._opened = False
+        self._lacks: int | None = None  # from this epoch on; None: it is up to date
+        self._begun: int | None = None  # the epoch that it may hold in part
+        self._missed: list[int] = []  # never to be fed: they may be there in part
+        self._slow = False
+        self._wait = 0.0
+        self._retry_at = 0.0
+
+    def open(self) -> None:
+        first = self._run.initial_epoch
+        self._attempt(first, lambda: self._catch_up(first - 1))
+
+    def add_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
+        if self._lacks is None:
+            self._attempt(epoch, lambda: self._give_scalar(name, value, epoch, timestamp))
+
+    def save(
+        self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray], layers: tuple[str, ...]
+    ) -> None:
+        if layers != self._run.layers:
+            self._run = dataclasses.replace(self._run, layers=layers)
+        if self._lacks is None:
+            self._attempt(record.epoch, lambda: self._complete(record, arrays))
+        elif time.monotonic() >= self._retry_at:
+            self._attempt(record.epoch, lambda: self._catch_up(record.epoch, arrays))
+
+    def close(self, error: BaseException | None) -> None:
+        if self._lacks is not None:
+            last = max(self._journal.epochs, default=-1)
+            self._attempt(last, lambda: self._catch_up(last))
+        try:
+            self._call("close", error=error)
+        except Exception as failure:
+            self.failure = failure
+            logger.warning("writer %r failed to close: %s", self.name, _describe(failure))
+            logger.debug("its traceback", exc_info=failure)
+        self._name_undelivered()
+
+    def _attempt(self, epoch: int, action: Callable[[], None]) -> None:
+        begun = time.monotonic()
+        try:
+            action()
+        except WriterConfigurationError:
+            raise
+        except Exception as failure:
+            self._set_aside(failure, epoch, time.monotonic() - begun)
+        else:
+            self._restore()
+
+    def _catch_up(self, until: int, arrays: Mapping[Metric, np.ndarray] | None = None) -> None:
+        """Feed all that is lacking up to ``until``; ``arrays`` belong to that last epoch."""
+        if not self._opened:
+            self._lacks = self._open_writer()
+            self._opened = True
+        if self._lacks is None:
+            return
+        epochs = [epoch for epoch in self._journal.epochs if self._lacks <= epoch <= until]
+        progress = tqdm(
+            epochs, f"feeding {self.name}", unit="epoch", delay=1, leave=False, disable=None
+        )
+        for epoch in progress:
+            record = self._journal.read(epoch)
+            for name, value in record.scalars.items():
+                self._give_scalar(name, value, epoch, record.timestamp)
+            self._complete(record, arrays or {} if epoch == until else {})
+            self._lacks = epoch + 1
+        self._lacks = None
+
+    def _open_writer(self) -> int | None:
+        """Start or resume; returns the first epoch to feed from the journal, if any."""
+        first = self._run.initial_epoch
+        if first == 0:
+            self._call("start")
+            return self._lacks
+        try:
+            answer = self._call("resume_from_saved_state", initial_epoch=first)
+        except NotImplementedError as error:
+            logger.warning(
+                "writer %r cannot resume (%s); it gets the epochs from %d on",
+                self.name,
+                _describe(error),
+                first,
+            )
+            answer = None
+        if answer is None:
+            return self._lacks
+        if not isinstance(answer, int) or not 0 <= answer <= first:
+            raise ValueError(
+                f"resume_from_saved_state returned {answer!r}; it must return the first epoch "
+                f"that the backend lacks, from 0 to {first}, or None"
+            )
+        return answer if answer < first else self._lacks
+
+    def _give_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
+        self._begun = epoch
+        self._call("add_scalar", name=name, value=value, epoch=epoch, timestamp=timestamp)
+
+    def _complete(self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray]) -> None:
+        self._begun = record.epoch
+        if record.metrics:
+            self._call(
+                "add_scalars",
+                prefix="",
+                value_dict=dict(record.metrics),
+                global_step=record.epoch,
+                timestamp=record.timestamp,
+                sample_value_dict={},
+            )
+        for name, value in arrays.items():
+            self._call(
+                "add_array",
+                name=name,
+                value=value,
+                epoch=record.epoch,
+                timestamp=record.timestamp,
+            )
+        self._call("save", epoch=record.epoch, timestamp=record.timestamp)
+        self._begun = None
+
+    def _call(self, hook: str, **arguments: Any) -> Any:
+        begun = time.monotonic()
+        try:
+            return getattr(self._hook, hook)(run=self._run, **arguments)
+        finally:
+            seconds = time.monotonic() - begun
+            if seconds > SLOW_CALL and not self._slow:
+                self._slow = True
+                logger.warning(
+                    "writer %r held the training up for %.0f s in %s", self.name, seconds, hook
+                )
+
+    def _set_aside(self, failure: Exception, epoch: int, seconds: float) -> None:
+        if self._lacks is None:
+            self._lacks = epoch
+        if self._begun is not None and not self._replaces:
+            self._missed.append(self._begun)
+            self._lacks = self._begun + 1
+        self._begun = None
+        self._wait = min(max(FIRST_WAIT, 2 * self._wait), LONGEST_WAIT)
+        self._retry_at = time.monotonic() + max(self._wait, WAIT_RATIO * seconds)
+        if self.failure is None:
+            logger.warning(
+                "writer %r failed at epoch %d: %s; the training goes on, and the writer is fed "
+                "again from there later",
+                self.name,
+                epoch,
+                _describe(failure),
+            )
+        logger.debug("writer %r: its traceback", self.name, exc_info=failure)
+        self.failure = failure
+
+    def _restore(self) -> None:
+        if self.failure is not None:
+            logger.info("writer %r has caught up", self.name)
+        self.failure = None
+        self._wait = 0.0
+
+    def _name_undelivered(self) -> None:
+        lacking = (
+            []
+            if self._lacks is None
+            else [epoch for epoch in self._journal.epochs if epoch >= self._lacks]
+        )
+        epochs = sorted({*self._missed, *lacking})
+        if epochs:
+            logger.warning(
+                "writer %r did not get epochs %s; they are in %s: resume the run with this writer "
+                "in save_to to deliver them",
+                self.name,
+                enumerate_epochs(epochs),
+                self._journal.path,
+            )
+
+
+def _describe(error: Exception) -> str:
+    """The error's type and its first line, short enough for a log."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

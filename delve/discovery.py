@@ -1,0 +1,344 @@
+"""From a name in ``save_to`` to a checked writer: entry points, conflicts, arguments, contract."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from delve.errors import (
+    ArgumentError,
+    WriterConflictError,
+    WriterContractError,
+    WriterLoadError,
+    WriterNotFoundError,
+)
+from delve.hookspecs import HOOKS, PROJECT, WriterSpec
+
+GROUP = "delve.writers"
+
+# Names for which Delve itself has a plugin, installed or not.
+OUR_PLUGINS = {
+    "csv": "delve-csv",
+    "mlflow": "delve-mlflow",
+    "npy": "delve-npy",
+    "plot": "delve-plot",
+    "tensorboard": "delve-tensorboard",
+    "wandb": "delve-wandb",
+}
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "tb": ("tensorboard",),
+    "plotcsv": ("csv", "plot"),
+    "csvplot": ("csv", "plot"),
+    "csvplotting": ("csv", "plot"),
+}
+
+_SIMILAR = 0.8  # difflib's ratio from which a method's name is taken for a misspelt hook
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NamedWriter:
+    """A checked writer, the name that the run knows it by, and the hooks to call it through."""
+
+    name: str
+    writer: object
+    manager: pluggy.PluginManager
+
+    @property
+    def hook(self) -> Any:
+        """Pluggy's caller of each hook."""
+        return self.manager.hook
+
+    def implements(self, hook: str) -> bool:
+        """Whether the writer has a method of this name."""
+        return bool(getattr(self.manager.hook, hook).get_hookimpls())
+
+    def arguments(self, hook: str) -> set[str]:
+        """The arguments that the writer's method takes."""
+        return {name for impl in getattr(self.hook, hook).get_hookimpls() for name in impl.argnames}
+
+
+class _WriterManager(pluggy.PluginManager):
+    """Takes a writer's methods for hook implementations by their names.
+
+    One for each writer: within one manager a writer's exception would end the calls to the rest.
+    """
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        # Statically, because reading a property would run the writer's code.
+        attribute = inspect.getattr_static(plugin, name, None)
+        if isinstance(attribute, (staticmethod, classmethod)):
+            attribute = attribute.__func__
+        options: pluggy.HookimplOpts | None = getattr(attribute, f"{PROJECT}_impl", None)
+        if options is None and name in HOOKS and callable(attribute):
+            options = {
+                "wrapper": False,
+                "hookwrapper": False,
+                "optionalhook": False,
+                "tryfirst": False,
+                "trylast": False,
+                "specname": None,
+            }
+        return options
+
+
+def installed_writers() -> dict[str, EntryPoint]:
+    """The installed writers by name; nothing is imported.
+
+    Raises:
+        WriterConflictError: Two distributions offer the same name.
+    """
+    return {name: _the_only(name, offers) for name, offers in sorted(_offers().items())}
+
+
+def make_writers(
+    save_to: str | object | Sequence[str | object],
+    savefile: Path,
+    writer_args: Mapping[str, Any] | None = None,
+) -> list[NamedWriter]:
+    """The writers that ``save_to`` selects, constructed and checked.
+
+    Args:
+        save_to: A writer's name, a writer object, or a list of both.
+        savefile: The run's folder, for the writers that are selected by name.
+        writer_args: Constructor arguments, flat (each goes to every writer that names it) or
+            nested under the name of a writer.
+
+    Raises:
+        WriterNotFoundError: No installed distribution offers the name.
+        WriterConflictError: More than one does.
+        WriterLoadError: The one that does cannot be imported.
+        WriterContractError: The writer does not fit the specification.
+        ArgumentError: An argument that no selected writer takes, or nothing selected.
+    """
+    selection = _selection(save_to)
+    classes = {item: load_writer_class(item) for item in selection if isinstance(item, str)}
+    arguments = _distribute(writer_args or {}, classes)
+    writers: list[NamedWriter] = []
+    for item in selection:
+        if isinstance(item, str):
+            accepted = {"savepath": str(savefile), **arguments[item]}
+            name, writer = item, _construct(item, classes[item], accepted)
+        else:
+            name, writer = type(item).__name__, item
+        writers.append(check_writer(_free_name(name, writers), writer))
+    return writers
+
+
+def load_writer_class(name: str) -> type[Any]:
+    """Import the class behind an installed writer's name.
+
+    Raises:
+        WriterNotFoundError: No installed distribution offers the name.
+        WriterConflictError: More than one does.
+        WriterLoadError: It cannot be imported, or is no class.
+    """
+    offers = _offers()
+    if name not in offers:
+        raise WriterNotFoundError(_not_found(name, offers))
+    entry_point = _the_only(name, offers[name])
+    distribution = _distribution(entry_point)
+    try:
+        writer_class = entry_point.load()
+    except Exception as error:
+        raise WriterLoadError(
+            f"writer {name!r}: {entry_point.value} of the distribution {distribution} cannot be "
+            f"imported ({type(error).__name__}: {error}); reinstall or remove that distribution"
+        ) from error
+    if not inspect.isclass(writer_class):
+        raise WriterLoadError(
+            f"writer {name!r}: {entry_point.value} of the distribution {distribution} is not a "
+            "class; its entry point must name the writer's class"
+        )
+    return writer_class
+
+
+def check_writer(name: str, writer: object) -> NamedWriter:
+    """Hold a writer object to the specification.
+
+    Raises:
+        WriterContractError: It implements no hook, or takes an argument that no hook offers.
+    """
+    if inspect.isclass(writer):
+        raise WriterContractError(
+            f"writer {name!r} is a class; give save_to an object of it, {name}(...)"
+        )
+    manager = _WriterManager(PROJECT)
+    manager.add_hookspecs(WriterSpec)
+    _refuse_keyword_only_arguments(name, writer)
+    try:
+        manager.register(writer, name)
+    except pluggy.PluginValidationError as error:
+        raise WriterContractError(
+            f"writer {name!r}: {_one_line(error)}; see delve.hookspecs.WriterSpec for the "
+            "arguments that each method may take"
+        ) from error
+    named = NamedWriter(name, writer, manager)
+    if not any(map(named.implements, HOOKS)):
+        raise WriterContractError(
+            f"writer {name!r}: {type(writer).__name__} has none of the methods of a writer: "
+            f"{', '.join(HOOKS)}"
+        )
+    _warn_of_misspelt_hooks(name, writer)
+    return named
+
+
+def _selection(save_to: str | object | Sequence[str | object]) -> list[str | object]:
+    items = list(save_to) if isinstance(save_to, (list, tuple)) else [save_to]
+    selection: list[str | object] = []
+    for item in items:
+        if isinstance(item, str):
+            names = ALIASES.get(item, (item,))
+            selection.extend(name for name in names if not _holds(selection, name))
+        elif item is not None and not _holds(selection, item):
+            selection.append(item)
+    if not selection:
+        raise ArgumentError("save_to: name at least one writer, for example save_to='csv'")
+    return selection
+
+
+def _holds(selection: Iterable[object], item: object) -> bool:
+    # By identity, because a writer may define what == means.
+    return any(
+        one is item or (isinstance(one, str) and isinstance(item, str) and one == item)
+        for one in selection
+    )
+
+
+def _offers() -> dict[str, list[EntryPoint]]:
+    offers: dict[str, list[EntryPoint]] = {}
+    for entry_point in entry_points(group=GROUP):
+        offers.setdefault(entry_point.name, []).append(entry_point)
+    return offers
+
+
+def _the_only(name: str, offers: Iterable[EntryPoint]) -> EntryPoint:
+    # A distribution can be found twice, on two entries of sys.path: that is no conflict.
+    distinct = {(_distribution(offer), offer.value): offer for offer in offers}
+    if len(distinct) > 1:
+        claims = " and ".join(f"{owner} ({value})" for owner, value in sorted(distinct))
+        raise WriterConflictError(
+            f"more than one distribution offers a writer {name!r}: {claims}; uninstall one of them"
+        )
+    return next(iter(distinct.values()))
+
+
+def _distribution(entry_point: EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist else "unknown"
+
+
+def _not_found(name: str, offers: Mapping[str, object]) -> str:
+    installed = ", ".join(sorted(offers)) or "none"
+    message = f"save_to: no writer {name!r} is installed (installed: {installed})"
+    if name not in OUR_PLUGINS:
+        close = difflib.get_close_matches(name, [*offers, *OUR_PLUGINS, *ALIASES], n=1)
+        return f"{message}; did you mean {close[0]!r}?" if close else message
+    folder = f"delve_plugins/{OUR_PLUGINS[name]}"
+    return (
+        f"{message}. Install the plugin from a checkout of Delve:\n"
+        f"    pip install ./{folder}\n"
+        "or from the git URL of the repository:\n"
+        f'    pip install "git+URL#subdirectory={folder}"'
+    )
+
+
+def _distribute(
+    writer_args: Mapping[str, Any], classes: Mapping[str, type[Any]]
+) -> dict[str, dict[str, Any]]:
+    """Give each argument to the writers that name it in their constructors."""
+    arguments: dict[str, dict[str, Any]] = {name: {} for name in classes}
+    accepted = {name: _constructor_arguments(writer) for name, writer in classes.items()}
+    for key, value in writer_args.items():
+        if key in classes and isinstance(value, Mapping):
+            for argument, inner in value.items():
+                if argument not in accepted[key]:
+                    raise ArgumentError(_unknown_argument(argument, {key: accepted[key]}))
+                arguments[key][argument] = inner
+        else:
+            takers = [name for name in classes if key in accepted[name]]
+            if not takers:
+                raise ArgumentError(_unknown_argument(key, accepted))
+            for name in takers:
+                arguments[name].setdefault(key, value)
+    return arguments
+
+
+def _constructor_arguments(writer_class: type[Any]) -> set[str]:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(writer_class).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind in kinds} - {"savepath"}
+
+
+def _unknown_argument(argument: str, accepted: Mapping[str, set[str]]) -> str:
+    choices = "; ".join(
+        f"{name} takes {', '.join(sorted(arguments)) or 'none'}"
+        for name, arguments in accepted.items()
+    )
+    return (
+        f"writer_args: no selected writer takes {argument!r} "
+        f"({choices or 'writers made by hand get their arguments when you make them'})"
+    )
+
+
+def _construct(name: str, writer_class: type[Any], arguments: Mapping[str, Any]) -> object:
+    parameters = inspect.signature(writer_class).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    given = {key: value for key, value in arguments.items() if takes_any or key in parameters}
+    try:
+        return writer_class(**given)
+    except TypeError as error:
+        raise WriterContractError(
+            f"writer {name!r}: {writer_class.__name__} could not be made from "
+            f"{', '.join(given)}: {error}"
+        ) from error
+
+
+def _free_name(name: str, taken: Sequence[NamedWriter]) -> str:
+    names = {writer.name for writer in taken}
+    candidate, number = name, 2
+    while candidate in names:
+        candidate, number = f"{name}-{number}", number + 1
+    return candidate
+
+
+def _refuse_keyword_only_arguments(name: str, writer: object) -> None:
+    for hook in HOOKS:
+        method = inspect.getattr_static(writer, hook, None)
+        if not inspect.isfunction(method):
+            continue
+        for parameter in inspect.signature(method).parameters.values():
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                raise WriterContractError(
+                    f"writer {name!r}: {hook} takes {parameter.name!r} by keyword only, which "
+                    "pluggy cannot pass; remove the * before it"
+                )
+
+
+def _warn_of_misspelt_hooks(name: str, writer: object) -> None:
+    for attribute in dir(type(writer)):
+        if attribute.startswith("_") or attribute in HOOKS:
+            continue
+        if not callable(inspect.getattr_static(writer, attribute, None)):
+            continue
+        close = difflib.get_close_matches(attribute, HOOKS, n=1, cutoff=_SIMILAR)
+        if close:
+            logger.warning(
+                "writer %r: the method %s is not a hook and is never called; did you mean %s?",
+                name,
+                attribute,
+                close[0],
+            )
+
+
+def _one_line(error: pluggy.PluginValidationError) -> str:
+    return " ".join(str(error).split())

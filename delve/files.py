@@ -1,0 +1,48 @@
+"""Files that are whole or not there, and names that stay inside their folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_NAME_LENGTH = 150
+
+_REFUSED = re.compile(r"[^A-Za-z0-9._-]")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file beside ``path`` that takes its place once it was written without an error."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)  # left by a crash, or a link set up to lead elsewhere
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def with_digest(cleaned: str, name: str, max_length: int) -> str:
+    """``cleaned``, which ``name`` had to become, told apart from what other names become."""
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{cleaned[: max_length - len(digest) - 1]}-{digest}"
+
+
+def file_name(name: str) -> str:
+    """A metric's or layer's name as the name of one file or folder, the same in every run.
+
+    A name that can stand as it is does. One that has to be changed ends in a digest of the
+    original, so that two names never meet in one file.
+    """
+    cleaned = _REFUSED.sub("_", name)
+    fits = len(name) <= MAX_NAME_LENGTH and not _DEVICE.fullmatch(name)
+    if cleaned == name and fits and name.strip(".") and not name.startswith("."):
+        return name
+    return with_digest("_" + cleaned.lstrip("."), name, MAX_NAME_LENGTH)

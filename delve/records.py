@@ -1,0 +1,108 @@
+"""What is recorded, as values: the key of a layer metric, an epoch, what a writer is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MODES = ("train", "eval")
+
+_METRIC_FORM = re.compile(rf"({'|'.join(MODES)})-([a-z0-9-]+)/(.+)", re.DOTALL)
+
+
+class Metric(str):
+    """The key of a layer metric, ``{mode}-{stat}/{layer}``: a string that knows its parts.
+
+    Args:
+        mode: ``train`` or ``eval``.
+        stat: The statistic's long name, for example ``saturation``.
+        layer: The layer's name as in ``model.named_modules()``.
+    """
+
+    __slots__ = ("layer", "mode", "stat")
+
+    mode: str
+    stat: str
+    layer: str
+
+    def __new__(cls, mode: str, stat: str, layer: str) -> Metric:  # noqa: D102
+        self = super().__new__(cls, f"{mode}-{stat}/{layer}")
+        self.mode = mode
+        self.stat = stat
+        self.layer = layer
+        return self
+
+    def __getnewargs__(self) -> tuple[str, str, str]:  # type: ignore[override]
+        return self.mode, self.stat, self.layer
+
+    @classmethod
+    def parse(cls, key: str) -> Metric | None:
+        """The metric that ``key`` names, or None where it has not the form of a layer metric."""
+        match = _METRIC_FORM.fullmatch(key)
+        return cls(*match.groups()) if match else None
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """All scalars of one epoch.
+
+    Attributes:
+        epoch: The index of the row.
+        timestamp: When it was saved, in milliseconds since 1970.
+        scalars: The user's own scalars, by name.
+        metrics: The layer metrics.
+    """
+
+    epoch: int
+    timestamp: int
+    scalars: Mapping[str, float]
+    metrics: Mapping[Metric, float]
+
+
+def _forget(_state: Mapping[str, Any]) -> None:
+    """Where there is no journal."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunInfo:
+    """What a writer is told of the run.
+
+    Attributes:
+        savefile: The run's folder.
+        run_id: The run's own identity, kept when it is resumed.
+        created: When the run began, in milliseconds since 1970.
+        layers: The names of the tracked layers in forward order, as far as it is known.
+        config: The user's hyperparameters.
+        initial_epoch: The first epoch that this process records.
+        images: False where the user wants no pictures (``nosave=True``).
+        epochs: The epochs below ``initial_epoch`` that the journal holds and can feed again.
+        metrics: The names of all metrics that the journal holds, in first-seen order.
+        state: What this writer remembered, in this process or an earlier one.
+    """
+
+    savefile: Path
+    run_id: str
+    created: int
+    layers: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    initial_epoch: int = 0
+    images: bool = True
+    epochs: tuple[int, ...] = ()
+    metrics: tuple[str, ...] = ()
+    state: dict[str, Any] = field(default_factory=dict)
+    keep: Callable[[Mapping[str, Any]], None] = field(default=_forget, repr=False)
+
+    def remember(self, **state: Any) -> None:
+        """Put values that JSON can hold into the journal; a resumed run finds them in ``state``."""
+        self.state.update(state)
+        self.keep(self.state)
+
+    def first_lacking(self, held: Container[int]) -> int:
+        """The first recorded epoch that a backend does not hold, else ``initial_epoch``.
+
+        This is what ``resume_from_saved_state`` has to return.
+        """
+        return next((epoch for epoch in self.epochs if epoch not in held), self.initial_epoch)

@@ -1,0 +1,146 @@
+"""The CSV writer: one row an epoch, one column a metric."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from delve.files import replacing
+from delve.records import Metric, RunInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE_NAME = "metrics.csv"
+EPOCH = "epoch"
+
+
+class CSVWriter:
+    """Writes ``metrics.csv``: the column ``epoch``, then one column a metric in first-seen order.
+
+    An epoch is one line, appended in one write and flushed. The file is rewritten only where a
+    column is new, where an epoch comes again, and on resume; then a temporary file replaces it.
+    An empty cell means that the metric had no value that epoch; ``nan`` that it was not a number.
+
+    Args:
+        savepath: The run's folder, or the path of a file that ends in ``.csv``.
+    """
+
+    def __init__(self, savepath: str | os.PathLike[str]) -> None:
+        path = Path(savepath)
+        self.path = path if path.suffix == ".csv" else path / FILE_NAME
+        self._columns: list[str] = [EPOCH]
+        self._row: dict[str, float] = {}
+        self._last_epoch = -1
+        self._last_start = 0  # where the last row begins in the file, in bytes
+        self._end = 0  # where the next row goes; whatever lies behind was torn off by a fault
+
+    def start(self) -> None:
+        """Begin an empty table, in place of an earlier run's."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._columns, self._row = [EPOCH], {}
+        self._replace(())
+
+    def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
+        """Keep the whole rows below ``initial_epoch``; answers with the first one that lacks."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._columns, self._row = self._read_columns(), {}
+        rows = {epoch: cells for epoch, cells in self._rows() if epoch < initial_epoch}
+        self._replace(rows[epoch] for epoch in sorted(rows))
+        return run.first_lacking(rows)
+
+    def add_scalar(self, name: str, value: float) -> None:
+        """Stage a scalar of the user's."""
+        self._row[name] = value
+
+    def add_scalars(self, value_dict: dict[Metric, float]) -> None:
+        """Stage the layer metrics."""
+        self._row.update(value_dict.items())
+
+    def save(self, epoch: int) -> None:
+        """Append the epoch's row; an epoch that is there already is replaced."""
+        known = set(self._columns)
+        new = [name for name in self._row if name not in known]
+        if new or epoch < self._last_epoch:
+            self._columns += new
+            self._replace(self._rows_with(epoch))
+        else:
+            self._append(epoch)
+        self._row = {}
+
+    def read(self) -> pd.DataFrame:
+        """The table so far, with one row an epoch."""
+        import pandas as pd
+
+        return pd.read_csv(self.path, float_precision="round_trip")
+
+    def _append(self, epoch: int) -> None:
+        begin = self._last_start if epoch == self._last_epoch else self._end
+        line = _line(self._cells(epoch))
+        with self.path.open("r+b", buffering=0) as file:
+            file.truncate(begin)
+            file.seek(begin)
+            if file.write(line) != len(line):
+                raise OSError(f"{self.path}: the disk took only a part of epoch {epoch}")
+        self._last_epoch, self._last_start, self._end = epoch, begin, begin + len(line)
+
+    def _cells(self, epoch: int) -> list[str]:
+        values = map(self._row.get, self._columns[1:])
+        return [str(epoch), *("" if value is None else repr(float(value)) for value in values)]
+
+    def _rows_with(self, epoch: int) -> Iterator[list[str]]:
+        """The file's rows, in the order of their epochs, with the staged one in its place."""
+        placed = False
+        for other, cells in self._rows():
+            if other >= epoch and not placed:
+                placed = True
+                yield self._cells(epoch)
+            if other != epoch:
+                yield cells
+        if not placed:
+            yield self._cells(epoch)
+
+    def _read_columns(self) -> list[str]:
+        columns: list[str] = []
+        with (
+            contextlib.suppress(FileNotFoundError, UnicodeDecodeError, csv.Error),
+            self.path.open(newline="", encoding="utf-8") as file,
+        ):
+            columns = next(csv.reader(file), [])
+        return columns if columns[:1] == [EPOCH] else [EPOCH]
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Epoch and cells of each readable row; a torn or damaged one is passed over."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            width = len(next(csv.reader(line.decode() for line in file), []))
+            for line in file:
+                with contextlib.suppress(ValueError, csv.Error):
+                    cells = next(csv.reader([line.decode()]), [])
+                    if line.endswith(b"\n") and len(cells) == width:
+                        for cell in cells:
+                            float(cell or 0)
+                        yield int(cells[0]), cells
+
+    def _replace(self, rows: Iterable[list[str]]) -> None:
+        """Write the file anew, beside the old one, and put it in its place."""
+        width = len(self._columns)
+        last_epoch, last_start, end = -1, 0, 0
+        with replacing(self.path) as file:
+            end += file.write(_line(self._columns))
+            for cells in rows:
+                last_epoch, last_start = int(cells[0]), end
+                end += file.write(_line(cells + [""] * (width - len(cells))))
+        self._last_epoch, self._last_start, self._end = last_epoch, last_start, end
+
+
+def _line(cells: list[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()

@@ -1,0 +1,245 @@
+"""The MLflow writer: one run, one batch an epoch."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from delve.errors import WriterConfigurationError
+from delve.records import Metric, RunInfo
+from delve_mlflow.keys import clean_key
+from delve_mlflow.patience import bounded_waiting
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+# What MLflow answers where only the user can help.
+_USERS_MISTAKES = {
+    "INVALID_PARAMETER_VALUE",
+    "RESOURCE_DOES_NOT_EXIST",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class MLflowWriter:
+    """Records into MLflow: a metric's key is its name, its step the epoch.
+
+    Tracking URI, experiment and active run are the user's where they are set (by MLflow's own
+    functions or variables), MLflow's defaults where not. A run of the user's is never ended.
+
+    Args:
+        savepath: The run's folder.
+        run_name: The name of a run that Delve creates; the folder's name by default.
+        tags: Tags for it.
+    """
+
+    def __init__(
+        self,
+        savepath: str | os.PathLike[str],
+        run_name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        self._run_name = run_name or Path(savepath).resolve().name
+        self._tags = dict(tags or {})
+        self._run_id: str | None = None
+        self._owned = False
+        self._row: dict[str, float] = {}
+
+    def start(self, run: RunInfo) -> None:
+        """Use the user's active run, or create one."""
+        with _users_mistakes_named(), bounded_waiting():
+            self._open(run)
+
+    def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
+        """Go on in the same MLflow run; one with later points is replaced by a copy without."""
+        with _users_mistakes_named(), bounded_waiting():
+            return self._resume(initial_epoch, run)
+
+    def add_scalar(self, name: str, value: float) -> None:
+        """Stage a scalar of the user's."""
+        self._row[name] = value
+
+    def add_scalars(self, value_dict: dict[Metric, float]) -> None:
+        """Stage the layer metrics."""
+        self._row.update(value_dict.items())
+
+    def save(self, epoch: int, timestamp: int) -> None:
+        """Send the epoch as one batch."""
+        from delve_mlflow import runs
+
+        row, self._row = self._row, {}
+        if row and self._run_id:
+            with bounded_waiting():
+                runs.log_epoch(self._client, self._run_id, row, epoch, timestamp)
+
+    def close(self, error: BaseException | None) -> None:
+        """Mark a run that Delve created as finished, or failed; the user's own is left alone."""
+        if self._owned and self._run_id:
+            with bounded_waiting():
+                self._client.set_terminated(self._run_id, "FAILED" if error else "FINISHED")
+            self._owned = False
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        return MlflowClient()
+
+    def _open(self, run: RunInfo) -> None:
+        from delve_mlflow import runs
+
+        users_run = runs.users_run()
+        if users_run:
+            self._use(run, self._client.get_run(users_run), owned=False)
+        else:
+            experiment = runs.experiment_in_force(self._client)
+            # An attempt whose answer got lost may have created it.
+            found = runs.find(self._client, experiment, run.run_id)
+            self._use(run, found[0] if found else self._create(run, experiment), owned=True)
+
+    def _create(self, run: RunInfo, experiment: str) -> Run:
+        from delve_mlflow import runs
+
+        tags = {
+            **self._tags,
+            runs.RUN_ID: run.run_id,
+            runs.SAVEFILE: str(run.savefile.resolve()),
+        }
+        return self._client.get_run(runs.create(self._client, experiment, self._run_name, tags))
+
+    def _use(self, run: RunInfo, mlflow_run: Run, owned: bool) -> None:
+        """Record into this run from now on."""
+        from delve_mlflow import runs
+
+        self._run_id, self._owned = mlflow_run.info.run_id, owned
+        run.remember(
+            address=runs.address(),
+            experiment_id=mlflow_run.info.experiment_id,
+            run_id=self._run_id,
+            owned=owned,
+        )
+        changed = runs.log_params(self._client, self._run_id, run.config)
+        if changed:
+            logger.warning(
+                "MLflow keeps the first value of a param; the run still shows the earlier one of: "
+                "%s",
+                ", ".join(changed),
+            )
+
+    def _resume(self, initial_epoch: int, run: RunInfo) -> int:
+        from delve_mlflow import runs
+
+        known, owned = self._known_run(run)
+        if known is None:
+            self._open(run)
+            return run.first_lacking(())
+        our_keys = {clean_key(name) for name in run.metrics}
+        our_keys |= {key for key in known.data.metrics if Metric.parse(key)}
+        steps = runs.last_steps(known)
+        if runs.last_epoch(steps, our_keys) >= initial_epoch:
+            if owned:
+                known = self._roll_over(known, initial_epoch, run, our_keys)
+                steps = runs.last_steps(known)
+            else:
+                logger.warning(
+                    "MLflow cannot drop points, and run %s is your own, so it keeps what was "
+                    "recorded from epoch %d on beside the new points",
+                    known.info.run_id,
+                    initial_epoch,
+                )
+        if owned:
+            if runs.RESUMED_FROM in known.data.tags:
+                runs.put_in_force(self._client, known, our_keys)
+            self._client.update_run(known.info.run_id, status="RUNNING")
+        self._use(run, known, owned)
+        # The last epoch may be there in part: it is asked for again, which adds nothing twice.
+        return run.first_lacking(range(runs.last_epoch(steps, our_keys)))
+
+    def _known_run(self, run: RunInfo) -> tuple[Run | None, bool]:
+        """The run to go on in, and whether Delve created it."""
+        from delve_mlflow import runs
+
+        state = run.state
+        users_run = runs.users_run()
+        if users_run:
+            return self._client.get_run(users_run), False
+        here = state.get("address", runs.address()) == runs.address()
+        if not here:
+            logger.warning(
+                "the run was recorded in MLflow at %s, and the tracking URI is now %s: going on "
+                "there, with all epochs",
+                state["address"],
+                runs.address(),
+            )
+        elif "run_id" in state and not state["owned"]:
+            return self._active_run(state["run_id"]), False
+        experiment = state.get("experiment_id") if here else None
+        found = runs.find(
+            self._client, experiment or runs.experiment_in_force(self._client), run.run_id
+        )
+        recorded = [known for known in found if known.info.run_id == state.get("run_id")]
+        if not recorded and not found and here and "run_id" in state:
+            return self._active_run(state["run_id"]), True
+        return next(iter(recorded or found), None), True
+
+    def _active_run(self, run_id: str) -> Run | None:
+        from mlflow.exceptions import MlflowException
+
+        from delve_mlflow import runs
+
+        try:
+            known = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        return known if runs.is_active(known) else None
+
+    def _roll_over(self, old: Run, initial_epoch: int, run: RunInfo, our_keys: set[str]) -> Run:
+        from delve_mlflow import runs
+
+        copy = self._client.get_run(runs.copy_below(self._client, old, initial_epoch, our_keys))
+        run.remember(run_id=copy.info.run_id, owned=True)
+        logger.info(
+            "MLflow run %s holds epochs from %d on: run %s takes its place without them",
+            old.info.run_id,
+            initial_epoch,
+            copy.info.run_id,
+        )
+        return copy
+
+
+@contextmanager
+def _users_mistakes_named() -> Iterator[None]:
+    """Tell what only the user can mend from a fault of the server."""
+    try:
+        from mlflow.exceptions import MlflowException
+    except ImportError as error:
+        raise WriterConfigurationError(
+            f"writer 'mlflow': mlflow cannot be imported ({error}); reinstall it"
+        ) from error
+    try:
+        yield
+    except MlflowException as error:
+        if "MLFLOW_ALLOW_FILE_STORE" in str(error):
+            raise WriterConfigurationError(
+                "writer 'mlflow': MLflow no longer writes to folders like ./mlruns, and chose one "
+                "because of the tracking URI or because a ./mlruns with runs is left here; set "
+                "MLFLOW_TRACKING_URI=sqlite:///mlflow.db (or your server), move ./mlruns away, or "
+                "set MLFLOW_ALLOW_FILE_STORE=true to keep the folder"
+            ) from error
+        if error.error_code in _USERS_MISTAKES:
+            raise WriterConfigurationError(
+                f"writer 'mlflow': {error}; check MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, "
+                "MLFLOW_EXPERIMENT_ID, MLFLOW_RUN_ID and your credentials"
+            ) from error
+        raise
