@@ -40,7 +40,7 @@ def check_savefile(savefile: str | os.PathLike[str]) -> Path:
 
 def check_threshold(threshold: Any) -> float:
     """The share of the variance that counts as explained."""
-    if not isinstance(threshold, numbers.Real) or not 0 < threshold <= 1:
+    if not isinstance(threshold, numbers.Real) or not 0 < float(threshold) <= 1:
         raise ArgumentError(f"sat_threshold must be in (0, 1], for example 0.99, not {threshold!r}")
     return float(threshold)
 
@@ -85,9 +85,9 @@ def check_initial_epoch(initial_epoch: Any, folder: Path) -> int:
     if initial_epoch == "auto":
         return _epoch_after_the_last(folder)
     if (
-        not isinstance(initial_epoch, numbers.Integral)
-        or isinstance(initial_epoch, bool)
-        or initial_epoch < 0
+        isinstance(initial_epoch, bool)
+        or not isinstance(initial_epoch, numbers.Integral)
+        or int(initial_epoch) < 0
     ):
         raise ArgumentError(
             "initial_epoch must be 0 for a new run, the first epoch to record for a resumed one, "

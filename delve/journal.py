@@ -59,7 +59,8 @@ class _Contents:
                 self.run_id, self.created = entry["run_id"], entry["created"]
                 self.config, self.layers = entry["config"], tuple(entry["layers"])
             case "epoch":
-                self.places[int(entry["epoch"])] = (offset, length)
+                _check_epoch(entry)
+                self.places[entry["epoch"]] = (offset, length)
                 self.metrics.update(dict.fromkeys(entry["scalars"]))
                 self.metrics.update(dict.fromkeys(entry["metrics"]))
                 self.layers = tuple(entry.get("layers", self.layers))
@@ -83,6 +84,15 @@ class Journal:
         self._synced_at = 0.0
         self._refused = False
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+
+    @classmethod
+    def open(
+        cls, folder: Path, initial_epoch: int, layers: Sequence[str], config: Mapping[str, Any]
+    ) -> Journal:
+        """The journal of a new run, or of one that goes on from ``initial_epoch``."""
+        if initial_epoch == 0:
+            return cls.create(folder, layers, config)
+        return cls.resume(folder, initial_epoch, layers, config)
 
     @classmethod
     def create(cls, folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> Journal:
@@ -290,6 +300,14 @@ def _read(path: Path) -> _Contents:
             "start anew with initial_epoch=0, which keeps it under another name"
         )
     return contents
+
+
+def _check_epoch(entry: Mapping[str, Any]) -> None:
+    """Raise ValueError for an epoch's line that :meth:`Journal.read` could not use."""
+    values = (*entry["scalars"].values(), *entry["metrics"].values())
+    numbers = all(isinstance(value, (int, float)) or value in _NON_FINITE for value in values)
+    if not numbers or not isinstance(entry["epoch"], int) or not isinstance(entry["time"], int):
+        raise ValueError("not the line of an epoch")
 
 
 def _next_free_name(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from delve.delivery import Delivery
 from delve.discovery import make_writers
 from delve.journal import Journal, now_in_ms
 from delve.layers import find_layers
+from delve.lock import FolderLock
 from delve.recorder import LayerRecorder
 from delve.records import EpochRecord, Metric, RunInfo
 
@@ -140,34 +142,34 @@ class SaturationTracker:
         first = check_initial_epoch(initial_epoch, folder)
         writers = make_writers(save_to, folder, writer_args)
 
-        folder.mkdir(parents=True, exist_ok=True)
-        if first == 0:
-            self._journal = Journal.create(folder, tuple(layers), config)
-        else:
-            self._journal = Journal.resume(folder, first, tuple(layers), config)
-        run = RunInfo(
-            savefile=folder,
-            run_id=self._journal.run_id,
-            created=self._journal.created,
-            layers=self._journal.layers,
-            config=config or self._journal.config,
-            initial_epoch=first,
-            images=not nosave,
-            epochs=tuple(self._journal.epochs),
-            metrics=self._journal.metrics,
-        )
         self._epoch = first
         self._scalars: dict[str, float] = {}
         self._metrics: dict[Metric, float] = {}
         self._closed = False
-        self._delivery = Delivery(writers, self._journal, run, on_writer_error == "raise")
-        try:
+        with contextlib.ExitStack() as undo:
+            lock = FolderLock(folder)
+            undo.callback(lock.release)
+            self._journal = Journal.open(folder, first, tuple(layers), config)
+            undo.callback(self._journal.close)
+            run = RunInfo(
+                savefile=folder,
+                run_id=self._journal.run_id,
+                created=self._journal.created,
+                layers=self._journal.layers,
+                config=config or self._journal.config,
+                initial_epoch=first,
+                images=not nosave,
+                epochs=tuple(self._journal.epochs),
+                metrics=self._journal.metrics,
+            )
+            self._delivery = Delivery(writers, self._journal, run, on_writer_error == "raise")
+            undo.push(lambda kind, error, traceback: self._delivery.close(error))
             self._delivery.open()
-        except BaseException as error:
-            self._delivery.close(error)
-            self._journal.close()
-            raise
-        self._recorder = LayerRecorder(layers, methods, device, self._journal.layers)
+            order = self._journal.layers if self._journal.epochs else ()
+            self._recorder = LayerRecorder(layers, methods, device, order)
+            undo.callback(self._recorder.remove_hooks)
+            # In the order of close(): hooks, writers, journal, lock.
+            self._undo = undo.pop_all()
 
     @property
     def epoch(self) -> int:
@@ -235,11 +237,7 @@ class SaturationTracker:
             self._finish_epoch(error)
         finally:
             self._closed = True
-            self._recorder.remove_hooks()
-            try:
-                self._delivery.close(error)
-            finally:
-                self._journal.close()
+            self._undo.__exit__(type(error) if error else None, error, None)
 
     def _finish_epoch(self, error: BaseException | None) -> None:
         staged = [*self._scalars, *self._metrics]

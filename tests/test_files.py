@@ -1,0 +1,69 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from delve.files import file_name, replacing
+
+AWKWARD = [
+    "../../x",
+    "a/b",
+    "a\\b",
+    "con",
+    "CON.txt",
+    ".",
+    "..",
+    "",
+    ".hidden",
+    "a\nb",
+    "ü",
+    "🙂",
+    "x" * 300,
+]
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_an_awkward_name_becomes_one_plain_file(tmp_path, name):
+    path = tmp_path / file_name(name)
+    path.write_text("here")
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
+    assert path.resolve().parent == tmp_path.resolve()
+
+
+@pytest.mark.parametrize("name", ["accuracy", "layer1.0.conv1", "Linear-0"])
+def test_a_plain_name_stands_as_it_is(name):
+    assert file_name(name) == name
+
+
+@given(st.lists(st.text(max_size=20), unique=True, min_size=2, max_size=2))
+def test_two_names_never_meet_in_one_file(names):
+    assert file_name(names[0]) != file_name(names[1])
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "table"
+    path.write_text("old")
+    with contextlib.suppress(RuntimeError), replacing(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["table"]
+
+
+def test_a_replaced_file_is_whole_and_has_the_usual_permissions(tmp_path):
+    path, usual = tmp_path / "table", tmp_path / "usual"
+    usual.touch()
+    with replacing(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode == usual.stat().st_mode
+
+
+def test_a_link_left_in_the_temporary_files_place_is_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("keep")
+    (tmp_path / ".table.tmp").symlink_to(outside)
+    with replacing(tmp_path / "table") as file:
+        file.write(b"new")
+    assert outside.read_text() == "keep"

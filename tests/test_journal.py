@@ -1,0 +1,239 @@
+import json
+import math
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from delve.errors import JournalError
+from delve.journal import FILE_NAME, Journal, enumerate_epochs, read_epochs
+from delve.records import EpochRecord, Metric
+
+FC = Metric("train", "saturation", "fc")
+
+
+def record(epoch, value=0.5, scalars=None):
+    return EpochRecord(
+        epoch, 1_700_000_000_000 + epoch, scalars or {"accuracy": value}, {FC: value}
+    )
+
+
+def write(folder, epochs, config=None):
+    journal = Journal.create(folder, ["fc"], config or {})
+    for epoch in epochs:
+        journal.record(record(epoch, epoch / 10), ["fc"])
+    return journal
+
+
+def test_an_epoch_reads_back_exactly(tmp_path):
+    journal = write(tmp_path, range(3))
+    values = EpochRecord(
+        3,
+        1_700_000_000_123,
+        {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "third": 1 / 3, "tiny": 5e-324},
+        {FC: 0.1 + 0.2},
+    )
+    journal.record(values, ["fc"])
+    back = journal.read(3)
+    assert repr(back) == repr(values)
+    assert isinstance(next(iter(back.metrics)), Metric)
+
+
+@given(st.dictionaries(st.text(), st.floats(width=64), max_size=20))
+def test_any_names_and_numbers_read_back(tmp_path_factory, scalars):
+    folder = tmp_path_factory.mktemp("run")
+    journal = Journal.create(folder, [], {})
+    journal.record(EpochRecord(0, 1, scalars, {}), [])
+    journal.close()
+    back = Journal.resume(folder, 1).read(0).scalars
+    assert repr(back) == repr(scalars)
+
+
+def test_non_finite_numbers_are_the_documented_strings(tmp_path):
+    journal = Journal.create(tmp_path, [], {})
+    journal.record(EpochRecord(0, 1, {"a": math.nan, "b": math.inf, "c": -math.inf}, {}), [])
+    line = json.loads((tmp_path / FILE_NAME).read_text().splitlines()[1])
+    assert line["scalars"] == {"a": "NaN", "b": "Infinity", "c": "-Infinity"}
+
+
+def test_each_line_is_in_the_file_at_once(tmp_path):
+    journal = write(tmp_path, range(2))
+    assert read_epochs(tmp_path) == [0, 1]
+    journal.record(record(2), ["fc"])
+    assert read_epochs(tmp_path) == [0, 1, 2]
+
+
+def test_a_resume_voids_the_epochs_from_there_on(tmp_path):
+    run_id = write(tmp_path, range(6)).run_id
+    journal = Journal.resume(tmp_path, 3)
+    assert journal.epochs == [0, 1, 2]
+    assert journal.run_id == run_id
+    journal.record(record(3, 0.99), ["fc"])
+    journal.close()
+    again = Journal.resume(tmp_path, 4)
+    assert again.epochs == [0, 1, 2, 3]
+    assert again.read(3).metrics == {FC: 0.99}
+
+
+def test_a_torn_last_line_is_cut_off_before_anything_is_appended(tmp_path):
+    write(tmp_path, range(3)).close()
+    path = tmp_path / FILE_NAME
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    journal = Journal.resume(tmp_path, 2)
+    assert journal.epochs == [0, 1]
+    journal.record(record(2, 0.7), ["fc"])
+    journal.close()
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["type"] for line in lines] == [
+        "run",
+        "epoch",
+        "epoch",
+        "resume",
+        "epoch",
+    ]
+
+
+@given(cut=st.integers(min_value=0, max_value=600))
+def test_a_file_cut_anywhere_keeps_every_whole_epoch(tmp_path_factory, cut):
+    folder = tmp_path_factory.mktemp("run")
+    write(folder, range(3)).close()
+    path = folder / FILE_NAME
+    data = path.read_bytes()[:-cut] if cut else path.read_bytes()
+    path.write_bytes(data)
+    whole = data.count(b"\n") - 1
+    if data and whole < 0:
+        with pytest.raises(JournalError):
+            read_epochs(folder)
+    else:
+        assert read_epochs(folder) == list(range(whole)) if data else True
+
+
+def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path, caplog):
+    write(tmp_path, range(4)).close()
+    path = tmp_path / FILE_NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b'"epoch"', b'"\xff\xfe"')
+    path.write_bytes(b"".join(lines))
+    journal = Journal.resume(tmp_path, 4)
+    assert journal.epochs == [0, 2, 3]
+    assert "unreadable lines: 3" in caplog.text
+    assert "no record of epochs 1" in caplog.text
+
+
+@given(position=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255))
+def test_a_changed_byte_never_ends_in_a_traceback(tmp_path_factory, position, byte):
+    folder = tmp_path_factory.mktemp("run")
+    write(folder, range(3)).close()
+    path = folder / FILE_NAME
+    data = bytearray(path.read_bytes())
+    data[position % len(data)] = byte
+    path.write_bytes(data)
+    try:
+        journal = Journal.resume(folder, 3)
+    except JournalError:
+        return
+    for epoch in journal.epochs:
+        journal.read(epoch)
+    journal.close()
+
+
+def test_a_file_that_is_no_journal_is_refused(tmp_path):
+    (tmp_path / FILE_NAME).write_text("hello\n")
+    with pytest.raises(JournalError, match="initial_epoch=0"):
+        Journal.resume(tmp_path, 1)
+
+
+def test_a_journal_of_a_later_format_is_refused(tmp_path):
+    write(tmp_path, range(1)).close()
+    path = tmp_path / FILE_NAME
+    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises(JournalError, match="format 99"):
+        Journal.resume(tmp_path, 1)
+
+
+def test_a_new_run_keeps_the_earlier_journals_under_the_next_free_names(tmp_path):
+    first, second, third = (write(tmp_path, range(n)).run_id for n in (1, 2, 3))
+    ids = {
+        name: json.loads((tmp_path / name).read_text().splitlines()[0])["run_id"]
+        for name in ("journal.1.jsonl", "journal.2.jsonl", FILE_NAME)
+    }
+    assert list(ids.values()) == [first, second, third]
+
+
+def test_resuming_without_a_journal_says_so_and_begins_one(tmp_path, caplog):
+    journal = Journal.resume(tmp_path, 3, ["fc"])
+    assert "no journal to resume from" in caplog.text
+    journal.record(record(3), ["fc"])
+    journal.close()
+    assert read_epochs(tmp_path) == [3]
+
+
+def test_a_writers_state_is_kept_over_a_resume(tmp_path):
+    journal = write(tmp_path, range(2))
+    journal.remember("mlflow", {"run_id": "a"})
+    journal.remember("mlflow", {"run_id": "b"})
+    journal.remember("wandb", {"id": "c"})
+    journal.close()
+    journal = Journal.resume(tmp_path, 1)
+    assert journal.state("mlflow") == {"run_id": "b"}
+    assert journal.state("wandb") == {"id": "c"}
+    assert journal.state("csv") == {}
+
+
+def test_the_forward_order_is_kept_over_a_resume(tmp_path):
+    journal = Journal.create(tmp_path, ["b", "a"], {})
+    journal.record(record(0), ["a", "b"])
+    journal.close()
+    assert Journal.resume(tmp_path, 1).layers == ("a", "b")
+
+
+def test_hyperparameters_of_any_type_are_kept(tmp_path):
+    import numpy as np
+
+    config = {"lr": np.float32(0.5), "path": tmp_path, "inf": math.inf, "nested": {"n": [1, None]}}
+    Journal.create(tmp_path, [], config).close()
+    assert Journal.resume(tmp_path, 1).config == {
+        "lr": 0.5,
+        "path": str(tmp_path),
+        "inf": "Infinity",
+        "nested": {"n": [1, None]},
+    }
+
+
+def test_a_full_disk_loses_nothing_once_there_is_room_again(tmp_path, caplog):
+    journal = write(tmp_path, range(3))
+    path = tmp_path / FILE_NAME
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
+        journal.record(record(3), ["fc"])
+        journal.record(record(4), ["fc"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert caplog.text.count("cannot be written") == 1
+    assert journal.read(4) == record(4)  # from memory
+    journal.record(record(5), ["fc"])
+    journal.close()
+    assert read_epochs(tmp_path) == [0, 1, 2, 3, 4, 5]
+
+
+def test_closing_twice_is_harmless(tmp_path):
+    journal = write(tmp_path, range(1))
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    journal.close()
+    journal.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors - 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([3], "3"), ([0, 1, 2, 5], "0-2, 5"), ([1, 3, 4], "1, 3-4"), ([7, 9], "7, 9")],
+)
+def test_epochs_are_named_in_ranges(numbers, text):
+    assert enumerate_epochs(numbers) == text
