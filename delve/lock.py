@@ -8,11 +8,6 @@ from pathlib import Path
 
 from delve.errors import ArgumentError, RunFolderInUseError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 FILE_NAME = ".lock"
 
 # A process can take its own lock twice, so trackers of one process are told apart here.
@@ -58,7 +53,9 @@ class FolderLock:
             _open_folders.discard(self._folder)
 
     def _lock(self, folder: Path) -> None:
-        if fcntl is None:
+        try:
+            import fcntl
+        except ImportError:  # Windows
             logger.warning("%s is not locked: this system has no fcntl", folder)
             return
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from delve.files import replacing
 from delve.records import Metric, RunInfo
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +80,7 @@ class CSVWriter:
         """The table so far, with one row an epoch."""
         import pandas as pd
 
-        return pd.read_csv(self.path, float_precision="round_trip")
+        return pd.read_csv(self.path)
 
     def _append(self, epoch: int) -> None:
         begin = self._last_start if epoch == self._last_epoch else self._end
@@ -105,21 +108,12 @@ class CSVWriter:
         if not placed:
             yield self._cells(epoch)
 
-    def _read_columns(self) -> list[str]:
-        columns: list[str] = []
-        with (
-            contextlib.suppress(FileNotFoundError, UnicodeDecodeError, csv.Error),
-            self.path.open(newline="", encoding="utf-8") as file,
-        ):
-            columns = next(csv.reader(file), [])
-        return columns if columns[:1] == [EPOCH] else [EPOCH]
-
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Epoch and cells of each readable row; a torn or damaged one is passed over."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
-            width = len(next(csv.reader(line.decode() for line in file), []))
+            width = len(_header(file))
             for line in file:
                 with contextlib.suppress(ValueError, csv.Error):
                     cells = next(csv.reader([line.decode()]), [])
@@ -127,6 +121,17 @@ class CSVWriter:
                         for cell in cells:
                             float(cell or 0)
                         yield int(cells[0]), cells
+
+    def _read_columns(self) -> list[str]:
+        if not self.path.exists():
+            return [EPOCH]
+        with self.path.open("rb") as file:
+            columns = _header(file)
+        if not columns:
+            aside = self.path.with_suffix(".damaged.csv")
+            logger.warning("%s has no readable header; it is kept as %s", self.path, aside.name)
+            self.path.rename(aside)
+        return columns or [EPOCH]
 
     def _replace(self, rows: Iterable[list[str]]) -> None:
         """Write the file anew, beside the old one, and put it in its place."""
@@ -138,6 +143,23 @@ class CSVWriter:
                 last_epoch, last_start = int(cells[0]), end
                 end += file.write(_line(cells + [""] * (width - len(cells))))
         self._last_epoch, self._last_start, self._end = last_epoch, last_start, end
+
+
+def _header(lines: Iterable[bytes]) -> list[str]:
+    """The columns of a table, read off its first lines; none where they are no whole header."""
+    consumed: list[bytes] = []
+
+    def text() -> Iterator[str]:
+        for line in lines:
+            consumed.append(line)
+            yield line.decode()
+
+    try:
+        columns = next(csv.reader(text(), strict=True), [])
+    except (UnicodeDecodeError, csv.Error):
+        return []
+    whole = columns[:1] == [EPOCH] and consumed[-1].endswith(b"\n")
+    return columns if whole else []
 
 
 def _line(cells: list[str]) -> bytes:

@@ -19,7 +19,8 @@ def clean_key(name: str) -> str:
     A name that has to be changed ends in a digest of the original, so that two names never meet
     in one key and a resumed run finds the same keys again.
     """
-    cleaned = posixpath.normpath(_REFUSED.sub("_", name).replace("..", "__").strip("/") or "_")
+    # MLflow takes a key for a path, and refuses one that is not its shortest form.
+    cleaned = posixpath.normpath(_REFUSED.sub("_", name).replace("..", "__").strip("./") or "_")
     if cleaned == name and len(name) <= MAX_LENGTH:
         return name
     return with_digest(cleaned, name, MAX_LENGTH)

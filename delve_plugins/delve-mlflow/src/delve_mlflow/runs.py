@@ -7,9 +7,9 @@ copied up to there, and the copy takes its place.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -31,8 +31,7 @@ MAX_PARAM_LENGTH = 6000
 
 def address() -> str:
     """The tracking URI in force, without user and password."""
-    parts = urlsplit(mlflow.get_tracking_uri())
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return re.sub(r"//[^/]*@", "//", mlflow.get_tracking_uri(), count=1)
 
 
 def users_run() -> str | None:

@@ -1,0 +1,115 @@
+"""A real MLflow server on the loopback interface, and stores that are made once and copied."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+START_TIMEOUT = 120  # seconds; making the database alone takes some
+
+
+class MLflowServer:
+    """An ``mlflow server`` process of its own; it can be stopped, and started on the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start the server and wait until it answers."""
+        environment = os.environ | {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
+            environment.pop(name, None)
+        options = {
+            "--host": "127.0.0.1",
+            "--port": str(self.port),
+            "--backend-store-uri": f"sqlite:///{self.folder}/mlflow.db",
+            "--artifacts-destination": f"{self.folder}/artifacts",
+            "--workers": "1",
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            *(x for o in options.items() for x in o),
+        ]
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError((self.folder / "server.log").read_text()[-3000:])
+            time.sleep(0.1)
+        return self
+
+    def stop(self) -> None:
+        """Kill the server with all its workers."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as response:
+                return bool(response.read() == b"OK")
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def make_store(path: Path) -> Path:
+    """An empty sqlite store, which takes MLflow seconds to make; copy it for each test."""
+    from mlflow import MlflowClient
+
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+def copy_store(store: Path, folder: Path) -> str:
+    """A copy of a store in ``folder``; returns its tracking URI."""
+    shutil.copy(store, folder / "mlflow.db")
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+def history(run_id: str) -> dict[int, dict[str, float]]:
+    """All points of an MLflow run as {step: {metric: value}}; no step may come twice."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    rows: dict[int, dict[str, float]] = {}
+    for key in client.get_run(run_id).data.metrics:
+        for point in client.get_metric_history(run_id, key):
+            row = rows.setdefault(point.step, {})
+            assert key not in row, f"{key} has step {point.step} twice"
+            row[key] = point.value
+    return rows
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,116 @@
+"""Runs of a real tracker, also one that is killed, and the journal read by other means."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from delve import SaturationTracker
+
+RARE = 3  # the scalar "rare" is logged at every third epoch
+
+
+class Killer:
+    """A writer that ends the process by SIGKILL once the journal holds an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def save(self, epoch: int) -> None:
+        if epoch == self.epoch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def record(
+    folder: Path,
+    save_to: str | object | Sequence[str | object],
+    epochs: Iterable[int],
+    **options: Any,
+) -> None:
+    """Record epochs of a small network, with a scalar at each and one that comes rarely."""
+    epochs = list(epochs)
+    with _tracked(folder, save_to, epochs[0], options) as (tracker, model):
+        for epoch in epochs:
+            _epoch(tracker, model, epoch)
+
+
+def record_and_die(
+    folder: Path, save_to: str, epochs: Iterable[int], where: str = "mid-epoch", **options: Any
+) -> None:
+    """As :func:`record`, in a process that SIGKILL ends in the epoch after the last one.
+
+    Args:
+        where: ``mid-epoch``: after a forward pass and a scalar; ``before-writer``: the journal
+            holds the epoch and the writer does not.
+    """
+    call = [str(folder), save_to, list(epochs), where, options]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    code = (
+        "import json, sys; from support.recorded_runs import _die; _die(*json.loads(sys.argv[1]))"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(call)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr
+
+
+def journal_rows(folder: Path) -> dict[int, dict[str, float]]:
+    """What the journal says was recorded, with the epochs left out that a resume made void."""
+    rows: dict[int, dict[str, float]] = {}
+    for line in (folder / "journal.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if entry["type"] == "resume":
+            rows = {epoch: row for epoch, row in rows.items() if epoch < entry["epoch"]}
+        elif entry["type"] == "epoch":
+            values = {**entry["scalars"], **entry["metrics"]}
+            rows[entry["epoch"]] = {name: float(value) for name, value in values.items()}
+    return rows
+
+
+@contextlib.contextmanager
+def _tracked(
+    folder: Path, save_to: Any, first: int, options: dict[str, Any]
+) -> Iterator[tuple[SaturationTracker, nn.Module]]:
+    torch.manual_seed(first)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    with SaturationTracker(folder, save_to, model, initial_epoch=first, **options) as tracker:
+        yield tracker, model
+
+
+def _epoch(tracker: SaturationTracker, model: nn.Module, epoch: int) -> None:
+    _log(tracker, model, epoch)
+    tracker.add_saturations()
+
+
+def _log(tracker: SaturationTracker, model: nn.Module, epoch: int) -> None:
+    model.train()(torch.randn(32, 6))
+    model.eval()(torch.randn(32, 6))
+    tracker.add_scalar("accuracy", epoch / 10)
+    if epoch % RARE == 0:
+        tracker.add_scalar("rare/score", float(epoch))
+
+
+def _die(folder: str, save_to: str, epochs: list[int], where: str, options: dict[str, Any]) -> None:
+    last = epochs[-1] + 1
+    killer = Killer(last)
+    with _tracked(Path(folder), [killer, save_to], epochs[0], options) as (tracker, model):
+        for epoch in epochs:
+            _epoch(tracker, model, epoch)
+        _log(tracker, model, last)
+        if where == "mid-epoch":
+            os.kill(os.getpid(), signal.SIGKILL)
+        tracker.add_saturations()
