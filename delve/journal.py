@@ -221,13 +221,7 @@ class Journal:
             line = bytes(self._pending[offset - written :][:length])
         else:
             line = os.pread(self._file, length, offset)
-        entry = json.loads(line)
-        return EpochRecord(
-            epoch=entry["epoch"],
-            timestamp=entry["time"],
-            scalars={name: _number(value) for name, value in entry["scalars"].items()},
-            metrics=dict(_layer_metrics(entry["metrics"])),
-        )
+        return _decode_epoch(line)
 
     def close(self) -> None:
         """Make everything durable; a second call does nothing."""
@@ -300,6 +294,16 @@ def _read(path: Path) -> _Contents:
             "start anew with initial_epoch=0, which keeps it under another name"
         )
     return contents
+
+
+def _decode_epoch(line: bytes) -> EpochRecord:
+    entry = json.loads(line)
+    return EpochRecord(
+        epoch=entry["epoch"],
+        timestamp=entry["time"],
+        scalars={name: _number(value) for name, value in entry["scalars"].items()},
+        metrics=dict(_layer_metrics(entry["metrics"])),
+    )
 
 
 def _check_epoch(entry: Mapping[str, Any]) -> None:

@@ -163,7 +163,7 @@ class SaturationTracker:
                 metrics=self._journal.metrics,
             )
             self._delivery = Delivery(writers, self._journal, run, on_writer_error == "raise")
-            undo.push(lambda kind, error, traceback: self._delivery.close(error))
+            undo.push(lambda _kind, error, _traceback: self._delivery.close(error))
             self._delivery.open()
             order = self._journal.layers if self._journal.epochs else ()
             self._recorder = LayerRecorder(layers, methods, device, order)

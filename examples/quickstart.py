@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from delve import SaturationTracker
 
 EPOCHS = 8
+LEARNING_RATE = 2e-3
 RUN = Path("runs/quickstart")
 
 
@@ -26,8 +27,8 @@ def main() -> None:
     torch.manual_seed(0)
     train_images, train_labels, test_images, test_labels = digits.load()
     model = digits.network()
-    config = {"optimizer": "Adam", "lr": 2e-3, "batch_size": digits.BATCH_SIZE, "epochs": EPOCHS}
-    optimizer = torch.optim.Adam(model.parameters(), lr=config["lr"])
+    config = {"optimizer": "Adam", "lr": LEARNING_RATE, "batch_size": digits.BATCH_SIZE}
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
 
     batches = EPOCHS * math.ceil(len(train_images) / digits.BATCH_SIZE)
     with (

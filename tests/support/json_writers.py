@@ -132,6 +132,15 @@ class RemembersMoreThanItHolds(JsonWriter):
         self.write()
 
 
+class ClipsInfinities(JsonWriter):
+    def add_scalar(self, name, value, epoch):
+        super().add_scalar(name, clipped(value), epoch)
+
+
+def clipped(value):
+    return value if math.isnan(value) else max(-1e300, min(value, 1e300))
+
+
 class WritesInTheConstructor(JsonWriter):
     def __init__(self, savepath):
         super().__init__(savepath)

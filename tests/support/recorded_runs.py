@@ -1,4 +1,4 @@
-"""Runs of a real tracker, also one that is killed, and the journal read by other means."""
+"""Runs of a real tracker, and one that is killed."""
 
 from __future__ import annotations
 
@@ -66,19 +66,6 @@ def record_and_die(
         check=False,
     )
     assert child.returncode == -signal.SIGKILL, child.stderr
-
-
-def journal_rows(folder: Path) -> dict[int, dict[str, float]]:
-    """What the journal says was recorded, with the epochs left out that a resume made void."""
-    rows: dict[int, dict[str, float]] = {}
-    for line in (folder / "journal.jsonl").read_text().splitlines():
-        entry = json.loads(line)
-        if entry["type"] == "resume":
-            rows = {epoch: row for epoch, row in rows.items() if epoch < entry["epoch"]}
-        elif entry["type"] == "epoch":
-            values = {**entry["scalars"], **entry["metrics"]}
-            rows[entry["epoch"]] = {name: float(value) for name, value in values.items()}
-    return rows
 
 
 @contextlib.contextmanager

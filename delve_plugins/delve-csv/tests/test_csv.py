@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 from delve_csv import CSVWriter
+from support.recorded_runs import journal_rows
 from torch import nn
 
 from delve import RunInfo, SaturationTracker
-from delve.journal import Journal
 
 
 @pytest.fixture
@@ -38,16 +38,6 @@ def train(folder, model, epochs, initial_epoch=0, value=lambda epoch: epoch / 7)
 
 def table(folder):
     return pd.read_csv(folder / "metrics.csv")
-
-
-def journal_rows(folder, up_to=100):
-    journal = Journal.resume(folder, up_to)
-    rows = {}
-    for epoch in journal.epochs:
-        record = journal.read(epoch)
-        rows[epoch] = dict(record.scalars) | {str(key): v for key, v in record.metrics.items()}
-    journal.close()
-    return rows
 
 
 def assert_same_as_journal(folder):

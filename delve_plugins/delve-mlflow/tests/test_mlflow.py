@@ -14,11 +14,11 @@ from delve_mlflow.patience import LIMITS
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from support.mlflow_server import MLflowServer, copy_store, history, make_store
+from support.recorded_runs import journal_rows
 from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import WriterConfigurationError
-from delve.journal import Journal
 
 VARIABLES = (
     "MLFLOW_TRACKING_URI",
@@ -84,16 +84,6 @@ def the_run(folder=None):
         found = [run for run in found if run.data.tags.get("delve.savefile") == str(folder)]
     (run,) = found
     return run
-
-
-def journal_rows(folder):
-    journal = Journal.resume(folder, 100)
-    rows = {}
-    for epoch in journal.epochs:
-        record = journal.read(epoch)
-        rows[epoch] = dict(record.scalars) | {str(key): v for key, v in record.metrics.items()}
-    journal.close()
-    return rows
 
 
 def assert_same_as_journal(folder, run_id=None):

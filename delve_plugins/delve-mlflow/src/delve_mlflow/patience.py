@@ -6,8 +6,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-# A refused connection fails at once; a server that never answers costs twice the timeout.
-LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
+# No retry here: Delve itself feeds a writer again, later, and with fewer words in the log.
+LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
 
 
 @contextlib.contextmanager
