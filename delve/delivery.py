@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import numbers
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -43,6 +45,12 @@ class Delivery:
     ) -> None:
         self._channels = [_Channel(writer, journal, run) for writer in writers]
         self._raise_errors = raise_errors
+        self._feeding: int | None = None  # the thread that feeds the writers just now
+
+    @property
+    def is_feeding(self) -> bool:
+        """Whether the caller is a writer that is being fed."""
+        return self._feeding == threading.get_ident()
 
     def open(self) -> None:
         """Start or resume each writer, and feed it what it lacks.
@@ -67,8 +75,12 @@ class Delivery:
         self._broadcast(lambda channel: channel.close(error), raise_errors=error is None)
 
     def _broadcast(self, call: Callable[[_Channel], None], raise_errors: bool = True) -> None:
-        for channel in self._channels:
-            call(channel)
+        self._feeding = threading.get_ident()
+        try:
+            for channel in self._channels:
+                call(channel)
+        finally:
+            self._feeding = None
         if self._raise_errors and raise_errors:
             for channel in self._channels:
                 if channel.failure:
@@ -92,6 +104,7 @@ class _Channel:
         self._journal = journal
         self._run = dataclasses.replace(
             run,
+            config=_copied(run.config),
             state=journal.state(self.name),
             keep=lambda state: journal.remember(self.name, state),
         )
@@ -105,7 +118,7 @@ class _Channel:
 
     def open(self) -> None:
         first = self._run.initial_epoch
-        self._attempt(first, lambda: self._catch_up(first - 1))
+        self._attempt(first, lambda: self._catch_up(first - 1), WriterConfigurationError)
 
     def add_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
         if self._lacks is None:
@@ -133,11 +146,16 @@ class _Channel:
             logger.debug("its traceback", exc_info=failure)
         self._name_undelivered()
 
-    def _attempt(self, epoch: int, action: Callable[[], None]) -> None:
+    def _attempt(
+        self,
+        epoch: int,
+        action: Callable[[], None],
+        passed_on: type[Exception] | tuple[()] = (),
+    ) -> None:
         begun = time.monotonic()
         try:
             action()
-        except WriterConfigurationError:
+        except passed_on:
             raise
         except Exception as failure:
             self._set_aside(failure, epoch, time.monotonic() - begun)
@@ -181,12 +199,12 @@ class _Channel:
             answer = None
         if answer is None:
             return self._lacks
-        if not isinstance(answer, int) or not 0 <= answer <= first:
+        if not isinstance(answer, numbers.Integral) or not 0 <= int(answer) <= first:
             raise ValueError(
                 f"resume_from_saved_state returned {answer!r}; it must return the first epoch "
                 f"that the backend lacks, from 0 to {first}, or None"
             )
-        return answer if answer < first else self._lacks
+        return int(answer) if answer < first else self._lacks
 
     def _give_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
         self._begun = epoch
@@ -207,7 +225,7 @@ class _Channel:
             self._call(
                 "add_array",
                 name=name,
-                value=value,
+                value=_read_only(value),
                 epoch=record.epoch,
                 timestamp=record.timestamp,
             )
@@ -267,6 +285,23 @@ class _Channel:
                 enumerate_epochs(epochs),
                 self._journal.path,
             )
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _copied(value: Any) -> Any:
+    """A copy of nested hyperparameters: a writer that changes its own harms nobody."""
+    match value:
+        case Mapping():
+            return {key: _copied(item) for key, item in value.items()}
+        case list():
+            return [_copied(item) for item in value]
+        case _:
+            return value
 
 
 def _describe(error: Exception) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import FunctionType, MethodType
 from typing import Any
 
 import pluggy
@@ -65,7 +66,8 @@ class NamedWriter:
 
     def arguments(self, hook: str) -> set[str]:
         """The arguments that the writer's method takes."""
-        return {name for impl in getattr(self.hook, hook).get_hookimpls() for name in impl.argnames}
+        implementations = getattr(self.hook, hook).get_hookimpls()
+        return {name for impl in implementations for name in (*impl.argnames, *impl.kwargnames)}
 
 
 class _WriterManager(pluggy.PluginManager):
@@ -175,9 +177,10 @@ def check_writer(name: str, writer: object) -> NamedWriter:
         )
     manager = _WriterManager(PROJECT)
     manager.add_hookspecs(WriterSpec)
-    _refuse_keyword_only_arguments(name, writer)
+    _check_methods(name, writer)
     try:
         manager.register(writer, name)
+        manager.check_pending()  # a method marked as a hook that is none
     except pluggy.PluginValidationError as error:
         raise WriterContractError(
             f"writer {name!r}: {_one_line(error)}; see delve.hookspecs.WriterSpec for the "
@@ -311,17 +314,32 @@ def _free_name(name: str, taken: Sequence[NamedWriter]) -> str:
     return candidate
 
 
-def _refuse_keyword_only_arguments(name: str, writer: object) -> None:
+def _check_methods(name: str, writer: object) -> None:
     for hook in HOOKS:
         method = inspect.getattr_static(writer, hook, None)
-        if not inspect.isfunction(method):
-            continue
-        for parameter in inspect.signature(method).parameters.values():
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                raise WriterContractError(
-                    f"writer {name!r}: {hook} takes {parameter.name!r} by keyword only, which "
-                    "pluggy cannot pass; remove the * before it"
-                )
+        if isinstance(method, (staticmethod, classmethod, MethodType)):
+            method = method.__func__
+        if inspect.isfunction(method):
+            _check_method(name, hook, method)
+        elif callable(method):
+            raise WriterContractError(
+                f"writer {name!r}: {hook} is a {type(method).__name__}, which pluggy cannot call; "
+                "make it a method"
+            )
+
+
+def _check_method(name: str, hook: str, method: FunctionType) -> None:
+    if inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method):
+        raise WriterContractError(
+            f"writer {name!r}: {hook} is a coroutine or a generator, which would never run; make "
+            "it a plain method"
+        )
+    for parameter in inspect.signature(method).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            raise WriterContractError(
+                f"writer {name!r}: {hook} takes {parameter.name!r} by keyword only, which "
+                "pluggy cannot pass; remove the * before it"
+            )
 
 
 def _warn_of_misspelt_hooks(name: str, writer: object) -> None:

@@ -233,6 +233,7 @@ class SaturationTracker:
         """
         if self._closed:
             return
+        self._check_not_feeding()
         try:
             self._finish_epoch(error)
         finally:
@@ -251,6 +252,10 @@ class SaturationTracker:
                 type(error).__name__,
                 ", ".join(staged),
             )
+
+    def _check_not_feeding(self) -> None:
+        if self._delivery.is_feeding:
+            raise RuntimeError("a writer must not call the tracker that is feeding it")
 
     def __enter__(self) -> Self:
         return self
@@ -271,6 +276,7 @@ class SaturationTracker:
         )
 
     def _check_open(self) -> None:
+        self._check_not_feeding()
         if self._closed:
             raise RuntimeError(
                 f"the tracker of {self.savefile} is closed; make a new one with "

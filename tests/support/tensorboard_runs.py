@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 
-PATIENCE = 8.0  # seconds for a server to show what it should
+PATIENCE = 60.0  # seconds for a server to show what it should
 
 Points = list[tuple[int, str, float]]
 

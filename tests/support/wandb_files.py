@@ -76,10 +76,14 @@ def run_files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda path: path.parent.name.partition("run-")[2])
 
 
+def journal_entries(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the journal of the run in this folder."""
+    return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+
+
 def recorded_id(folder: Path) -> str:
-    """The W&B run that the journal of the run in this folder names last."""
-    lines = (folder / "journal.jsonl").read_text().splitlines()
-    states = [entry["state"] for line in lines if (entry := json.loads(line))["type"] == "state"]
+    """The W&B run that the journal names last."""
+    states = [entry["state"] for entry in journal_entries(folder) if entry["type"] == "state"]
     return str(next(state["run_id"] for state in reversed(states) if "run_id" in state))
 
 
