@@ -1,61 +1,101 @@
-"""A layer's output as samples: a matrix of (samples x features), by the family of the layer."""
+"""A layer's output as samples: rows of features, by the family of the layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from delve.errors import ArgumentError
 
+# torch.nn.functional.interpolate's modes, and for how many dimensions of space each works.
+INTERPOLATION_MODES: dict[str, tuple[int, ...]] = {
+    "nearest": (1, 2, 3),
+    "nearest-exact": (1, 2, 3),
+    "area": (1, 2, 3),
+    "linear": (1,),
+    "bilinear": (2,),
+    "bicubic": (2,),
+    "trilinear": (3,),
+}
 
-def _pool(reduce: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda maps: reduce(maps.flatten(2))
+
+def _positions(maps: Tensor) -> Tensor:
+    # A view: (batch x positions x channels) tells the covariance how the maps lie in memory.
+    return maps.flatten(2).transpose(1, 2)
 
 
-# (batch x channels x space...) to (samples x features)
+# (batch x channels x space...) to rows of features
 CONV_METHODS: dict[str, Callable[[Tensor], Tensor]] = {
-    "channelwise": lambda maps: maps.movedim(1, -1).reshape(-1, maps.shape[1]),
-    "mean": _pool(lambda flat: flat.mean(dim=2)),
-    "max": _pool(lambda flat: flat.amax(dim=2)),
-    "median": _pool(lambda flat: flat.median(dim=2).values),
+    "channelwise": _positions,
+    "mean": lambda maps: maps.flatten(2).mean(dim=2),
+    "max": lambda maps: maps.flatten(2).amax(dim=2),
+    "median": lambda maps: maps.flatten(2).median(dim=2).values,
     "flatten": lambda maps: maps.flatten(1),
 }
 
-# (batch x time x features) to (samples x features)
+# (batch x time x features) to rows of features
 TIMESERIES_METHODS: dict[str, Callable[[Tensor], Tensor]] = {
     "last_timestep": lambda series: series[:, -1],
-    "timestepwise": lambda series: series.flatten(0, 1),
+    "timestepwise": lambda series: series,
 }
 
 
 @dataclass(frozen=True)
 class SamplingMethods:
-    """How feature maps and time series become samples."""
+    """How feature maps and time series become samples.
+
+    Attributes:
+        conv: A key of ``CONV_METHODS``.
+        timeseries: A key of ``TIMESERIES_METHODS``.
+        interpolation: The mode by which large feature maps are shrunk first, if any.
+        largest: The size that they are shrunk to, in each dimension of space.
+    """
 
     conv: str = "channelwise"
     timeseries: str = "last_timestep"
+    interpolation: str | None = None
+    largest: int = 32
 
     def __post_init__(self) -> None:
-        for argument, value, choices in (
-            ("conv_method", self.conv, CONV_METHODS),
-            ("timeseries_method", self.timeseries, TIMESERIES_METHODS),
-        ):
-            if value not in choices:
-                raise ArgumentError(
-                    f"{argument}: {value!r} is not one of {', '.join(map(repr, choices))}"
-                )
+        _check_choice("conv_method", self.conv, CONV_METHODS)
+        _check_choice("timeseries_method", self.timeseries, TIMESERIES_METHODS)
+        if self.interpolation is not None:
+            _check_choice("interpolation_strategy", self.interpolation, INTERPOLATION_MODES)
+        if not isinstance(self.largest, int) or self.largest < 1:
+            raise ArgumentError(
+                "interpolation_downsampling must be a size of at least 1, for example 32, not "
+                f"{self.largest!r}"
+            )
+
+    def of_maps(self, maps: Tensor) -> Tensor:
+        """Samples of feature maps, (batch x channels x space...)."""
+        if self.interpolation is not None and max(maps.shape[2:]) > self.largest:
+            size = [min(length, self.largest) for length in maps.shape[2:]]
+            maps = nn.functional.interpolate(maps, size=size, mode=self.interpolation)
+        return CONV_METHODS[self.conv](maps)
+
+    def of_series(self, series: Tensor) -> Tensor:
+        """Samples of time series, (batch x time x features)."""
+        return TIMESERIES_METHODS[self.timeseries](series)
 
 
 @singledispatch
 def samples(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tensor:
-    """The samples in a layer's output, (samples x features).
+    """The samples in a layer's output, (samples x features) or (batch x positions x features).
 
-    Dispatches on the type of the layer; a type with an implementation is tracked. Register your
-    own with ``@samples.register``.
+    Dispatches on the type of the layer; a type with an implementation is tracked. ``output`` is
+    what the layer returned, the first tensor where that is a tuple, a dictionary or a model
+    output. To track a type of your own::
+
+        @samples.register
+        def _(layer: MyLayer, output, methods):
+            return methods.of_series(output)
 
     Raises:
         NotImplementedError: The type of the layer has no implementation.
@@ -68,26 +108,84 @@ def is_trackable(layer: nn.Module) -> bool:
     return samples.dispatch(type(layer)) is not samples.dispatch(object)
 
 
+def is_convolution(layer: nn.Module) -> bool:
+    """Whether the layer's output is feature maps."""
+    return isinstance(layer, CONVOLUTIONS)
+
+
+def first_tensor(output: Any) -> Any:
+    """The tensor that stands for a layer's output.
+
+    ``last_hidden_state`` where there is one, else the first tensor of a tuple, list or
+    dictionary, however nested. A PackedSequence stands for itself.
+    """
+    if isinstance(output, (Tensor, PackedSequence)):
+        return output
+    hidden = getattr(output, "last_hidden_state", None)
+    if isinstance(output, Mapping):
+        hidden = output.get("last_hidden_state", hidden)
+        output = tuple(output.values())
+    if isinstance(hidden, Tensor):
+        return hidden
+    if isinstance(output, (tuple, list)):
+        candidates = (first_tensor(item) for item in output)
+        return next(
+            (item for item in candidates if isinstance(item, Tensor | PackedSequence)), None
+        )
+    return None
+
+
 @samples.register
 def _linear(layer: nn.Linear, output: Tensor, methods: SamplingMethods) -> Tensor:
-    if output.dim() == 3:
-        return TIMESERIES_METHODS[methods.timeseries](output)
+    return methods.of_series(output) if output.dim() == 3 else _rows(output)
+
+
+CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+
+
+def _convolution(layer: nn.Conv2d, output: Tensor, methods: SamplingMethods) -> Tensor:
+    batched = output.dim() == len(layer.kernel_size) + 2
+    return methods.of_maps(output if batched else output.unsqueeze(0))
+
+
+for _type in CONVOLUTIONS:
+    samples.register(_type, _convolution)
+
+
+def _recurrent(layer: nn.LSTM, output: Tensor | PackedSequence, methods: SamplingMethods) -> Tensor:
+    if isinstance(output, PackedSequence):
+        return _last_steps(output) if methods.timeseries == "last_timestep" else output.data
+    if output.dim() == 2:  # one sequence, no batch
+        output = output.unsqueeze(0)
+    elif not layer.batch_first:
+        output = output.transpose(0, 1)
+    return methods.of_series(output)
+
+
+for _recurrent_type in (nn.LSTM, nn.GRU, nn.RNN, nn.MultiheadAttention):
+    samples.register(_recurrent_type, _recurrent)
+
+
+def _last_steps(packed: PackedSequence) -> Tensor:
+    """The true last step of each sequence."""
+    sizes = packed.batch_sizes  # how many sequences are at least so long, step by step
+    ends = torch.cumsum(sizes, dim=0)
+    lengths = (sizes[None, :] > torch.arange(int(sizes[0]))[:, None]).sum(dim=1)
+    begins = ends - sizes
+    return packed.data[begins[lengths - 1] + torch.arange(len(lengths))]
+
+
+def _rows(output: Tensor) -> Tensor:
     return output.reshape(-1, output.shape[-1])
 
 
-@samples.register
-def _conv(layer: nn.Conv2d, output: Tensor, methods: SamplingMethods) -> Tensor:
-    maps = output if output.dim() == 4 else output.unsqueeze(0)
-    return CONV_METHODS[methods.conv](maps)
-
-
-@samples.register
-def _lstm(
-    layer: nn.LSTM, output: tuple[Tensor, tuple[Tensor, Tensor]], methods: SamplingMethods
-) -> Tensor:
-    series = output[0]
-    if series.dim() == 2:  # one sequence, no batch
-        series = series.unsqueeze(0)
-    elif not layer.batch_first:
-        series = series.transpose(0, 1)
-    return TIMESERIES_METHODS[methods.timeseries](series)
+def _check_choice(argument: str, value: Any, choices: Mapping[str, Any]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(f"{argument}: {value!r} is not one of {', '.join(map(repr, choices))}")

@@ -45,6 +45,13 @@ def check_threshold(threshold: Any) -> float:
     return float(threshold)
 
 
+def check_count(name: str, value: Any) -> int:
+    """A number of things, at least 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < 1:
+        raise ArgumentError(f"{name} must be a whole number of at least 1, not {value!r}")
+    return int(value)
+
+
 def check_stats(stats: Sequence[str]) -> list[SelectedStat]:
     """The selected statistics; a single name will do."""
     return select_stats([stats] if isinstance(stats, str) else list(stats))

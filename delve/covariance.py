@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+BLOCK_ELEMENTS = 2**18  # of a block of samples: 1 MiB of float32 stays in a core's cache
+BLOCK_SAMPLES = 4096  # more would add up too many float32 roundings where features are few
+EMBEDDED_SAMPLES = 1000
+# BLAS adds up few features one sample after the other, with too much rounding for float32.
+_DOUBLE_BELOW = 64
+_TRIANGLE_FROM = 512  # features, from which computing the lower triangle alone pays on a CPU
+_TRIANGLE_BLOCKS = 4
 
-@dataclass(frozen=True)
+
+@dataclass
 class Moments:
     """What a set of samples adds up to.
 
@@ -16,6 +27,7 @@ class Moments:
         samples: How many there are.
         mean: (features,), float64.
         scatter: (features x features), float64: the sum over samples of (x - mean)(x - mean)'.
+            Only the lower triangle is kept up.
     """
 
     samples: int
@@ -23,61 +35,91 @@ class Moments:
     scatter: Tensor
 
     @classmethod
-    def of(cls, x: Tensor) -> Moments:
-        """The moments of one block of samples, (samples x features), at least one.
+    def none(cls, features: int, device: torch.device) -> Moments:
+        """The moments of no samples."""
+        zeros = torch.zeros(features + 1, features, dtype=torch.float64, device=device)
+        return cls(0, zeros[0].clone(), zeros[1:].clone())
 
-        Products are taken around the block's own mean, so float32 is accurate enough for them
-        however far that mean is from zero.
-        """
-        if x.dtype != torch.float64:
-            x = x.float()
-        with _exact_products(x.device.type):
-            shift = x.mean(dim=0)
-            centred = x - shift
-            # The float32 mean is itself rounded: what is left around it is corrected in float64.
-            rest = centred.sum(dim=0, dtype=torch.float64) / len(x)
-            scatter = (centred.T @ centred).double()
-        return cls(len(x), shift.double() + rest, scatter.addr_(rest, rest, alpha=-len(x)))
+    def merge(self, samples: int, mean: Tensor, scatter: Tensor) -> None:
+        """Add the moments of another set (Chan, Golub and LeVeque 1979)."""
+        total = self.samples + samples
+        offset = mean - self.mean
+        self.scatter.add_(scatter)
+        self.scatter.addr_(offset, offset, alpha=self.samples * samples / total)
+        self.mean.add_(offset, alpha=samples / total)
+        self.samples = total
 
-    def merge(self, other: Moments) -> Moments:
-        """The moments of both sets together (Chan, Golub and LeVeque 1979)."""
-        samples = self.samples + other.samples
-        offset = other.mean - self.mean
-        weight = self.samples * other.samples / samples
-        return Moments(
-            samples,
-            self.mean + offset * (other.samples / samples),
-            (self.scatter + other.scatter).addr_(offset, offset, alpha=weight),
-        )
+    def copy(self) -> Moments:
+        """An independent copy."""
+        return Moments(self.samples, self.mean.clone(), self.scatter.clone())
+
+    def covariance(self) -> Tensor:
+        """The population covariance, (features x features), float64."""
+        lower = self.scatter.tril()
+        return (lower + lower.tril(-1).T) / self.samples
 
 
 class TorchCovarianceMatrix:
     """The covariance matrix of samples that arrive batch by batch.
 
+    Samples gather in a block; a full block gives one float32 product around its own mean, which
+    is merged into float64 sums. So float32 is accurate however far the samples are from zero, and
+    a layer with fewer samples than features never builds its matrix.
+
     Args:
-        bias: False leaves the mean out of the samples (the covariance), True leaves it in.
+        bias: Without effect, as in delve 0.1: the covariance is always divided by the number of
+            samples.
         device: Where to accumulate; None stays on the device of the first batch.
+        save_data: Whether to keep the first 1000 samples in ``saved_samples``.
+
+    Attributes:
+        samples: How many samples were seen.
+        saved_samples: (at most 1000 x features), or None.
     """
 
-    def __init__(self, bias: bool = False, device: torch.device | str | None = None) -> None:
+    def __init__(
+        self,
+        bias: bool = False,
+        device: torch.device | str | None = None,
+        save_data: bool = False,
+    ) -> None:
         self.bias = bias
         self.device = None if device is None else torch.device(device)
-        self._moments: Moments | None = None
+        self.save_data = save_data
+        self.saved_samples: Tensor | None = None
+        self.samples = 0
+        self._moments: Moments | None = None  # of all blocks that were full
+        self._block: Tensor | None = None  # (rows x features): samples less the shift
+        self._rows = 0  # of the block that are in use
+        self._shift: Tensor | None = None  # a value near the samples
 
     @property
-    def samples(self) -> int:
-        """How many samples were seen."""
-        return self._moments.samples if self._moments else 0
+    def features(self) -> int:
+        """The dimension of the samples; 0 before the first."""
+        return 0 if self._shift is None else len(self._shift)
 
-    @torch.no_grad()
-    def update(self, x: Tensor) -> None:
-        """Take one batch, (samples x features), of any floating dtype; an empty one is ignored."""
-        if not len(x):
-            return
-        if self.device is None:
-            self.device = x.device
-        moments = Moments.of(x.detach().to(self.device))
-        self._moments = self._moments.merge(moments) if self._moments else moments
+    def update(self, x: Tensor, vae: bool = False) -> None:
+        """Take one batch of any floating dtype and layout; an empty one is ignored.
+
+        Args:
+            x: (samples x features), or (batch x positions x features).
+            vae: Whether the samples are columns, as in the calls of delve 0.1 for autoencoders.
+
+        Raises:
+            ValueError: The number of features is not that of earlier batches.
+        """
+        # The buffers must be ordinary tensors, also when the model runs in inference mode.
+        with torch.inference_mode(False), torch.no_grad():
+            x = x.detach()
+            if vae:
+                x = x.squeeze().unsqueeze(0).T if x.squeeze().dim() == 1 else x.squeeze().T
+            if x.numel() == 0:
+                return
+            if self.features not in (0, x.shape[-1]):
+                raise ValueError(
+                    f"samples of {x.shape[-1]} features cannot follow samples of {self.features}"
+                )
+            self._take(x if self.device is None else x.to(self.device, non_blocking=True))
 
     def fix(self, center: bool = True) -> Tensor:
         """The population covariance of all samples so far, (features x features), float64.
@@ -88,14 +130,213 @@ class TorchCovarianceMatrix:
         Raises:
             ValueError: No sample was seen yet.
         """
-        if self._moments is None:
+        moments = self.moments()
+        covariance = moments.covariance()
+        return covariance if center else covariance.addr_(moments.mean, moments.mean)
+
+    @torch.no_grad()
+    def moments(self) -> Moments:
+        """The moments of all samples so far.
+
+        Raises:
+            ValueError: No sample was seen yet.
+        """
+        if self._block is None or self._shift is None:
             raise ValueError("there is no covariance yet: no sample was seen; call update() first")
-        covariance = self._moments.scatter / self._moments.samples
-        if center and not self.bias:
-            return covariance
-        return covariance.addr_(self._moments.mean, self._moments.mean)
+        moments = self._moments.copy() if self._moments else self._no_moments()
+        if self._rows:
+            moments.merge(*self._block_moments(self._block[: self._rows].clone()))
+        return moments
+
+    @torch.no_grad()
+    def few_samples(self) -> Tensor | None:
+        """All samples less their mean, (samples x features), float64, if fewer than features."""
+        if self._block is None or self._moments or self._rows >= self.features:
+            return None
+        rows = self._block[: self._rows].double()
+        return rows - rows.mean(dim=0)
+
+    def merge(self, other: TorchCovarianceMatrix) -> None:
+        """Add the samples that another one has seen."""
+        if other.samples:
+            moments = other.moments()
+            self.merge_moments(moments)
+            self._save(other.saved_samples)
+
+    def merge_moments(self, moments: Moments) -> None:
+        """Add the moments of samples that were seen elsewhere."""
+        if self._shift is None:
+            self.device = self.device or moments.mean.device
+            self._shift = moments.mean.to(self.device, torch.float32)
+            self._block = self._shift.new_empty(0, len(self._shift))
+        self.samples += moments.samples
+        self._merge_into_moments(
+            moments.samples, moments.mean.to(self.device), moments.scatter.to(self.device)
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that :meth:`load_state_dict` needs to go on with the same bits."""
+        moments = self._moments
+        return {
+            "samples": self.samples,
+            "shift": self._shift,
+            "rows": None if self._block is None else self._block[: self._rows].clone(),
+            "block_samples": moments.samples if moments else 0,
+            "mean": moments.mean.clone() if moments else None,
+            "scatter": moments.scatter.clone() if moments else None,
+            "saved_samples": self.saved_samples,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`."""
+        self.samples = state["samples"]
+        self._shift, self._block = state["shift"], state["rows"]
+        if self._shift is not None:
+            self.device = self.device or self._shift.device
+            self._shift = self._shift.to(self.device)
+        if self._block is not None:
+            self._block = self._block.to(self.device, copy=True)
+        self._rows = 0 if self._block is None else len(self._block)
+        self._moments = None
+        if state["block_samples"]:
+            mean, scatter = (state[key].to(self.device, copy=True) for key in ("mean", "scatter"))
+            self._moments = Moments(state["block_samples"], mean, scatter)
+        self.saved_samples = state["saved_samples"]
+
+    def _take(self, x: Tensor) -> None:
+        if self._shift is None:
+            self._begin(x)
+        self._save(x)
+        self.samples += x.numel() // x.shape[-1]
+        if x.dim() == 3 and x.stride(-1) >= x.shape[1] and x.shape[1] >= 2 * x.shape[2]:
+            self._add_maps(x.transpose(1, 2))
+        else:
+            self._add_rows(x)
+
+    def _begin(self, x: Tensor) -> None:
+        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        self.device = x.device
+        self._shift = x.mean(dim=tuple(range(x.dim() - 1)), dtype=dtype)
+        self._block = torch.empty(0, x.shape[-1], dtype=dtype, device=x.device)
+
+    def _add_rows(self, x: Tensor) -> None:
+        """Put samples into the block; a full block goes into the moments."""
+        positions = x.shape[1] if x.dim() == 3 else 1
+        if positions > self._capacity:
+            x, positions = x.reshape(-1, x.shape[-1]), 1
+        for part in torch.split(x, self._capacity // positions):
+            self._put(part, len(part) * positions)
+
+    def _put(self, part: Tensor, rows: int) -> None:
+        """Put at most a block's worth of samples into the block."""
+        assert self._shift is not None
+        if self._rows + rows > self._capacity:
+            self._empty_block()
+        block = self._grown(self._rows + rows)
+        space = block[self._rows : self._rows + rows]
+        torch.sub(part, self._shift, out=space.view(part.shape))
+        self._rows += rows
+
+    @property
+    def _capacity(self) -> int:
+        """How many samples make a full block."""
+        return max(self.features, min(BLOCK_ELEMENTS // self.features, BLOCK_SAMPLES))
+
+    def _grown(self, rows: int) -> Tensor:
+        assert self._block is not None
+        if len(self._block) < rows:
+            larger = self._block.new_empty(
+                min(self._capacity, max(rows, 2 * len(self._block))), self.features
+            )
+            larger[: self._rows] = self._block[: self._rows]
+            self._block = larger
+        return self._block
+
+    def _empty_block(self) -> None:
+        assert self._block is not None
+        if self._rows:
+            self._merge_into_moments(*self._block_moments(self._block[: self._rows]))
+            self._rows = 0
+
+    def _block_moments(self, rows: Tensor) -> tuple[int, Tensor, Tensor]:
+        """Samples, mean and scatter of shifted rows, which are overwritten."""
+        assert self._shift is not None
+        rest = rows.mean(dim=0)
+        rows.sub_(rest)
+        with _exact_products(rows.device):
+            scatter = _gram(rows)
+        return _corrected(len(rows), self._shift.double() + rest, rows.mean(dim=0), scatter)
+
+    def _add_maps(self, maps: Tensor) -> None:
+        """Feature maps with many positions, (batch x features x positions): no transposed copy."""
+        features, positions = maps.shape[1:]
+        with _exact_products(maps.device):
+            for part in torch.split(maps, max(1, BLOCK_ELEMENTS // (features * positions))):
+                mean = part.mean(dim=(0, 2), dtype=self._dtype)
+                centred = part.to(self._dtype) - mean[:, None]
+                exact = centred.double() if features < _DOUBLE_BELOW else centred
+                scatter = torch.bmm(exact, exact.transpose(1, 2)).sum(dim=0)
+                self._merge_into_moments(
+                    *_corrected(
+                        len(part) * positions, mean.double(), centred.mean(dim=(0, 2)), scatter
+                    )
+                )
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        assert self._shift is not None
+        return self._shift.dtype
+
+    def _no_moments(self) -> Moments:
+        assert self._shift is not None
+        return Moments.none(self.features, self._shift.device)
+
+    def _merge_into_moments(self, samples: int, mean: Tensor, scatter: Tensor) -> None:
+        if self._moments is None:
+            self._moments = self._no_moments()
+        self._moments.merge(samples, mean, scatter)
+
+    def _save(self, x: Tensor | None) -> None:
+        held = self.saved_samples
+        wanted = EMBEDDED_SAMPLES - (0 if held is None else len(held))
+        if self.save_data and x is not None and wanted > 0:
+            new = x.reshape(-1, x.shape[-1])[:wanted].clone()
+            self.saved_samples = new if held is None else torch.cat([held, new])
 
 
-def _exact_products(device_type: str) -> torch.autocast:
-    """Autocast would demote the products to half precision."""
-    return torch.autocast(device_type, enabled=False)
+def _corrected(
+    samples: int, mean: Tensor, rest: Tensor, scatter: Tensor
+) -> tuple[int, Tensor, Tensor]:
+    """Samples, mean and scatter in float64, less what rounding left of the mean."""
+    rest = rest.double()
+    return samples, mean + rest, scatter.double().addr_(rest, rest, alpha=-samples)
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """The rows' products with each other, (features x features); at least the lower triangle."""
+    features = rows.shape[1]
+    if features < _DOUBLE_BELOW:
+        rows = rows.double()
+    if features < _TRIANGLE_FROM or rows.is_cuda:
+        return rows.T @ rows
+    product = rows.new_empty(features, features)
+    width = -(-features // _TRIANGLE_BLOCKS)
+    for begin in range(0, features, width):
+        end = min(begin + width, features)
+        torch.mm(rows[:, begin:end].T, rows[:, :end], out=product[begin:end, :end])
+        product[begin:end, end:] = 0
+    return product
+
+
+@contextlib.contextmanager
+def _exact_products(device: torch.device) -> Iterator[None]:
+    """Switch off what would demote float32 products: autocast, TF32 and bfloat16 inside BLAS."""
+    precision = torch.get_float32_matmul_precision()
+    if precision != "highest":
+        torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        if precision != "highest":
+            torch.set_float32_matmul_precision(precision)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from delve.covariance import TorchCovarianceMatrix
 from delve.errors import ArgumentError
 from delve.records import MODES
 
@@ -26,6 +28,18 @@ class Spectrum:
 
     eigenvalues: np.ndarray
     samples: int
+
+    @classmethod
+    def of(cls, covariance: TorchCovarianceMatrix) -> Spectrum:
+        """The spectrum of a covariance; that of the Gram matrix where samples are few."""
+        rows = covariance.few_samples()
+        matrix = covariance.fix() if rows is None else rows @ rows.T / len(rows)
+        eigenvalues = np.zeros(covariance.features)
+        if torch.isfinite(matrix).all():
+            eigenvalues[: len(matrix)] = _eigenvalues(matrix)
+        else:
+            eigenvalues[:] = np.nan
+        return cls(eigenvalues, covariance.samples)
 
     @property
     def features(self) -> int:
@@ -57,6 +71,16 @@ def saturation(spectrum: Spectrum, threshold: float) -> float:
     Source: Shenk 2018; Richter et al., arXiv 2006.08679.
     """
     return intrinsic_dimensionality(spectrum, threshold) / spectrum.features
+
+
+def _eigenvalues(matrix: torch.Tensor) -> np.ndarray:
+    """Falling eigenvalues of a symmetric matrix, negative rounding set to 0."""
+    try:
+        values = torch.linalg.eigvalsh(matrix)
+    except RuntimeError:  # a GPU's solver gives up where LAPACK does not
+        values = torch.linalg.eigvalsh(matrix.cpu())
+    falling: np.ndarray = values.flip(0).clamp_(min=0).cpu().numpy()
+    return falling
 
 
 @dataclass(frozen=True)

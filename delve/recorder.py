@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-from delve.activations import SamplingMethods, samples
+from delve import compiled
+from delve.activations import SamplingMethods, first_tensor, samples
 from delve.covariance import TorchCovarianceMatrix
-from delve.metrics import Spectrum
+from delve.records import MODES
+
+Key = tuple[str, str]  # mode, layer
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """How much is gathered, and where.
+
+    Attributes:
+        methods: How outputs become samples.
+        device: Where to accumulate; None stays on the device of the activations.
+        interval: Use every so many calls of each layer.
+        most: Stop at so many samples per layer and mode; None never does.
+        keep_samples: Whether to keep the first samples themselves.
+    """
+
+    methods: SamplingMethods = field(default_factory=SamplingMethods)
+    device: torch.device | None = None
+    interval: int = 1
+    most: int | None = None
+    keep_samples: bool = False
 
 
 class LayerRecorder:
@@ -25,25 +50,25 @@ class LayerRecorder:
 
     Args:
         layers: The tracked modules by name.
-        methods: How outputs become samples.
-        device: Where to accumulate; None stays on the device of the activations.
+        gathering: How much is gathered, and where.
         order: Names of layers whose forward order is known from an earlier part of the run.
     """
 
     def __init__(
-        self,
-        layers: Mapping[str, nn.Module],
-        methods: SamplingMethods,
-        device: torch.device | str | None = None,
-        order: tuple[str, ...] = (),
+        self, layers: Mapping[str, nn.Module], gathering: Gathering, order: Iterable[str] = ()
     ) -> None:
+        self.is_recording = True
         self._names = tuple(layers)
         self._order = dict.fromkeys(name for name in order if name in layers)
-        self._methods = methods
-        self._device = device
-        self._covariances: dict[tuple[str, str], TorchCovarianceMatrix] = {}
+        self._gathering = gathering
+        self._covariances: dict[Key, TorchCovarianceMatrix] = {}
+        self._calls: Counter[Key] = Counter()
+        self._fresh: set[Key] = set()  # saw samples since the last statistics
+        self._unusable: dict[str, None] = {}
+        self._warned: set[str] = set()
+        self._lock = threading.Lock()  # DataParallel runs its replicas in threads
         self._hooks = [
-            layer.register_forward_hook(_Hook(self, name)) for name, layer in layers.items()
+            layer.register_forward_hook(_Hook(self, name, layer)) for name, layer in layers.items()
         ]
 
     @property
@@ -51,51 +76,130 @@ class LayerRecorder:
         """All layers in the order of their first calls; those not called yet come last."""
         return tuple(dict.fromkeys((*self._order, *self._names)))
 
-    def record(self, name: str, layer: nn.Module, output: Any) -> None:
+    def record(self, name: str, layer: nn.Module, output: Any, mode: str) -> None:
         """Add one forward pass of a layer."""
-        self._order.setdefault(name)
-        key = ("train" if layer.training else "eval", name)
-        if key not in self._covariances:
-            self._covariances[key] = TorchCovarianceMatrix(device=self._device)
-        with torch.no_grad():
-            self._covariances[key].update(samples(layer, output, self._methods))
+        if not self.is_recording or name in self._unusable or _is_recomputing():
+            return
+        key = (mode, name)
+        with self._lock, torch.inference_mode(False), torch.no_grad():
+            self._order.setdefault(name)
+            self._calls[key] += 1
+            if (self._calls[key] - 1) % self._gathering.interval:
+                return
+            try:
+                self._gather(key, samples(layer, first_tensor(output), self._gathering.methods))
+            except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+                self._leave_out(name, layer, output, error)
 
-    def spectra(self) -> dict[tuple[str, str], Spectrum]:
-        """The spectrum of each (mode, layer) that saw samples, in forward order."""
-        spectra = {
-            key: _spectrum(covariance)
-            for mode in ("train", "eval")
+    def fresh(self) -> dict[Key, TorchCovarianceMatrix]:
+        """What saw new samples since :meth:`mark_used`, in forward order."""
+        return {
+            key: self._covariances[key]
+            for mode in MODES
             for name in self.layers
-            if (covariance := self._covariances.get(key := (mode, name))) and covariance.samples
+            if (key := (mode, name)) in self._fresh
         }
-        broken = dict.fromkeys(
-            name for (_, name), spectrum in spectra.items() if not spectrum.is_finite
-        )
-        if broken:
-            logger.warning(
-                "outputs were not finite, so the statistics are NaN, in: %s", ", ".join(broken)
-            )
-        return spectra
 
-    def reset(self) -> None:
-        """Forget all samples."""
-        self._covariances.clear()
+    def mark_used(self, forget: bool) -> None:
+        """The statistics of the fresh samples were taken; ``forget`` drops the samples too."""
+        self._warn_of_unseen()
+        self._fresh.clear()
+        if forget:
+            self._covariances.clear()
 
     def remove_hooks(self) -> None:
         """Leave the modules as they were found."""
         for hook in self._hooks:
             hook.remove()
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was gathered so far, of tensors and plain values."""
+        return {
+            "order": list(self._order),
+            "calls": [[*key, calls] for key, calls in self._calls.items()],
+            "covariances": [
+                [*key, key in self._fresh, covariance.state_dict()]
+                for key, covariance in self._covariances.items()
+            ],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`; layers that are no longer tracked are passed over."""
+        self._order = dict.fromkeys(name for name in state["order"] if name in self._names)
+        self._calls = Counter({(mode, name): calls for mode, name, calls in state["calls"]})
+        self._covariances, self._fresh = {}, set()
+        for mode, name, fresh, covariance_state in state["covariances"]:
+            if name in self._names:
+                covariance = self._covariance((mode, name))
+                covariance.load_state_dict(covariance_state)
+                if fresh:
+                    self._fresh.add((mode, name))
+
+    def _gather(self, key: Key, rows: Tensor) -> None:
+        if not rows.is_floating_point() or rows.dim() not in (2, 3):
+            raise TypeError("samples are rows of floating-point numbers")
+        if not rows.numel():
+            return
+        covariance = self._covariance(key)
+        if self._gathering.most is not None:
+            left = self._gathering.most - covariance.samples
+            if left <= 0:
+                return
+            if rows.numel() // rows.shape[-1] > left:
+                rows = rows.reshape(-1, rows.shape[-1])[:left]
+        covariance.update(rows)
+        self._fresh.add(key)
+
+    def _covariance(self, key: Key) -> TorchCovarianceMatrix:
+        if key not in self._covariances:
+            self._covariances[key] = TorchCovarianceMatrix(
+                device=self._gathering.device, save_data=self._gathering.keep_samples
+            )
+        return self._covariances[key]
+
+    def _leave_out(self, name: str, layer: nn.Module, output: Any, error: Exception) -> None:
+        self._unusable[name] = None
+        for mode in MODES:
+            self._fresh.discard((mode, name))
+        logger.warning(
+            "layer %s (%s) gave %s, which cannot be turned into samples (%s); it is left out",
+            name,
+            type(layer).__name__,
+            _describe(output),
+            str(error).strip().partition("\n")[0] or type(error).__name__,
+        )
+
+    def _warn_of_unseen(self) -> None:
+        """A layer whose hook never fires while others do must not go unnoticed."""
+        seen = {name for _, name in self._fresh}
+        unseen = [
+            name for name in self.layers if name not in {*seen, *self._unusable, *self._warned}
+        ]
+        if unseen and self.is_recording:
+            self._warned.update(unseen)
+            logger.warning(
+                "these layers saw nothing in this epoch: %s. Were they not called, called without "
+                "their hooks (the tracker was made after the first call of a compiled model, or "
+                "another module uses their weights directly, as nn.TransformerEncoder does in "
+                "evaluation), or is their model a copy of the tracked one?",
+                ", ".join(unseen),
+            )
+
 
 class _Hook:
     """One layer's forward hook. A copied or pickled model gets an inert one in its place."""
 
-    def __init__(self, recorder: LayerRecorder, name: str) -> None:
+    def __init__(self, recorder: LayerRecorder, name: str, layer: nn.Module) -> None:
         self._recorder = recorder
         self._name = name
+        self._gate = compiled.Gate(lambda output, mode: recorder.record(name, layer, output, mode))
 
     def __call__(self, layer: nn.Module, _inputs: Any, output: Any) -> None:
-        self._recorder.record(self._name, layer, output)
+        mode = "train" if layer.training else "eval"
+        if torch.compiler.is_compiling():
+            self._gate.call(output, mode)
+        else:
+            self._recorder.record(self._name, layer, output, mode)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Takes three arguments, does nothing and returns None, as an inert hook must; and it comes
@@ -103,10 +207,16 @@ class _Hook:
         return getattr, (contextlib.nullcontext(), "__exit__")
 
 
-def _spectrum(covariance: TorchCovarianceMatrix) -> Spectrum:
-    matrix = covariance.fix()
-    if torch.isfinite(matrix).all():
-        eigenvalues = torch.linalg.eigvalsh(matrix).flip(0).clamp_(min=0).cpu().numpy()
-    else:
-        eigenvalues = np.full(len(matrix), np.nan)
-    return Spectrum(eigenvalues, covariance.samples)
+def _is_recomputing() -> bool:
+    """Whether this forward pass is activation checkpointing's second one, inside backward."""
+    current = getattr(torch._C, "_current_graph_task_id", None)
+    return current is not None and current() != -1
+
+
+def _describe(output: Any) -> str:
+    tensor = first_tensor(output)
+    if isinstance(tensor, PackedSequence):
+        tensor = tensor.data
+    if isinstance(tensor, Tensor):
+        return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+    return f"a {type(output).__name__}"

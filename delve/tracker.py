@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import torch
-from torch import nn
 
+from delve import distributed
 from delve.activations import SamplingMethods
 from delve.arguments import (
     check_config,
+    check_count,
     check_device,
     check_initial_epoch,
     check_on_writer_error,
@@ -25,17 +25,15 @@ from delve.arguments import (
     check_threshold,
     refuse_unfinished,
 )
-from delve.delivery import Delivery
 from delve.discovery import make_writers
-from delve.journal import Journal, now_in_ms
-from delve.layers import find_layers
-from delve.lock import FolderLock
-from delve.recorder import LayerRecorder
-from delve.records import EpochRecord, Metric, RunInfo
+from delve.errors import ArgumentError
+from delve.layers import LayerFilter, Modules, select_layers
+from delve.recorder import Gathering, LayerRecorder
+from delve.records import Metric
+from delve.run import Run, SilentRun
+from delve.statistics import Statistics
 
 logger = logging.getLogger(__name__)
-
-LayerFilter = Callable[[dict[str, nn.Module]], dict[str, nn.Module]]
 
 
 class SaturationTracker:
@@ -45,7 +43,7 @@ class SaturationTracker:
         savefile: The run's folder; it is made if need be.
         save_to: The writers: a name, a writer object, or a list of both. See ``delve.writers``
             entry points for what is installed; ``csv``, ``mlflow``, ``print``.
-        modules: The model to track.
+        modules: The model to track, or a list or dictionary of modules.
         layer_filter: Takes the dictionary of all trackable layers by name and returns the ones to
             track. Default: all.
         writer_args: Constructor arguments for writers selected by name: flat, or nested under the
@@ -94,7 +92,7 @@ class SaturationTracker:
         self,
         savefile: str | os.PathLike[str],
         save_to: str | object | Sequence[str | object],
-        modules: nn.Module,
+        modules: Modules,
         layer_filter: LayerFilter | None = None,
         writer_args: Mapping[str, Any] | None = None,
         log_interval: int = 1,
@@ -118,58 +116,45 @@ class SaturationTracker:
         config: Mapping[str, Any] | None = None,
         on_writer_error: Literal["warn", "raise"] = "warn",
     ) -> None:
-        refuse_unfinished(
-            layer_filter=layer_filter is not None,
-            log_interval=log_interval != 1,
-            max_samples=max_samples is not None,
-            layerwise_sat=not layerwise_sat,
-            reset_covariance=not reset_covariance,
-            average_sat=average_sat,
-            ignore_layer_names=bool(ignore_layer_names),
-            include_conv=not include_conv,
-            verbose=verbose,
-            interpolation_strategy=interpolation_strategy is not None,
-            interpolation_downsampling=interpolation_downsampling != 32,
-        )
-        folder = check_savefile(savefile)
-        self._threshold = check_threshold(sat_threshold)
-        self._stats = check_stats(stats)
+        refuse_unfinished(layerwise_sat=not layerwise_sat, average_sat=average_sat, verbose=verbose)
+        check_count("log_interval", log_interval)
+        if max_samples is not None:
+            check_count("max_samples", max_samples)
+        self._statistics = Statistics(check_stats(stats), check_threshold(sat_threshold))
+        self._forget = reset_covariance
         check_on_writer_error(on_writer_error)
-        methods = SamplingMethods(conv_method, timeseries_method)
-        layers = find_layers(modules)
-        device = check_device(device)
         config = check_config(config)
-        first = check_initial_epoch(initial_epoch, folder)
-        writers = make_writers(save_to, folder, writer_args)
-
-        self._epoch = first
+        gathering = Gathering(
+            SamplingMethods(
+                conv_method, timeseries_method, interpolation_strategy, interpolation_downsampling
+            ),
+            check_device(device),
+            log_interval,
+            max_samples,
+        )
+        layers = select_layers(modules, layer_filter, ignore_layer_names, include_conv)
+        self._run: Run | SilentRun = SilentRun()
         self._scalars: dict[str, float] = {}
         self._metrics: dict[Metric, float] = {}
         self._closed = False
-        with contextlib.ExitStack() as undo:
-            lock = FolderLock(folder)
-            undo.callback(lock.release)
-            self._journal = Journal.open(folder, first, tuple(layers), config)
-            undo.callback(self._journal.close)
-            run = RunInfo(
-                savefile=folder,
-                run_id=self._journal.run_id,
-                created=self._journal.created,
-                layers=self._journal.layers,
-                config=config or self._journal.config,
-                initial_epoch=first,
-                images=not nosave,
-                epochs=tuple(self._journal.epochs),
-                metrics=self._journal.metrics,
-            )
-            self._delivery = Delivery(writers, self._journal, run, on_writer_error == "raise")
-            undo.push(lambda _kind, error, _traceback: self._delivery.close(error))
-            self._delivery.open()
-            order = self._journal.layers if self._journal.epochs else ()
-            self._recorder = LayerRecorder(layers, methods, device, order)
-            undo.callback(self._recorder.remove_hooks)
-            # In the order of close(): hooks, writers, journal, lock.
-            self._undo = undo.pop_all()
+
+        def open_run() -> tuple[Path, int, tuple[str, ...]]:
+            folder = check_savefile(savefile)
+            first = check_initial_epoch(initial_epoch, folder)
+            if distributed.is_first():
+                self._run = Run(
+                    folder,
+                    first,
+                    tuple(layers),
+                    config,
+                    make_writers(save_to, folder, writer_args),
+                    images=not nosave,
+                    raise_errors=on_writer_error == "raise",
+                )
+            return folder, first, self._run.order
+
+        self._savefile, self._epoch, order = distributed.agree(open_run)
+        self._recorder = LayerRecorder(layers, gathering, order)
 
     @property
     def epoch(self) -> int:
@@ -179,7 +164,7 @@ class SaturationTracker:
     @property
     def savefile(self) -> Path:
         """The run's folder."""
-        return self._journal.path.parent
+        return self._savefile
 
     def add_scalar(self, name: str, value: float) -> None:
         """Log a number of your own for the current epoch; the same name again replaces it.
@@ -194,33 +179,77 @@ class SaturationTracker:
         self._check_open()
         number = check_scalar(name, value)
         self._scalars[name] = number
-        self._delivery.add_scalar(name, number, self._epoch, now_in_ms())
+        self._run.add_scalar(name, number, self._epoch)
 
     def add_saturations(self, save: bool = True) -> None:
         """Compute the selected statistics of all layers over the samples since the last call.
+
+        Under ``torch.distributed`` it is collective: the samples of all processes count.
 
         Args:
             save: Whether that ends the epoch. False leaves it to :meth:`save`.
         """
         self._check_open()
-        for (mode, layer), spectrum in self._recorder.spectra().items():
-            for selected in self._stats:
-                if mode in selected.modes:
-                    value = selected.stat.compute(spectrum, self._threshold)
-                    self._metrics[Metric(mode, selected.stat.name, layer)] = value
-        self._recorder.reset()
+        covariances = distributed.reduce_covariances(self._recorder.fresh())
+        if distributed.is_first():
+            self._metrics |= self._statistics.compute(covariances)
+        self._recorder.mark_used(self._forget)
         if save:
             self.save()
 
     def save(self) -> None:
         """End the epoch: write it to the journal, then to every writer."""
         self._check_open()
-        record = EpochRecord(self._epoch, now_in_ms(), self._scalars, self._metrics)
-        self._epoch += 1
-        self._scalars, self._metrics = {}, {}
-        layers = self._recorder.layers
-        self._journal.record(record, layers)
-        self._delivery.save(record, {}, layers)
+        epoch, scalars, metrics = self._epoch, self._scalars, self._metrics
+        self._epoch, self._scalars, self._metrics = epoch + 1, {}, {}
+        self._run.save(epoch, scalars, metrics, {}, self._recorder.layers)
+
+    def stop(self) -> None:
+        """Record no forward passes until :meth:`resume`."""
+        self._recorder.is_recording = False
+
+    def resume(self) -> None:
+        """Record forward passes again."""
+        self._recorder.is_recording = True
+
+    def is_recording(self) -> bool:
+        """Whether forward passes are recorded."""
+        return self._recorder.is_recording
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint taken inside an epoch needs to go on exactly there.
+
+        Made of tensors and plain values, so ``torch.load(..., weights_only=True)`` reads it back.
+        """
+        return {
+            "epoch": self._epoch,
+            "scalars": dict(self._scalars),
+            "metrics": {str(metric): value for metric, value in self._metrics.items()},
+            "recorder": self._recorder.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`, in a tracker that was made with its epoch.
+
+        Example::
+
+            state = checkpoint["tracker"]
+            tracker = SaturationTracker(..., initial_epoch=state["epoch"])
+            tracker.load_state_dict(state)
+
+        Raises:
+            ArgumentError: The state is of another epoch than this tracker's current one.
+        """
+        if state["epoch"] != self._epoch:
+            raise ArgumentError(
+                f"the state is of epoch {state['epoch']}, but the tracker is at epoch "
+                f"{self._epoch}; make it with initial_epoch={state['epoch']}"
+            )
+        self._recorder.load_state_dict(state["recorder"])
+        for name, value in state["scalars"].items():
+            self.add_scalar(name, value)
+        metrics = {Metric.parse(key): value for key, value in state["metrics"].items()}
+        self._metrics = {metric: value for metric, value in metrics.items() if metric}
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run; a second call does nothing.
@@ -238,7 +267,8 @@ class SaturationTracker:
             self._finish_epoch(error)
         finally:
             self._closed = True
-            self._undo.__exit__(type(error) if error else None, error, None)
+            self._recorder.remove_hooks()
+            self._run.close(error)
 
     def _finish_epoch(self, error: BaseException | None) -> None:
         staged = [*self._scalars, *self._metrics]
@@ -254,7 +284,7 @@ class SaturationTracker:
             )
 
     def _check_not_feeding(self) -> None:
-        if self._delivery.is_feeding:
+        if self._run.is_feeding:
             raise RuntimeError("a writer must not call the tracker that is feeding it")
 
     def __enter__(self) -> Self:

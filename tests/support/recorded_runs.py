@@ -1,4 +1,4 @@
-"""Runs of a real tracker, and one that is killed."""
+"""Runs of a real tracker, and one that is killed; the journal, read without Delve."""
 
 from __future__ import annotations
 
@@ -66,6 +66,28 @@ def record_and_die(
         check=False,
     )
     assert child.returncode == -signal.SIGKILL, child.stderr
+
+
+def journal_entries(folder: Path) -> dict[int, dict[str, Any]]:
+    """The journal's line of each epoch, but for those that a resume made void."""
+    entries: dict[int, dict[str, Any]] = {}
+    for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        if entry["type"] == "resume":
+            entries = {epoch: kept for epoch, kept in entries.items() if epoch < entry["epoch"]}
+        elif entry["type"] == "epoch":
+            entries[entry["epoch"]] = entry
+    return entries
+
+
+def journal_rows(folder: Path) -> dict[int, dict[str, float]]:
+    """All values of each epoch in the journal, by name."""
+    return {
+        epoch: {
+            name: float(value) for name, value in {**entry["scalars"], **entry["metrics"]}.items()
+        }
+        for epoch, entry in journal_entries(folder).items()
+    }
 
 
 @contextlib.contextmanager

@@ -1,0 +1,504 @@
+"""Layers that learn the eigenspace of what passes through them, and project onto it.
+
+Put one behind each layer of a network. In training they change nothing and watch; in evaluation
+they keep the leading directions that explain ``threshold`` of the variance, and so show how much
+of the network's accuracy depends on those directions.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from delve.covariance import Moments, TorchCovarianceMatrix
+from delve.errors import ArgumentError
+from delve.metrics import Spectrum, intrinsic_dimensionality
+
+logger = logging.getLogger(__name__)
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_uncompiled: Callable[[_F], _F] = torch.compiler.disable
+
+
+class LinearPCALayer(nn.Module):
+    """Projects onto the leading eigenvectors of the covariance of what it was shown in training.
+
+    In training the output is the input, unchanged, and so are the gradients. All batches between
+    two evaluations, usually those of one epoch, count; the first evaluation pass after training
+    decomposes their covariance. Until something was learned, evaluation changes nothing either.
+
+    The state dictionary holds all that was learned: a saved and loaded layer projects
+    identically. It stays in float64 when the model is moved to half precision. In distributed
+    training each process learns from its own samples.
+
+    Shapes: ``(..., in_features)`` to the same, or to ``(..., in_dim)`` if ``keepdim`` is False.
+    The output has the input's dtype; half precision is projected in float32.
+
+    Source: Richter et al., arXiv 2006.08679.
+
+    Args:
+        in_features: How many features the input has.
+        threshold: The share of the variance to keep. The fewest leading eigenvectors that
+            explain it are used, at least one; all of them from a threshold above 1.
+        keepdim: False gives the coordinates along the eigenvectors, measured from the mean if
+            ``centering``, instead of the projection in the input space.
+        verbose: Whether each decomposition is logged, as INFO to the logger ``delve.pca_layers``.
+        gradient_epoch_start: Kept as ``gradient_epoch``, and without effect, as in delve 0.1:
+            gradients pass unchanged in every epoch.
+        centering: True takes the covariance around the mean and projects around the mean; False
+            does both around zero.
+
+    Attributes:
+        mean: (in_features,), float64: the mean of the last epoch's samples.
+        eigenvalues: (in_features,), float64, falling: the variance along each eigenvector.
+        eigenvectors: (in_features x in_features), float64, one a column. The largest component
+            of each is positive.
+        random_directions: (in_features x in_dim), float64, in place of the eigenvectors; or None.
+        fs_dim: The dimension of the input space, ``in_features``.
+        pca_computed: Whether the eigenvectors are those of all that was learned.
+        epoch: How many times training was followed by an evaluation.
+        name: ``pca0``, ``pca1``, ... in the order of construction; used in messages.
+
+    Raises:
+        ArgumentError: ``in_features`` or ``threshold`` is not positive.
+    """
+
+    num: ClassVar[int] = 0  # of layers constructed
+    _feature_axis: ClassVar[int] = -1
+
+    mean: Tensor
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+    random_directions: Tensor | None
+    _scatter: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        threshold: float = 0.99,
+        keepdim: bool = True,
+        verbose: bool = False,
+        gradient_epoch_start: int = 20,
+        centering: bool = True,
+    ) -> None:
+        super().__init__()
+        self.fs_dim = _checked_size(in_features, "the number of features")
+        self.keepdim = keepdim
+        self.verbose = verbose
+        self.gradient_epoch = gradient_epoch_start
+        self.name = f"pca{LinearPCALayer.num}"
+        LinearPCALayer.num += 1
+        self.epoch = 0
+        self.pca_computed = True
+        self._threshold = _checked_threshold(threshold)
+        self._centering = bool(centering)
+        # Samples go into the stream, and from there into the moments, whose arrays are buffers.
+        self._stream: TorchCovarianceMatrix | None = None
+        self._samples = 0
+        self._is_epoch_open = False
+        self.register_buffer("mean", torch.zeros(self.fs_dim, dtype=torch.float64))
+        self.register_buffer("eigenvalues", torch.zeros(self.fs_dim, dtype=torch.float64))
+        self.register_buffer("eigenvectors", torch.eye(self.fs_dim, dtype=torch.float64))
+        self.register_buffer("_scatter", torch.zeros_like(self.eigenvectors))
+        self.register_buffer("random_directions", None)
+
+    @property
+    def threshold(self) -> float:
+        """The share of the variance to keep. A new one counts from the next evaluation pass.
+
+        Setting it takes random directions out again.
+        """
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold: float) -> None:
+        self._threshold = _checked_threshold(threshold)
+        self.random_directions = None
+
+    @property
+    def centering(self) -> bool:
+        """Whether the mean is the origin. A change counts from the next evaluation pass.
+
+        Setting it takes random directions out again.
+        """
+        return self._centering
+
+    @centering.setter
+    def centering(self, centering: bool) -> None:
+        self._centering = bool(centering)
+        self.pca_computed = self.seen_samples == 0
+        self.random_directions = None
+
+    @property
+    def seen_samples(self) -> int:
+        """How many samples are learned from: those of the current epoch, or of the last."""
+        return self._samples + (self._stream.samples if self._stream else 0)
+
+    @property
+    def in_dim(self) -> int:
+        """The dimension of the eigenspace; all of ``fs_dim`` until something was learned."""
+        self._update_eigenspace()
+        if self.seen_samples == 0 or self.threshold > 1:
+            return self.fs_dim
+        spectrum = Spectrum(self.eigenvalues.cpu().numpy(), self._samples)
+        needed = intrinsic_dimensionality(spectrum, self.threshold)
+        return self.fs_dim if math.isnan(needed) else int(needed)
+
+    @property
+    def sat(self) -> float:
+        """``in_dim`` in percent of ``fs_dim``."""
+        return round(100 * self.in_dim / self.fs_dim, 4)
+
+    @property
+    def reduced_transformation_matrix(self) -> Tensor:
+        """The directions that are kept, (in_features x in_dim), float32."""
+        return self._directions().float()
+
+    @property
+    def transformation_matrix(self) -> Tensor:
+        """The projection, (in_features x in_features), float32, symmetric."""
+        directions = self._directions()
+        return (directions @ directions.T).float()
+
+    def is_floating_point(self) -> bool:
+        """Always False: the layer has no dtype of its own, it follows its input."""
+        return False
+
+    def inject_random_directions(self) -> None:
+        """Project onto ``in_dim`` random directions, until something is learned or changed."""
+        directions = torch.from_numpy(_random_directions(self.fs_dim, self.in_dim))
+        self.random_directions = directions.to(self.eigenvectors)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input in training; its projection in evaluation.
+
+        Raises:
+            ArgumentError: The input has another number of features than the layer.
+        """
+        if x.shape[self._feature_axis] != self.fs_dim:
+            raise ArgumentError(
+                f"{self.name} was made for {self.fs_dim} features and got "
+                f"{x.shape[self._feature_axis]}, in an input of shape {tuple(x.shape)}"
+            )
+        if self.training:
+            self._learn(x)
+            return x
+        self._end_epoch()
+        return self._project(x) if self.seen_samples else x
+
+    def extra_repr(self) -> str:
+        """What ``print(model)`` shows of the layer."""
+        return f"{self.fs_dim}, threshold={self.threshold:g}, centering={self.centering}"
+
+    @_uncompiled
+    def _learn(self, x: Tensor) -> None:
+        if x.numel() == 0:
+            return
+        if not self._is_epoch_open:
+            self._begin_epoch()
+        if self._stream is None:
+            self._stream = TorchCovarianceMatrix(device=self.mean.device)
+        self._stream.update(self._samples_of(x.detach()))
+        self.pca_computed = False
+
+    def _samples_of(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, self.fs_dim)
+
+    def _begin_epoch(self) -> None:
+        self._is_epoch_open = True
+        self._samples = 0
+        self.mean.zero_()
+        self._scatter.zero_()
+
+    def _end_epoch(self) -> None:
+        if self._is_epoch_open:
+            self._is_epoch_open = False
+            self.epoch += 1
+        self._update_eigenspace()
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Move what is in the stream into the buffers."""
+        if self._stream:
+            new = self._stream.moments()
+            moments = Moments(self._samples, self.mean, self._scatter)
+            moments.merge(new.samples, new.mean.to(self.mean), new.scatter.to(self._scatter))
+            self._samples = moments.samples
+        self._stream = None
+
+    @_uncompiled
+    def _update_eigenspace(self) -> None:
+        if self.pca_computed:
+            return
+        # The buffers must stay ordinary tensors when the model runs in inference mode.
+        with torch.inference_mode(False), torch.no_grad():
+            self._settle()
+            covariance = Moments(self._samples, self.mean, self._scatter).covariance()
+            if not self.centering:
+                covariance.addr_(self.mean, self.mean)
+            values, vectors = _eigenspace(covariance)
+            self.eigenvalues.copy_(values)
+            self.eigenvectors.copy_(vectors)
+        self.random_directions = None
+        self.pca_computed = True
+        self._report()
+
+    def _report(self) -> None:
+        if not self.eigenvalues.isfinite().all():
+            logger.warning(
+                "%s: its input was not finite in training, so there is no eigenspace, and "
+                "evaluation gives NaN until the end of an epoch without such input",
+                self.name,
+            )
+        elif self.verbose:
+            logger.info(
+                "%s: %d of %d directions explain %g of the variance of %d samples",
+                *(self.name, self.in_dim, self.fs_dim, self.threshold, self._samples),
+            )
+
+    @_uncompiled
+    def _directions(self) -> Tensor:
+        """What is projected onto, (in_features x in_dim), float64."""
+        self._update_eigenspace()
+        if self.random_directions is not None:
+            return self.random_directions
+        return self.eigenvectors[:, : self.in_dim]
+
+    def _project(self, x: Tensor) -> Tensor:
+        precise = torch.promote_types(x.dtype, torch.float32)
+        directions = self._directions().to(precise)
+        origin = self.mean.to(precise) if self.centering else None
+        with torch.autocast(x.device.type, enabled=False):
+            rows = x.movedim(self._feature_axis, -1).to(precise)
+            result = (rows if origin is None else rows - origin) @ directions
+            if self.keepdim:
+                result = result @ directions.T
+                result = result if origin is None else result + origin
+        return result.to(x.dtype).movedim(-1, self._feature_axis).contiguous()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LinearPCALayer:
+        """Follow the model to another device, but not to another dtype."""
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        self._settle()
+        inherited: Callable[..., Any] = super()._apply
+        inherited(move, recurse)
+        return self
+
+    # Single values stay outside the buffers, because reading one from a GPU makes the program
+    # wait for it. In the state dictionary they are a tensor: much code expects nothing else there.
+
+    def get_extra_state(self) -> Tensor:
+        """What the state dictionary holds beside the buffers."""
+        flags = (self._centering, self._is_epoch_open, self.pca_computed)
+        values = (self._threshold, self._samples, self.epoch, *flags)
+        return torch.tensor(values, dtype=torch.float64, device="cpu")
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over what :meth:`get_extra_state` gave."""
+        self._threshold, samples, epoch, *flags = state.tolist()
+        self._samples, self.epoch = int(samples), int(epoch)
+        self._centering, self._is_epoch_open, self.pca_computed = map(bool, flags)
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        self._settle()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        self._stream = None
+        directions = state_dict.get(f"{prefix}random_directions")
+        self.random_directions = (
+            None if directions is None else self.eigenvectors.new_empty(directions.shape)
+        )
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class Conv2DPCALayer(LinearPCALayer):
+    """Projects feature maps onto the leading eigenvectors of the covariance of their filters.
+
+    Every position of every map is a sample of ``in_filters`` features. All else, and every
+    argument that is not described here, is as in :class:`LinearPCALayer`.
+
+    Shapes: ``(batch, in_filters, height, width)`` to the same; ``batch`` may be left out.
+
+    Args:
+        in_filters: How many filters the input has.
+        threshold: The share of the variance to keep.
+        verbose: Whether each decomposition is logged.
+        gradient_epoch_start: Without effect.
+        centering: Whether the mean is the origin.
+        downsampling: The height and width, in positions, that maps are reduced to (by nearest
+            neighbour) before the layer learns from them; a smaller map is taken as it is. It
+            saves time, and changes nothing but what is learned. None takes every position.
+
+    Raises:
+        ArgumentError: ``in_filters``, ``threshold`` or ``downsampling`` is not positive.
+    """
+
+    _feature_axis = -3
+
+    def __init__(
+        self,
+        in_filters: int,
+        threshold: float = 0.99,
+        verbose: bool = True,
+        gradient_epoch_start: int = 20,
+        centering: bool = False,
+        downsampling: int | None = None,
+    ) -> None:
+        super().__init__(
+            in_filters,
+            threshold=threshold,
+            verbose=verbose,
+            gradient_epoch_start=gradient_epoch_start,
+            centering=centering,
+        )
+        if downsampling is not None:
+            _checked_size(downsampling, "downsampling")
+        self.downsampling = downsampling
+
+    def _samples_of(self, x: Tensor) -> Tensor:
+        maps = x if x.dim() == 4 else x.unsqueeze(0)
+        if self.downsampling is not None:
+            height, width = (min(side, self.downsampling) for side in maps.shape[2:])
+            maps = nn.functional.interpolate(maps, size=(height, width), mode="nearest")
+        return maps.flatten(2).transpose(1, 2)
+
+
+def change_all_pca_layer_thresholds(
+    threshold: float, network: nn.Module, verbose: bool = False
+) -> tuple[list[float], list[int], list[int], list[str]]:
+    """Set the threshold of every PCA layer of a network.
+
+    Returns:
+        For each PCA layer, in the order of ``network.modules()``, after the change: its
+        saturation in percent, the dimension of its eigenspace, the dimension of its input space,
+        and its name (``Lin-0``, ``Lin-1``, ... and ``Conv-0``, ``Conv-1``, ...).
+
+    Raises:
+        ArgumentError: The threshold is not positive.
+    """
+    layers = _pca_layers(network)
+    for layer in layers:
+        _change_threshold(layer, threshold, verbose)
+    return *_dimensions(layers), _names(layers, linear="Lin")
+
+
+def change_all_pca_layer_thresholds_and_inject_random_directions(
+    threshold: float,
+    network: nn.Module,
+    verbose: bool = False,
+    device: torch.device | str = "cpu",
+    include_names: bool = False,
+) -> tuple[list[float], list[int], list[int]] | tuple[list[float], list[int], list[int], list[str]]:
+    """Set the threshold of every PCA layer, and project onto random directions instead.
+
+    Each layer projects onto as many random orthonormal directions as its eigenspace has at this
+    threshold: the control experiment to :func:`change_all_pca_layer_thresholds`, which also takes
+    the random directions out again. They are drawn from NumPy's global random state.
+
+    Args:
+        threshold: The share of the variance that sets the number of directions.
+        network: Any module that contains PCA layers.
+        verbose: Whether each change is logged, as INFO to the logger ``delve.pca_layers``.
+        device: Without effect: the directions go where the layer is.
+        include_names: Whether the names are returned as well.
+
+    Returns:
+        For each PCA layer, in the order of ``network.modules()``, after the change: its
+        saturation in percent, the dimension of its eigenspace, the dimension of its input space,
+        and, if asked for, its name (``Linear-0``, ... and ``Conv-0``, ...).
+
+    Raises:
+        ArgumentError: The threshold is not positive.
+    """
+    del device
+    layers = _pca_layers(network)
+    for layer in layers:
+        _change_threshold(layer, threshold, verbose)
+        layer.inject_random_directions()
+    dimensions = _dimensions(layers)
+    return (*dimensions, _names(layers, linear="Linear")) if include_names else dimensions
+
+
+def rvs(dim: int = 3) -> np.ndarray:
+    """A random orthogonal matrix, (dim x dim), float64, from NumPy's global random state.
+
+    It is uniform over all orthogonal matrices (Haar's measure), those of determinant -1 included.
+    Source: Mezzadri 2007, Notices of the AMS 54(5), section 5.
+    """
+    return _random_directions(dim, dim)
+
+
+def _random_directions(dim: int, count: int) -> np.ndarray:
+    """Random orthonormal columns, (dim x count), uniform over all such."""
+    columns, triangle = np.linalg.qr(np.random.standard_normal((dim, count)))
+    # The signs that QR leaves open follow the algorithm, not chance, unless they are set so.
+    oriented: np.ndarray = columns * np.copysign(1.0, triangle.diagonal())
+    return oriented
+
+
+def _eigenspace(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, falling, none below 0, and eigenvectors, one a column; NaN for NaN."""
+    if not covariance.isfinite().all():
+        return covariance.new_full(covariance.shape[:1], torch.nan), covariance * torch.nan
+    try:
+        values, vectors = torch.linalg.eigh(covariance)
+    except RuntimeError:  # a GPU's solver gives up where LAPACK does not
+        values, vectors = torch.linalg.eigh(covariance.cpu())
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    return values.flip(0).clamp(min=0), (vectors * largest.sign()).flip(1)
+
+
+def _pca_layers(network: nn.Module) -> list[LinearPCALayer]:
+    return [module for module in network.modules() if isinstance(module, LinearPCALayer)]
+
+
+def _change_threshold(layer: LinearPCALayer, threshold: float, verbose: bool) -> None:
+    layer.threshold = threshold
+    if verbose:
+        logger.info("%s: the threshold is now %g", layer.name, threshold)
+
+
+def _dimensions(layers: list[LinearPCALayer]) -> tuple[list[float], list[int], list[int]]:
+    return (
+        [layer.sat for layer in layers],
+        [layer.in_dim for layer in layers],
+        [layer.fs_dim for layer in layers],
+    )
+
+
+def _names(layers: list[LinearPCALayer], linear: str) -> list[str]:
+    """Each kind is counted on its own."""
+    names: list[str] = []
+    for layer in layers:
+        kind = "Conv" if isinstance(layer, Conv2DPCALayer) else linear
+        names.append(f"{kind}-{sum(name.startswith(f'{kind}-') for name in names)}")
+    return names
+
+
+def _checked_size(size: int, what: str) -> int:
+    if size < 1:
+        raise ArgumentError(f"{what} of a PCA layer must be at least 1, not {size!r}")
+    return size
+
+
+def _checked_threshold(threshold: float) -> float:
+    share = float(threshold)
+    if not share > 0:
+        raise ArgumentError(
+            "the threshold of a PCA layer must be positive: the share of the variance to keep, "
+            f"for example 0.99, or more than 1 to keep everything; not {threshold!r}"
+        )
+    return share

@@ -1,0 +1,689 @@
+import copy
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.decomposition import PCA
+from torch import nn
+
+from delve.errors import ArgumentError
+from delve.pca_layers import (
+    Conv2DPCALayer,
+    LinearPCALayer,
+    change_all_pca_layer_thresholds,
+    change_all_pca_layer_thresholds_and_inject_random_directions,
+    rvs,
+)
+
+FEATURES = 12
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+def samples(count=600, features=FEATURES, seed=0, dtype=torch.float32):
+    """Correlated samples, away from zero, whose eigenvalues fall by a half each."""
+    generator = np.random.default_rng(seed)
+    scales = np.sqrt(0.5 ** np.arange(features))
+    directions = np.linalg.qr(generator.standard_normal((features, features)))[0]
+    rows = generator.standard_normal((count, features)) * scales @ directions.T
+    return torch.from_numpy(rows + 3 + np.arange(features) / 4).to(dtype)
+
+
+def maps(count=40, filters=6, side=5, seed=0):
+    positions = samples(count * side * side, filters, seed)
+    return positions.view(count, side, side, filters).permute(0, 3, 1, 2).contiguous()
+
+
+def taught(layer, x, batch=50):
+    """The layer after an epoch of training on x, at the beginning of the evaluation."""
+    layer.train()
+    for part in x.split(batch):
+        layer(part)
+    return layer.eval()
+
+
+def scikit_projection(pca, x):
+    return pca.inverse_transform(pca.transform(x))
+
+
+def reference_projection(rows, count, centering):
+    """The projection by its definition, over all samples at once, in float64."""
+    rows = np.asarray(rows, dtype=np.float64)
+    origin = rows.mean(axis=0) if centering else np.zeros(rows.shape[1])
+    vectors = np.linalg.svd(rows - origin, full_matrices=False)[2][:count].T
+    return (rows - origin) @ vectors @ vectors.T + origin
+
+
+# Learning
+
+
+def test_training_passes_the_input_itself():
+    x = samples()
+    layer = LinearPCALayer(FEATURES)
+    assert layer.train()(x) is x
+
+
+def test_the_projection_is_scikit_learns_over_all_batches():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
+    pca = PCA(n_components=0.9, svd_solver="full").fit(x.double().numpy())
+
+    projected = layer(x)
+
+    assert layer.in_dim == pca.n_components_ < FEATURES
+    np.testing.assert_allclose(projected, scikit_projection(pca, x.numpy()), atol=1e-5)
+
+
+def test_mean_eigenvalues_and_eigenvectors_are_those_of_all_batches():
+    x = samples().double()
+    layer = taught(LinearPCALayer(FEATURES), x, batch=7)
+    layer(x)
+    pca = PCA(svd_solver="full").fit(x.numpy())
+
+    assert layer.seen_samples == len(x)
+    np.testing.assert_allclose(layer.mean, pca.mean_, rtol=1e-12)
+    population = pca.explained_variance_ * (len(x) - 1) / len(x)
+    np.testing.assert_allclose(layer.eigenvalues, population, rtol=1e-9)
+    cosines = np.abs((layer.eigenvectors.numpy() * pca.components_.T).sum(axis=0))
+    np.testing.assert_allclose(cosines, 1, rtol=1e-9)
+
+
+def test_the_largest_component_of_each_eigenvector_is_positive():
+    layer = taught(LinearPCALayer(FEATURES), samples())
+    layer(samples())
+    vectors = layer.eigenvectors.numpy()
+    assert (vectors[np.abs(vectors).argmax(axis=0), range(FEATURES)] > 0).all()
+
+
+def test_an_epoch_begins_with_the_first_training_after_an_evaluation():
+    first, second = samples(seed=1), samples(seed=2)
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), first)
+    layer(first)
+    layer(first)  # a second evaluation batch belongs to the same epoch
+    assert layer.epoch == 1
+    taught(layer, second)
+
+    projected = layer(second)
+
+    assert (layer.epoch, layer.seen_samples) == (2, len(second))
+    expected = reference_projection(second, layer.in_dim, centering=True)
+    np.testing.assert_allclose(projected, expected, atol=1e-5)
+
+
+def test_looking_at_the_layer_in_the_middle_of_an_epoch_does_not_end_it():
+    x = samples()
+    layer = LinearPCALayer(FEATURES).train()
+    layer(x[:200])
+    assert layer.in_dim < FEATURES
+    layer(x[200:])
+    assert layer.seen_samples == len(x)
+    layer.eval()(x)
+    np.testing.assert_allclose(layer.mean, x.double().mean(dim=0), rtol=1e-6)
+
+
+def test_before_anything_was_learned_evaluation_changes_nothing():
+    x = samples()
+    layer = LinearPCALayer(FEATURES).eval()
+    assert torch.equal(layer(x), x)
+    assert (layer.in_dim, layer.sat, layer.seen_samples, layer.epoch) == (FEATURES, 100, 0, 0)
+
+
+def test_an_empty_batch_teaches_nothing():
+    layer = LinearPCALayer(FEATURES).train()
+    layer(torch.empty(0, FEATURES))
+    assert layer.seen_samples == 0
+    assert layer.eval()(torch.empty(0, FEATURES)).shape == (0, FEATURES)
+
+
+def test_leading_dimensions_are_all_samples():
+    x = samples()
+    flat = taught(LinearPCALayer(FEATURES), x)
+    series = taught(LinearPCALayer(FEATURES), x.view(60, 10, FEATURES))
+    expected = flat(x).view(60, 10, FEATURES)
+    torch.testing.assert_close(series(x.view(60, 10, FEATURES)), expected)
+
+
+def test_input_of_another_width_is_refused_by_name():
+    layer = LinearPCALayer(FEATURES)
+    with pytest.raises(ArgumentError, match=rf"{layer.name} was made for 12 features and got 5"):
+        layer(torch.zeros(3, 5))
+
+
+def test_a_mean_a_million_times_the_deviation_costs_no_direction():
+    x = samples(dtype=torch.float64) + 1e6
+    layer = taught(LinearPCALayer(FEATURES), x)
+    layer(x)
+    np.testing.assert_allclose(
+        layer.eigenvalues, np.linalg.eigvalsh(np.cov(x.numpy().T, bias=True))[::-1], rtol=1e-6
+    )
+
+
+def test_input_that_is_not_finite_gives_nan_and_says_so_until_the_next_epoch(caplog):
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES), x.clone().fill_diagonal_(math.inf))
+    assert layer(x).isnan().all()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert layer.name in caplog.text
+    assert taught(layer, x)(x).isfinite().all()
+
+
+# Thresholds
+
+
+@pytest.mark.parametrize(
+    ("threshold", "directions"), [(0.5, 1), (0.6, 2), (0.95, 2), (0.96, 3), (1.0, 3), (3.0, 4)]
+)
+def test_the_fewest_directions_that_reach_the_threshold(threshold, directions):
+    # Variances 10, 9, 1, 0 along the axes.
+    axes = torch.diag(torch.tensor([10.0, 9.0, 1.0, 0.0]).sqrt())
+    layer = taught(LinearPCALayer(4, threshold), torch.cat([axes, -axes]))
+    assert layer.in_dim == directions
+    assert layer.sat == 25 * directions
+    assert layer.fs_dim == 4
+
+
+@settings(max_examples=30)
+@given(st.floats(min_value=0.01, max_value=1))
+def test_the_projection_keeps_the_threshold_and_one_direction_less_does_not(threshold):
+    x = samples(dtype=torch.float64)
+    layer = taught(LinearPCALayer(FEATURES, threshold), x)
+    kept = (layer(x).var(dim=0, correction=0).sum() / x.var(dim=0, correction=0).sum()).item()
+    assert kept >= threshold - 1e-9
+    shares = np.linalg.eigvalsh(np.cov(x.numpy().T))[::-1]
+    assert layer.in_dim == 1 or shares[: layer.in_dim - 1].sum() < threshold * shares.sum()
+
+
+def test_a_new_threshold_counts_from_the_next_evaluation():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.99), x)
+    layer(x)
+    layer.threshold = 0.7
+    assert layer.threshold == 0.7
+    expected = taught(LinearPCALayer(FEATURES, threshold=0.7), x)(x)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_a_threshold_above_one_keeps_everything():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=10.0), x)
+    assert layer.in_dim == FEATURES
+    torch.testing.assert_close(layer(x), x)
+
+
+def test_input_that_never_varies_has_one_direction_and_survives():
+    x = torch.ones(20, FEATURES)
+    layer = taught(LinearPCALayer(FEATURES), x)
+    assert layer.in_dim == 1
+    torch.testing.assert_close(layer(x), x)
+
+
+@pytest.mark.parametrize("threshold", [0, -0.5, math.nan])
+def test_a_threshold_that_is_not_positive_is_refused(threshold):
+    with pytest.raises(ArgumentError, match="must be positive"):
+        LinearPCALayer(FEATURES, threshold)
+    with pytest.raises(ArgumentError, match="must be positive"):
+        LinearPCALayer(FEATURES).threshold = threshold
+
+
+# Centering
+
+
+@pytest.mark.parametrize("centering", [True, False])
+def test_centering_chooses_the_origin(centering):
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9, centering=centering), x)
+    expected = reference_projection(x, layer.in_dim, centering)
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+def test_around_zero_the_mean_takes_the_leading_direction():
+    x = samples()
+    centred, raw = (taught(LinearPCALayer(FEATURES, 0.9, centering=c), x) for c in (True, False))
+    assert raw.in_dim == 1 < centred.in_dim
+
+
+def test_a_change_of_centering_counts_from_the_next_evaluation():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9, centering=True), x)
+    layer(x)
+    layer.centering = False
+    np.testing.assert_allclose(layer(x), reference_projection(x, 1, centering=False), atol=1e-5)
+    layer.centering = True
+    expected = reference_projection(x, layer.in_dim, centering=True)
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+# Coordinates and matrices
+
+
+@pytest.mark.parametrize("centering", [True, False])
+def test_without_keepdim_the_output_is_coordinates(centering):
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, 0.9, keepdim=False, centering=centering), x)
+    coordinates = layer(x)
+    assert coordinates.shape == (len(x), layer.in_dim)
+    back = coordinates.double() @ layer.eigenvectors[:, : layer.in_dim].T
+    back += layer.mean if centering else 0
+    expected = reference_projection(x, layer.in_dim, centering)
+    np.testing.assert_allclose(back, expected, atol=1e-5)
+
+
+def test_coordinates_are_scikit_learns_but_for_signs():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9, keepdim=False), x)
+    expected = PCA(n_components=layer.in_dim, svd_solver="full").fit_transform(x.double().numpy())
+    np.testing.assert_allclose(layer(x).abs(), np.abs(expected), atol=1e-5)
+
+
+def test_the_transformation_matrices_are_what_the_layer_does():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9, centering=False), x)
+    directions, projection = layer.reduced_transformation_matrix, layer.transformation_matrix
+    assert directions.shape == (FEATURES, layer.in_dim)
+    torch.testing.assert_close(projection, directions @ directions.T)
+    torch.testing.assert_close(layer(x), x @ projection, atol=1e-4, rtol=1e-5)
+
+
+# Dtypes, gradients, modes of execution
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float16, 2e-2), (torch.bfloat16, 0.1), (torch.float64, 1e-12)]
+)
+def test_every_dtype_comes_back_and_is_projected_as_exactly_as_it_can_be(dtype, tolerance):
+    x = samples(dtype=dtype)
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
+    projected = layer(x)
+    assert projected.dtype == dtype
+    expected = reference_projection(x.double(), layer.in_dim, centering=True)
+    np.testing.assert_allclose(projected.double(), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_input_gives_the_eigenvalues_of_its_exact_values(dtype):
+    x = samples(dtype=dtype)
+    layer = taught(LinearPCALayer(FEATURES), x)
+    layer(x)
+    exact = np.linalg.eigvalsh(np.cov(x.double().numpy().T, bias=True))[::-1]
+    np.testing.assert_allclose(layer.eigenvalues, exact, atol=1e-6 * exact[0])
+
+
+def test_autocast_does_not_reach_into_the_projection():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
+    plain = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(x), plain)
+
+
+def test_a_model_in_half_precision_keeps_what_was_learned_in_float64():
+    x = samples()
+    model = nn.Sequential(nn.Linear(FEATURES, FEATURES), LinearPCALayer(FEATURES)).train()
+    model(x)
+    model.half()
+    _, layer = model.eval()
+    layer(x)
+    assert model[0].weight.dtype == torch.float16
+    assert {buffer.dtype for buffer in layer.buffers()} == {torch.float64}
+    assert layer.is_floating_point() is False
+
+
+def test_gradients_pass_unchanged_in_training():
+    x = samples().requires_grad_()
+    weights = torch.randn(x.shape)
+    (LinearPCALayer(FEATURES, gradient_epoch_start=0).train()(x) * weights).sum().backward()
+    assert torch.equal(x.grad, weights)
+
+
+@pytest.mark.parametrize("centering", [True, False])
+def test_gradients_are_projected_in_evaluation(centering):
+    x = samples(dtype=torch.float64)
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9, centering=centering), x)
+    layer(x)
+    assert torch.autograd.gradcheck(layer, x[:3].clone().requires_grad_())
+    some = x[:3].clone().requires_grad_()
+    weights = torch.randn(some.shape, dtype=torch.float64)
+    (layer(some) * weights).sum().backward()
+    vectors = layer.eigenvectors[:, : layer.in_dim]
+    torch.testing.assert_close(some.grad, weights @ vectors @ vectors.T)
+
+
+def test_nothing_of_the_graph_is_kept():
+    x = samples().requires_grad_()
+    layer = taught(LinearPCALayer(FEATURES), x * 2)
+    layer(x)
+    assert list(layer.parameters()) == []
+    assert not any(buffer.requires_grad for buffer in layer.buffers())
+
+
+def test_a_pass_in_inference_mode_leaves_gradients_possible():
+    x, layer = samples(), LinearPCALayer(FEATURES)
+    with torch.inference_mode():
+        taught(layer, x)(x)
+    some = x.clone().requires_grad_()
+    layer(some).sum().backward()
+    assert some.grad.isfinite().all()
+    layer.load_state_dict(copy.deepcopy(layer.state_dict()))
+
+
+def test_a_compiled_model_learns_and_projects_the_same():
+    x = samples()
+    plain = nn.Sequential(nn.Tanh(), LinearPCALayer(FEATURES, threshold=0.9))
+    compiled = torch.compile(copy.deepcopy(plain), backend="eager")
+    torch.testing.assert_close(taught(compiled, x)(x), taught(plain, x)(x))
+
+
+def test_a_solver_that_gives_up_is_tried_again_on_the_cpu(monkeypatch):
+    x = samples()
+    layer, expected = (taught(LinearPCALayer(FEATURES), x) for _ in range(2))
+    expected(x)
+    solve, calls = torch.linalg.eigh, []
+
+    def fail_once(matrix):
+        calls.append(matrix)
+        if len(calls) == 1:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return solve(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigh", fail_once)
+    torch.testing.assert_close(layer(x), expected(x))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("make", [LinearPCALayer, Conv2DPCALayer])
+def test_cuda_gives_the_same_as_the_cpu(make):
+    x = samples() if make is LinearPCALayer else maps(filters=FEATURES)
+    here = taught(make(FEATURES, threshold=0.9), x)
+    there = taught(make(FEATURES, threshold=0.9).cuda(), x.cuda())
+    torch.testing.assert_close(there(x.cuda()).cpu(), here(x), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(there.cpu()(x), here(x), atol=1e-4, rtol=1e-5)
+
+
+# Saving and loading
+
+
+def save_and_load(layer, fresh, path):
+    torch.save(layer.state_dict(), path)
+    fresh.load_state_dict(torch.load(path, weights_only=True))
+    return fresh.eval()
+
+
+def test_a_loaded_layer_projects_identically(tmp_path):
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9, keepdim=False), x)
+    layer(x)
+    layer.threshold, layer.centering = 0.8, False
+    expected = layer(x)
+
+    loaded = save_and_load(layer, LinearPCALayer(FEATURES, keepdim=False), tmp_path / "state.pt")
+
+    assert torch.equal(loaded(x), expected)
+    assert (loaded.threshold, loaded.centering) == (0.8, False)
+    assert (loaded.epoch, loaded.seen_samples) == (1, len(x))
+
+
+def test_a_layer_saved_before_its_evaluation_projects_identically(tmp_path):
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
+    loaded = save_and_load(layer, LinearPCALayer(FEATURES), tmp_path / "state.pt")
+    assert torch.equal(loaded(x), layer(x))
+    assert loaded.in_dim < FEATURES
+
+
+def test_a_layer_loaded_in_the_middle_of_an_epoch_goes_on_with_it(tmp_path):
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES), x[:250])
+    loaded = save_and_load(layer, LinearPCALayer(FEATURES), tmp_path / "state.pt")
+    for each in (layer, loaded):
+        taught(each, x[250:])(x)
+        assert each.seen_samples == len(x)
+        np.testing.assert_allclose(each.mean, x.double().mean(dim=0), rtol=1e-6)
+    assert torch.equal(loaded.eigenvectors, layer.eigenvectors)
+
+
+def test_random_directions_are_saved_and_are_gone_where_there_were_none(tmp_path):
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
+    plain = save_and_load(layer, LinearPCALayer(FEATURES), tmp_path / "plain.pt")
+    expected = plain(x)
+    layer.inject_random_directions()
+
+    loaded = save_and_load(layer, LinearPCALayer(FEATURES), tmp_path / "random.pt")
+
+    assert torch.equal(loaded(x), layer(x))
+    assert not torch.allclose(loaded(x), expected, atol=0.1)
+    assert torch.equal(save_and_load(plain, loaded, tmp_path / "plain.pt")(x), expected)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, None], ids=["deepcopy", "torch.save"])
+def test_a_copied_or_pickled_layer_projects_identically(tmp_path, again):
+    x = samples()
+    layer = taught(Conv2DPCALayer(6, verbose=False), maps())
+    if again is None:
+        torch.save(layer, tmp_path / "layer.pt")
+        copied = torch.load(tmp_path / "layer.pt", weights_only=False)
+    else:
+        copied = again(layer)
+    x = maps(seed=3)
+    assert torch.equal(copied(x), layer(x))
+
+
+def test_the_state_dictionary_is_made_of_tensors():
+    state = taught(LinearPCALayer(FEATURES), samples()).state_dict()
+    assert all(isinstance(value, torch.Tensor) for value in state.values())
+
+
+# Feature maps
+
+
+@pytest.mark.parametrize("centering", [True, False])
+def test_every_position_of_a_map_is_a_sample(centering):
+    x = maps()
+    layer = taught(Conv2DPCALayer(6, threshold=0.9, verbose=False, centering=centering), x, 7)
+    projected = layer(x)
+
+    positions = x.permute(0, 2, 3, 1).reshape(-1, 6)
+    assert layer.seen_samples == len(positions)
+    expected = reference_projection(positions, layer.in_dim, centering)
+    np.testing.assert_allclose(
+        projected.permute(0, 2, 3, 1).reshape(-1, 6), expected, rtol=1e-5, atol=1e-5
+    )
+    assert projected.shape == x.shape
+    assert projected.is_contiguous()
+
+
+def test_a_map_without_batch_dimension():
+    x = maps()
+    layer = Conv2DPCALayer(6, verbose=False).train()
+    for one in x:
+        layer(one)
+    expected = taught(Conv2DPCALayer(6, verbose=False), x)
+    torch.testing.assert_close(layer.eval()(x[0]), expected(x)[0])
+
+
+def test_downsampled_maps_are_learned_from_and_whole_maps_projected():
+    x = maps(side=6)
+    layer = taught(Conv2DPCALayer(6, threshold=0.9, verbose=False, downsampling=3), x)
+    projected = layer(x)
+
+    assert layer.seen_samples == 40 * 3 * 3
+    positions = x.double().permute(0, 2, 3, 1)
+    learned_from = positions[:, ::2, ::2].reshape(-1, 6)  # the nearest neighbours
+    vectors = np.linalg.svd(learned_from.numpy(), full_matrices=False)[2][: layer.in_dim].T
+    np.testing.assert_allclose(
+        projected.permute(0, 2, 3, 1), positions.numpy() @ vectors @ vectors.T, atol=1e-4
+    )
+
+
+def test_maps_smaller_than_the_downsampling_are_taken_as_they_are():
+    x = maps(side=5)
+    layer = taught(Conv2DPCALayer(6, verbose=False, downsampling=8), x)
+    assert layer.seen_samples == 40 * 5 * 5
+
+
+@pytest.mark.parametrize("arguments", [(0,), (6, 0.99, False, 20, False, 0)])
+def test_sizes_that_are_not_positive_are_refused(arguments):
+    with pytest.raises(ArgumentError, match="at least 1"):
+        Conv2DPCALayer(*arguments)
+
+
+def test_half_precision_maps():
+    x = maps().half()
+    layer = taught(Conv2DPCALayer(6, threshold=0.9, verbose=False, centering=True), x)
+    expected = reference_projection(
+        x.double().permute(0, 2, 3, 1).reshape(-1, 6), layer.in_dim, centering=True
+    )
+    projected = layer(x)
+    assert projected.dtype == torch.float16
+    np.testing.assert_allclose(
+        projected.double().permute(0, 2, 3, 1).reshape(-1, 6), expected, atol=2e-2
+    )
+
+
+# All layers of a network
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3),
+        Conv2DPCALayer(6, verbose=False),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(6 * 16, 20),
+        LinearPCALayer(20),
+        nn.ReLU(),
+        nn.Linear(20, 10),
+        LinearPCALayer(10),
+    )
+
+
+def test_all_thresholds_are_changed_and_reported():
+    x = torch.randn(200, 1, 6, 6)
+    model = taught(network(), x)
+    model(x)
+    conv, linear, last = (module for module in model if isinstance(module, LinearPCALayer))
+
+    saturations, dimensions, widths, names = change_all_pca_layer_thresholds(0.8, model)
+
+    assert [layer.threshold for layer in (conv, linear, last)] == [0.8] * 3
+    assert names == ["Conv-0", "Lin-0", "Lin-1"]
+    assert widths == [6, 20, 10]
+    for layer, dimension in zip((conv, linear, last), dimensions, strict=True):
+        explained = layer.eigenvalues.cumsum(0) / layer.eigenvalues.sum()
+        assert dimension == int((explained < 0.8).sum()) + 1
+    assert saturations == [
+        round(100 * dimension / width, 4)
+        for dimension, width in zip(dimensions, widths, strict=True)
+    ]
+
+
+def test_random_directions_are_reported_like_the_eigenspace_they_replace():
+    x = torch.randn(200, 1, 6, 6)
+    model = taught(network(), x)
+    expected = change_all_pca_layer_thresholds(0.8, model)
+    inject = change_all_pca_layer_thresholds_and_inject_random_directions
+    assert inject(0.8, model) == expected[:3]
+    assert inject(0.8, model, include_names=True) == (
+        *expected[:3],
+        ["Conv-0", "Linear-0", "Linear-1"],
+    )
+
+
+def test_random_directions_keep_their_share_of_the_variance():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
+    layer(x)
+    total = x.var(dim=0).sum()
+    shares = []
+    for _ in range(400):
+        change_all_pca_layer_thresholds_and_inject_random_directions(0.9, layer)
+        shares.append((layer(x).var(dim=0).sum() / total).item())
+    error = np.std(shares) / math.sqrt(len(shares))
+    assert abs(np.mean(shares) - layer.in_dim / FEATURES) < 4 * error
+    assert error < 0.01
+
+
+def test_random_directions_are_orthonormal_and_leave_with_the_next_change_of_threshold():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
+    expected = layer(x)
+    change_all_pca_layer_thresholds_and_inject_random_directions(0.9, layer)
+    directions = layer.random_directions
+    torch.testing.assert_close(directions.T @ directions, torch.eye(layer.in_dim).double())
+    assert not torch.allclose(layer(x), expected, atol=0.1)
+    change_all_pca_layer_thresholds(0.9, layer)
+    assert torch.equal(layer(x), expected)
+
+
+def test_random_directions_leave_with_the_next_epoch():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
+    expected = layer(x)
+    layer.inject_random_directions()
+    assert torch.equal(taught(layer, x)(x), expected)
+
+
+def test_random_directions_of_all_dimensions_keep_everything():
+    x = samples()
+    layer = taught(LinearPCALayer(FEATURES, threshold=2.0), x)
+    layer.inject_random_directions()
+    torch.testing.assert_close(layer(x), x)
+
+
+def test_verbose_logs_and_otherwise_nothing_is_said(caplog, capsys):
+    x = samples()
+    with caplog.at_level(logging.INFO, "delve"):
+        layer = taught(LinearPCALayer(FEATURES), x)
+        layer(x)
+        change_all_pca_layer_thresholds(0.8, layer)
+        assert caplog.text == ""
+        change_all_pca_layer_thresholds(0.8, layer, verbose=True)
+        assert f"{layer.name}: the threshold is now 0.8" in caplog.text
+        layer.verbose = True
+        taught(layer, x)(x)
+    assert f"{layer.name}: {layer.in_dim} of 12 directions explain 0.8" in caplog.text
+    assert capsys.readouterr() == ("", "")
+
+
+# Random orthogonal matrices
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 50])
+def test_rvs_is_orthogonal(dim):
+    matrix = rvs(dim)
+    assert matrix.shape == (dim, dim)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(dim), atol=1e-12)
+
+
+def test_rvs_has_three_dimensions_and_follows_numpys_seed():
+    np.random.seed(5)
+    first = rvs()
+    np.random.seed(5)
+    assert first.shape == (3, 3)
+    assert np.array_equal(rvs(3), first)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [np.trace, lambda m: m[0, 0], lambda m: m[1, 0] * m[2, 3], lambda m: np.abs(m).max()],
+    ids=["trace", "first", "product", "largest"],
+)
+def test_rvs_is_distributed_as_scipys_orthogonal_matrices(measure):
+    ours = [measure(rvs(4)) for _ in range(4000)]
+    theirs = [measure(m) for m in stats.ortho_group.rvs(4, size=4000, random_state=1)]
+    assert stats.ks_2samp(ours, theirs).pvalue > 1e-3
+
+
+def test_rvs_has_both_determinants_equally_often():
+    positive = sum(np.linalg.det(rvs(4)) > 0 for _ in range(2000))
+    assert stats.binomtest(positive, 2000).pvalue > 1e-3
