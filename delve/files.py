@@ -16,9 +16,9 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # 
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, temporary_name: str | None = None) -> Iterator[BinaryIO]:
     """A file beside ``path`` that takes its place once it was written without an error."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(temporary_name or f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)  # left by a crash, or a link set up to lead elsewhere
     try:
         with temporary.open("xb") as file:

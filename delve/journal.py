@@ -1,7 +1,7 @@
 """The run's own record, ``journal.jsonl``: the source of truth that writers are fed from.
 
-One JSON object a line: a header, then a line for each epoch, each resume, and each time a writer
-remembers something. A line that says ``resume`` voids the epochs at or after it that came before.
+One JSON object a line: a header, then a line for each epoch, each resume, each time a writer
+remembers something, and for hyperparameters that a resumed run changed. A line that says ``resume`` voids the epochs at or after it that came before.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class _Contents:
                 self.metrics.update(dict.fromkeys(entry["scalars"]))
                 self.metrics.update(dict.fromkeys(entry["metrics"]))
                 self.layers = tuple(entry.get("layers", self.layers))
+            case "config":
+                self.config = entry["config"]
             case "resume":
                 self.places = {e: p for e, p in self.places.items() if e < entry["epoch"]}
             case "state":
@@ -144,6 +146,8 @@ class Journal:
                 initial_epoch,
             )
         journal._append({"type": "resume", "epoch": initial_epoch, "time": now_in_ms()})
+        if config and json.loads(_encode(config)) != journal.config:
+            journal._append({"type": "config", "config": dict(config)})
         return journal
 
     def _report_damage(self, initial_epoch: int) -> None:
@@ -170,7 +174,7 @@ class Journal:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The hyperparameters of the header."""
+        """The hyperparameters that were given last."""
         return self._contents.config
 
     @property

@@ -204,6 +204,12 @@ def test_hyperparameters_of_any_type_are_kept(tmp_path):
     }
 
 
+def test_hyperparameters_that_a_resumed_run_gives_replace_the_first(tmp_path):
+    write(tmp_path, range(1), {"lr": 0.1}).close()
+    assert Journal.resume(tmp_path, 1, config={"lr": 0.2}).config == {"lr": 0.2}
+    assert Journal.resume(tmp_path, 1, config={}).config == {"lr": 0.2}
+
+
 def test_a_full_disk_loses_nothing_once_there_is_room_again(tmp_path, caplog):
     journal = write(tmp_path, range(3))
     path = tmp_path / FILE_NAME

@@ -47,17 +47,6 @@ def read_points(savefile: Path) -> Points:
     return points
 
 
-def journal_rows(savefile: Path) -> dict[int, dict[str, float]]:
-    """What the journal's lines say, without the epochs that a resume made void."""
-    rows: dict[int, dict[str, float]] = {}
-    for entry in map(json.loads, (savefile / "journal.jsonl").read_text().splitlines()):
-        if entry["type"] == "resume":
-            rows = {epoch: row for epoch, row in rows.items() if epoch < entry["epoch"]}
-        elif entry["type"] == "epoch":
-            rows[entry["epoch"]] = entry["scalars"] | entry["metrics"]
-    return rows
-
-
 def given_name(mode: str, tag: str) -> str:
     """``train`` and ``saturation/000.layer`` as ``train-saturation/layer``."""
     stat, _, numbered = tag.partition("/")

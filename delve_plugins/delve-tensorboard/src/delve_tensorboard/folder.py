@@ -1,0 +1,236 @@
+"""The folder of one TensorBoard run, and the event files in it that are Delve's own."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tensorboard.compat.proto.event_pb2 import Event
+
+from delve.files import replacing
+from delve_tensorboard import records
+from delve_tensorboard.summaries import header, is_about_the_run
+
+SUFFIX = ".delve"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One record of a file: an epoch, a mark that readers need, or neither."""
+
+    start: int
+    end: int
+    epoch: int | None
+    is_mark: bool
+
+
+class EventFolder:
+    """One run as TensorBoard knows it: one record an epoch, each process in a file of its own.
+
+    TensorBoard reads the files of a folder in the order of their names, and one of its two
+    servers forgets an epoch that is followed by an earlier one. So a new file's name sorts behind
+    all others, whatever the clock says, and an epoch that comes late is put in its place.
+
+    Args:
+        path: The folder; it is made when there is something to write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: Path | None = None
+        self._end = 0  # where the next record goes; what lies behind was left by a fault
+        self._staged_end = 0
+        self._last_epoch = -1
+        self._entries: dict[Path, list[_Entry]] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has a file here."""
+        return self._file is not None
+
+    def files(self) -> list[Path]:
+        """Delve's own event files, in the order in which TensorBoard reads them."""
+        return sorted(self.path.glob(f"*tfevents.*{SUFFIX}"))
+
+    def remove_files(self) -> None:
+        """Begin anew; the files of others stay."""
+        self._file, self._last_epoch = None, -1
+        for path in self.files():
+            path.unlink()
+
+    def read(self) -> set[int]:
+        """Take stock of the files; returns the epochs that are there, up to any damage."""
+        self._entries = {path: _entries(path) for path in self.files()}
+        for path, entries in self._entries.items():
+            _report_damage(path, entries)
+        return {e.epoch for es in self._entries.values() for e in es if e.epoch is not None}
+
+    def tags(self) -> set[str]:
+        """All tags that can be read."""
+        return {
+            value.tag
+            for path in self.files()
+            for record in records.read(path)
+            for value in Event.FromString(record.payload).summary.value
+        }
+
+    def trim(self, keep: Callable[[int], bool]) -> None:
+        """Of what :meth:`read` has found, keep the epochs for which ``keep`` is true.
+
+        What is about the run as a whole is dropped too, for it is written again.
+        """
+        self._file, self._last_epoch = None, -1
+        for path, entries in self._entries.items():
+            epochs = {entry.epoch for entry in entries if entry.epoch is not None}
+            kept = {epoch for epoch in epochs if keep(epoch)}
+            if kept:
+                _cut(path, [e for e in entries if e.epoch in kept or e.is_mark], entries)
+                self._last_epoch = max(self._last_epoch, *kept)
+            else:
+                path.unlink()
+
+    def open(self, first_epoch: int, more: bytes = b"") -> None:
+        """Begin a file; TensorBoard drops what it has seen here from ``first_epoch`` on."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = self.path / self._free_name()
+        try:
+            file.touch(exist_ok=False)
+            self._file, self._end = file, 0
+            self._write(header(max(first_epoch, self._last_epoch + 1)) + more)
+        except BaseException:
+            self._file = None
+            with contextlib.suppress(OSError):
+                file.unlink()
+            raise
+        self._end = self._staged_end
+
+    def stage(self, epoch: int, record: bytes) -> None:
+        """Write an epoch's record; until :meth:`commit` the next one takes its place."""
+        if epoch > self._last_epoch:
+            self._write(record)
+        else:
+            self._replace(epoch, record)
+
+    def commit(self, epoch: int) -> None:
+        """The epoch is complete in all folders."""
+        self._end = self._staged_end
+        self._last_epoch = max(self._last_epoch, epoch)
+
+    def close(self, more: bytes = b"") -> None:
+        """End the file with a last record, without the remains of an epoch that failed."""
+        if self._file is None:
+            return
+        try:
+            self._write(more)
+        finally:
+            self._file = None
+
+    def _write(self, data: bytes) -> None:
+        """Put data behind the last committed record, in one write to the operating system."""
+        assert self._file is not None
+        with _named(self._file), self._file.open("r+b", buffering=0) as file:
+            if file.seek(0, os.SEEK_END) < self._end:
+                raise OSError(errno.EIO, "another program has shortened the file")
+            file.truncate(self._end)
+            file.seek(self._end)
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, "the disk took only a part of an epoch")
+        self._staged_end = self._end + len(data)
+
+    def _replace(self, epoch: int, record: bytes) -> None:
+        """Put a record in the place of the epoch's earlier one, or before the epochs after it."""
+        assert self._file is not None
+        self._write(b"")
+        for path in self.files():
+            entries = _entries(path)
+            _cut(path, [entry for entry in entries if entry.epoch != epoch], entries)
+        self._end = self._file.stat().st_size
+        if self._insert(epoch, record):
+            self._end = self._staged_end = self._file.stat().st_size
+        else:
+            self._write(record)
+
+    def _insert(self, epoch: int, record: bytes) -> bool:
+        """Put a record before the first of a later epoch; False where there is none."""
+        for path in self.files():
+            for entry in _entries(path):
+                if entry.epoch is not None and entry.epoch > epoch:
+                    with _rewriting(path) as file:
+                        for held in records.read(path):
+                            if held.start == entry.start:
+                                file.write(record)
+                            file.write(held.raw)
+                    return True
+        return False
+
+    def _free_name(self) -> str:
+        stamps = (re.search(r"tfevents\.(\d+)\.", path.name) for path in self.path.iterdir())
+        newest = max((int(stamp[1]) for stamp in stamps if stamp), default=-1)
+        stamp = max(int(time.time()), newest + 1)
+        return f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}{SUFFIX}"
+
+
+def _entries(path: Path) -> list[_Entry]:
+    entries = []
+    for record in records.read(path):
+        event = Event.FromString(record.payload)
+        is_mark = event.WhichOneof("what") != "summary"
+        epoch = None if is_mark or is_about_the_run(event) else event.step
+        entries.append(_Entry(record.start, record.end, epoch, is_mark))
+    return entries
+
+
+def _report_damage(path: Path, entries: list[_Entry]) -> None:
+    readable, size = entries[-1].end if entries else 0, path.stat().st_size
+    if readable < size:
+        logger.warning(
+            "%s is damaged from byte %d of %d on; what was recorded behind that is dropped, and "
+            "fed again as far as the journal holds it",
+            path,
+            readable,
+            size,
+        )
+
+
+def _cut(path: Path, kept: list[_Entry], entries: list[_Entry]) -> None:
+    """Leave only the records ``kept`` of a file's readable ``entries``."""
+    if kept == entries[: len(kept)]:
+        end = kept[-1].end if kept else 0
+        if end < path.stat().st_size:
+            os.truncate(path, end)
+        return
+    starts = {entry.start for entry in kept}
+    with _rewriting(path) as file:
+        for record in records.read(path):
+            if record.start in starts:
+                file.write(record.raw)
+
+
+@contextlib.contextmanager
+def _rewriting(path: Path) -> Iterator[BinaryIO]:
+    """A new version of an event file, which takes the old one's place."""
+    # TensorBoard reads whatever has "tfevents" in its name, also what a crash leaves behind.
+    with _named(path), replacing(path, "rewritten.partial") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in an error of the operating system, which the failing write does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error

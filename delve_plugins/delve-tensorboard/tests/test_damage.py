@@ -1,0 +1,257 @@
+"""Files that a crash has damaged, and disks that refuse."""
+
+import contextlib
+import resource
+import signal
+
+import pytest
+from delve_tensorboard import TensorBoardWriter, records
+from support.recorded_runs import journal_rows, record
+from support.tensorboard_runs import read_points
+from tensorboard.compat.proto.event_pb2 import Event
+from torch import nn
+
+from delve import Metric, RunInfo, SaturationTracker
+from delve.errors import WriterConfigurationError
+
+
+def run_info(folder, initial_epoch=0, **told):
+    return RunInfo(folder, "0123456789", 0, initial_epoch=initial_epoch, **told)
+
+
+def save(writer, run, epoch):
+    writer.add_scalar("loss", epoch / 4)
+    writer.add_scalars({Metric("train", "saturation", "a"): epoch / 8})
+    writer.add_scalars({Metric("eval", "saturation", "a"): epoch / 16})
+    writer.save(epoch, 1000 * epoch, run)
+
+
+def recorded(folder, epochs):
+    """The run as it was told, with this many epochs in the files."""
+    writer, run = TensorBoardWriter(folder), run_info(folder, layers=("a",))
+    writer.start(run)
+    for epoch in range(epochs):
+        save(writer, run, epoch)
+    writer.close(None, run)
+    return run
+
+
+def resumed(folder, run, initial_epoch):
+    writer = TensorBoardWriter(folder)
+    told = run_info(folder, initial_epoch, epochs=tuple(range(initial_epoch)), state=run.state)
+    return writer, told, writer.resume_from_saved_state(initial_epoch, told)
+
+
+def held_epochs(folder):
+    epochs = {}
+    for epoch, name, _ in read_points(folder):
+        epochs.setdefault(name, []).append(epoch)
+    return epochs
+
+
+def only_file(folder, mode):
+    (path,) = (folder / "tensorboard" / mode).glob("*tfevents*")
+    return path
+
+
+def place_of(path, epoch):
+    """Where the record of an epoch begins and ends in its file."""
+    for held in records.read(path):
+        event = Event.FromString(held.payload)
+        if event.HasField("summary") and event.step == epoch:
+            return held.start, held.end
+    raise AssertionError(f"{path} has no epoch {epoch}")
+
+
+EVERYTHING = {
+    name: [0, 1, 2, 3, 4, 5] for name in ("loss", "train-saturation/a", "eval-saturation/a")
+}
+
+
+@pytest.mark.parametrize("mode", ["", "train", "eval"])
+@pytest.mark.parametrize("damage", ["torn", "flipped", "zeros", "gone"])
+def test_what_a_damaged_file_lacks_is_asked_for_and_the_rest_stays(tmp_path, mode, damage, caplog):
+    run = recorded(tmp_path, 5)
+    path = only_file(tmp_path, mode)
+    start, end = place_of(path, 2)
+    data = bytearray(path.read_bytes())
+    if damage == "torn":
+        data = data[: end - 3]
+    elif damage == "flipped":
+        data[(start + end) // 2] ^= 0x40
+    elif damage == "zeros":  # what a power failure can leave
+        data[start:] = bytes(len(data) - start)
+    path.write_bytes(data)
+    if damage == "gone":
+        path.unlink()
+    writer, told, lacking = resumed(tmp_path, run, 5)
+    assert lacking == (0 if damage == "gone" else 2)
+    assert (str(path) in caplog.text) == (damage != "gone")
+    below = list(range(lacking))
+    assert {name: epochs for name, epochs in held_epochs(tmp_path).items() if epochs} == (
+        dict.fromkeys(EVERYTHING, below) if below else {}
+    )
+    for epoch in range(lacking, 6):
+        save(writer, told, epoch)
+    writer.close(None, told)
+    assert held_epochs(tmp_path) == EVERYTHING
+
+
+def test_an_epoch_that_only_some_of_the_runs_have_is_asked_for(tmp_path):
+    run = recorded(tmp_path, 5)
+    path = only_file(tmp_path, "eval")
+    path.write_bytes(path.read_bytes()[: place_of(path, 4)[0]])
+    assert resumed(tmp_path, run, 5)[2] == 4
+    assert held_epochs(tmp_path) == {name: [0, 1, 2, 3] for name in EVERYTHING}
+
+
+def test_epochs_that_the_journal_lost_are_kept_behind_the_damage(tmp_path):
+    run = recorded(tmp_path, 5)
+    path = only_file(tmp_path, "eval")
+    path.write_bytes(path.read_bytes()[: place_of(path, 2)[0]])
+    told = run_info(tmp_path, 5, epochs=(0, 1, 2, 4), state=run.state)
+    writer = TensorBoardWriter(tmp_path)
+    assert writer.resume_from_saved_state(5, told) == 2
+    for epoch in (2, 4, 5):
+        save(writer, told, epoch)
+    writer.close(None, told)
+    assert held_epochs(tmp_path) == {**EVERYTHING, "eval-saturation/a": [0, 1, 2, 4, 5]}
+
+
+def test_a_tracker_restores_a_damaged_file_from_the_journal(tmp_path):
+    record(tmp_path, "tensorboard", range(5))
+    path = only_file(tmp_path, "train")
+    path.write_bytes(path.read_bytes()[: place_of(path, 1)[1] + 5])
+    record(tmp_path, "tensorboard", range(5, 6))
+    rows = journal_rows(tmp_path)
+    assert len(rows) == 6
+    points = {(epoch, name): value for epoch, name, value in read_points(tmp_path)}
+    assert points == {
+        (epoch, name): pytest.approx(value, rel=1e-6)
+        for epoch, row in rows.items()
+        for name, value in row.items()
+    }
+
+
+def test_tensorboard_never_reads_a_file_that_is_being_rewritten(tmp_path, monkeypatch):
+    writer, run = TensorBoardWriter(tmp_path), run_info(tmp_path, layers=("a",))
+    writer.start(run)
+    for epoch in range(3):
+        save(writer, run, epoch)
+    seen, read = set(), records.read
+
+    def watched(path):
+        for held in read(path):
+            seen.update(other.name for other in path.parent.iterdir() if other.is_file())
+            yield held
+
+    monkeypatch.setattr(records, "read", watched)
+    save(writer, run, 1)
+    assert {name for name in seen if "tfevents" in name} == {
+        only_file(tmp_path, mode).name for mode in ("", "train", "eval")
+    }
+    assert [name for name in seen if "tfevents" not in name]
+    assert held_epochs(tmp_path) == {name: [0, 1, 2] for name in EVERYTHING}
+
+
+@contextlib.contextmanager
+def files_limited_to(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_whole_records(tmp_path):
+    writer, run = TensorBoardWriter(tmp_path), run_info(tmp_path, layers=("a",))
+    writer.start(run)
+    save(writer, run, 0)
+    path = only_file(tmp_path, "eval")
+    size = path.stat().st_size
+    for room in (3, 0):
+        with (
+            files_limited_to(size + room),
+            pytest.raises(OSError, match="tfevents") as raised,
+        ):
+            save(writer, run, 1)
+        assert raised.value.filename
+    save(writer, run, 1)
+    save(writer, run, 2)
+    writer.close(None, run)
+    assert held_epochs(tmp_path) == {name: [0, 1, 2] for name in EVERYTHING}
+
+
+def test_a_disk_that_is_full_from_the_start_gets_no_empty_files(tmp_path):
+    writer, run = TensorBoardWriter(tmp_path), run_info(tmp_path, layers=("a",))
+    with files_limited_to(10), pytest.raises(OSError, match="tfevents"):
+        writer.start(run)
+    assert list((tmp_path / "tensorboard").rglob("*tfevents*")) == []
+    writer.start(run)
+    save(writer, run, 0)
+    assert held_epochs(tmp_path) == {name: [0] for name in EVERYTHING}
+
+
+def test_an_epoch_that_failed_leaves_nothing_once_the_run_is_closed(tmp_path):
+    writer, run = TensorBoardWriter(tmp_path), run_info(tmp_path, layers=("a",))
+    writer.start(run)
+    save(writer, run, 0)
+    size = only_file(tmp_path, "train").stat().st_size
+    only_file(tmp_path, "eval").rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError, match="eval"):
+        save(writer, run, 1)
+    assert only_file(tmp_path, "train").stat().st_size > size
+    with pytest.raises(FileNotFoundError, match="eval"):
+        writer.close(None, run)
+    assert only_file(tmp_path, "train").stat().st_size == size
+    writer.close(None, run)
+
+
+def test_what_was_staged_for_a_failed_epoch_does_not_get_into_the_next(tmp_path):
+    writer, run = TensorBoardWriter(tmp_path), run_info(tmp_path)
+    writer.start(run)
+    only_file(tmp_path, "").unlink()
+    writer.add_scalar("failed", 1.0)
+    with pytest.raises(FileNotFoundError):
+        writer.save(0, 0, run)
+    writer.start(run)
+    writer.add_scalar("loss", 1.0)
+    writer.save(1, 0, run)
+    assert held_epochs(tmp_path) == {"loss": [1]}
+
+
+def test_a_full_disk_does_not_end_the_run_and_nothing_is_lost(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("delve.delivery.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("delve.delivery.WAIT_RATIO", 0.0)
+    with SaturationTracker(tmp_path, "tensorboard", nn.Linear(2, 2)) as tracker:
+        for epoch in range(5):
+            tracker.add_scalar("loss", epoch)
+            limit = only_file(tmp_path, "").stat().st_size + 3 if epoch in (2, 3) else 1 << 30
+            with files_limited_to(limit):
+                tracker.save()
+    assert caplog.text.count("writer 'tensorboard' failed at epoch 2") == 1
+    assert held_epochs(tmp_path) == {"loss": [0, 1, 2, 3, 4]}
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_that_names_it_and_start_can_be_repeated(
+    tmp_path,
+):
+    (tmp_path / "tensorboard").write_text("in the way")
+    writer, run = TensorBoardWriter(tmp_path), run_info(tmp_path, layers=("a",))
+    with pytest.raises(OSError, match="tensorboard"):
+        writer.start(run)
+    writer.close(None, run)
+    (tmp_path / "tensorboard").unlink()
+    writer.start(run)
+    save(writer, run, 0)
+    assert held_epochs(tmp_path) == {name: [0] for name in EVERYTHING}
+
+
+def test_without_matplotlib_figures_are_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(WriterConfigurationError, match="matplotlib"):
+        TensorBoardWriter(tmp_path, figures=True).start(run_info(tmp_path))
+    TensorBoardWriter(tmp_path, figures=True).start(run_info(tmp_path, images=False))

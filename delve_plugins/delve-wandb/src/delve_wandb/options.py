@@ -1,0 +1,50 @@
+"""What a user may ask of the writer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from delve.errors import ArgumentError
+
+RUN_MODES = ("online", "offline", "disabled")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to open a run of Delve's own; None leaves it to W&B's settings and environment.
+
+    Raises:
+        ArgumentError: W&B would refuse it.
+    """
+
+    folder: Path
+    project: str | None = None
+    entity: str | None = None
+    name: str | None = None
+    group: str | None = None
+    tags: tuple[str, ...] | None = None
+    mode: str | None = None
+    init_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in (None, *RUN_MODES):
+            raise ArgumentError(f"mode must be one of {', '.join(RUN_MODES)}, not {self.mode!r}")
+        if self.init_timeout is not None and not self.init_timeout > 0:
+            raise ArgumentError(f"init_timeout must be above 0 seconds, not {self.init_timeout!r}")
+
+
+def tags_of(tags: object) -> tuple[str, ...] | None:
+    """A run's tags.
+
+    Raises:
+        ArgumentError: They are not a list of texts.
+    """
+    if tags is None:
+        return None
+    if not isinstance(tags, (list, tuple)):
+        raise ArgumentError(
+            f"tags must be a list of texts for W&B, not {tags!r}; give each writer its own, "
+            'writer_args={"wandb": {"tags": [...]}}'
+        )
+    return tuple(str(tag) for tag in tags)

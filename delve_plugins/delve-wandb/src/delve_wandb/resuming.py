@@ -1,0 +1,116 @@
+"""The W&B run of a run that is resumed: found again, and cut back to the epochs below the first.
+
+On a run of Delve's own W&B's step is the epoch, so that the server can tell what it holds.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import wandb
+from wandb.errors import CommError
+
+from delve.errors import WriterConfigurationError
+from delve.records import RunInfo
+from delve_wandb.logs import SharedLog
+from delve_wandb.opening import finish_run, is_offline, open_run
+from delve_wandb.options import Options
+from delve_wandb.segments import segments
+from delve_wandb.sessions import Session, known_id, own, start
+
+logger = logging.getLogger(__name__)
+
+
+def resume(options: Options, run: RunInfo) -> tuple[Session, int | None]:
+    """Go on with the run; see :func:`delve_wandb.sessions.start` for what is raised.
+
+    Returns the session and the first epoch that is to be fed again, None where nobody can tell.
+    """
+    run_id = known_id(run)
+    if wandb.run is not None or not run_id:
+        return _resume_shared(options, run)
+    if is_offline(options):
+        return _resume_offline(options, run, run_id)
+    return _resume_online(options, run, run_id)
+
+
+def _resume_online(options: Options, run: RunInfo, run_id: str) -> tuple[Session, int]:
+    earlier = [] if _gaps(run) else segments(options.folder, run_id)
+    opened = open_run(options, run.state, id=run_id, resume="allow")
+    held = opened.starting_step  # run.step says 0 until the first log
+    if held <= run.initial_epoch:
+        return own(opened, run, held, earlier), run.first_lacking(range(held))
+    finish_run(opened)  # a server rewinds only a run that has ended
+    return _rewind(options, run, run_id), run.initial_epoch
+
+
+def _rewind(options: Options, run: RunInfo, run_id: str) -> Session:
+    first = run.initial_epoch
+    try:
+        opened = open_run(options, run.state, resume_from=f"{run_id}?_step={first - 1}")
+    except (CommError, WriterConfigurationError) as error:
+        opened = open_run(options, run.state, id=run_id, resume="must")
+        logger.warning(
+            "this W&B server does not rewind (%s), so run %s keeps what was recorded for epochs "
+            "%d to %d, and takes new values from epoch %d on",
+            str(error).splitlines()[0],
+            run_id,
+            first,
+            opened.starting_step - 1,
+            opened.starting_step,
+        )
+        return own(opened, run, opened.starting_step)
+    return own(opened, run, first)
+
+
+def _resume_offline(options: Options, run: RunInfo, run_id: str) -> tuple[Session, int]:
+    """Log all that the journal holds into a new segment: no server can tell what it has."""
+    earlier = segments(options.folder, run_id)
+    gaps = _gaps(run)
+    superseded = [] if gaps else earlier
+    on_server = run.state.get("online") or any(segment.is_uploaded for segment in earlier)
+    if not on_server and not gaps:
+        opened = open_run(options, run.state, id=run_id)
+        return own(opened, run, 0, superseded), run.first_lacking(())
+    # How much the server holds is not known: it is cut back as far as the journal can refill it.
+    last_kept = max(gaps, default=min(run.epochs, default=run.initial_epoch - 1))
+    opened = open_run(options, run.state, resume_from=f"{run_id}?_step={last_kept}")
+    session = own(opened, run, last_kept + 1, superseded)
+    return session, run.first_lacking(range(last_kept + 1))
+
+
+def _resume_shared(options: Options, run: RunInfo) -> tuple[Session, int | None]:
+    earlier = run.state.get("run_id")
+    session = start(options, run)
+    run_id = session.log.run.id
+    if run_id != earlier:
+        if earlier:
+            logger.warning(
+                "the earlier epochs are in W&B run %s, which is not active, so run %s gets all of "
+                "them; to go on there, open it with wandb.init(id=%r, resume='must') before the "
+                "tracker is made",
+                earlier,
+                run_id,
+                earlier,
+            )
+        return session, run.first_lacking(())
+    last = session.log.last_epoch if isinstance(session.log, SharedLog) else -1
+    if last is None:
+        return session, None
+    if last >= run.initial_epoch:
+        logger.warning(
+            "W&B run %s is your own, and W&B cannot drop rows: it keeps what was recorded for "
+            "epochs %d to %d beside the new rows",
+            run_id,
+            run.initial_epoch,
+            last,
+        )
+    session.log.next_epoch = min(last + 1, run.initial_epoch)
+    return session, run.first_lacking(range(last + 1))
+
+
+def _gaps(run: RunInfo) -> list[int]:
+    """Epochs that W&B may hold and the journal, which has damaged lines, cannot feed again."""
+    if not run.epochs:
+        return []
+    return sorted(set(range(min(run.epochs), max(run.epochs))) - set(run.epochs))

@@ -1,0 +1,104 @@
+"""W&B's service process and its settings, which all runs of this process share."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import wandb
+
+from delve.errors import WriterConfigurationError
+
+_TOKEN = "WANDB_SERVICE"  # W&B sets it while a service runs
+_HOOKS = ("exit", "excepthook")  # of sys; W&B wraps them at each start and never unwraps them
+
+_started_here: dict[str, dict[str, Any]] = {}  # services that Delve started: sys's hooks before
+
+logger = logging.getLogger(__name__)
+
+
+def start() -> None:
+    """Start the service if there is none, and load the user's settings.
+
+    Raises:
+        WriterConfigurationError: W&B refuses them.
+    """
+    found = os.environ.get(_TOKEN)
+    hooks = {name: getattr(sys, name) for name in _HOOKS}
+    try:
+        wandb.setup()
+    except ValueError as error:
+        raise WriterConfigurationError(
+            f"writer 'wandb': W&B refuses its settings ({error}); check the WANDB_ variables and "
+            "the settings file"
+        ) from error
+    token = os.environ.get(_TOKEN)
+    if token and token != found:
+        _started_here[token] = hooks
+
+
+def users_settings() -> wandb.Settings:
+    """The settings that runs inherit: from the environment, files, and calls of the user's."""
+    return wandb.setup().settings
+
+
+@contextlib.contextmanager
+def adjusted_settings(**changes: Any) -> Iterator[None]:
+    """Change what all runs inherit, for a moment."""
+    settings = users_settings()
+    known = changes.keys() & type(settings).model_fields.keys()
+    before = {name: getattr(settings, name) for name in known}
+    for name in known:
+        setattr(settings, name, changes[name])
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(settings, name, value)
+
+
+def stop() -> None:
+    """Stop the service if Delve started it and no run needs it."""
+    if os.environ.get(_TOKEN) in _started_here and _is_idle():
+        _tear_down()
+
+
+def abandon() -> None:
+    """Forget a service of Delve's that has died: W&B would count its runs as active for ever."""
+    if os.environ.get(_TOKEN) in _started_here:
+        _tear_down()
+
+
+def restart() -> None:
+    """Free the ids of runs that failed to open; W&B offers no other way.
+
+    Does nothing while a run of this process is active.
+    """
+    if _is_idle():
+        settings = users_settings()
+        was_started_here = os.environ.get(_TOKEN) in _started_here
+        _tear_down()
+        if was_started_here:
+            start()
+        else:  # it came with settings that the user has made
+            wandb.setup(settings)
+
+
+def _is_idle() -> bool:
+    return wandb.setup().most_recent_active_run is None
+
+
+def _tear_down() -> None:
+    hooks = _started_here.pop(os.environ.get(_TOKEN, ""), {})
+    try:
+        wandb.teardown()
+    except (Exception, SystemExit) as error:  # W&B exits where its service has died
+        logger.debug("W&B's service did not end in order", exc_info=error)
+    for name, hook in hooks.items():
+        owner = type(getattr(getattr(sys, name), "__self__", None))
+        if owner.__module__.startswith("wandb."):  # nobody else has wrapped it since
+            setattr(sys, name, hook)

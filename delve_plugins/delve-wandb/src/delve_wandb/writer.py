@@ -1,0 +1,170 @@
+"""The Weights & Biases writer: one run, one committed log an epoch."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from delve.errors import WriterConfigurationError
+from delve.records import Metric, RunInfo
+from delve_wandb.options import Options, tags_of
+
+if TYPE_CHECKING:
+    from delve_wandb.figures import Pictures
+    from delve_wandb.sessions import Session
+
+_RESERVED = {"_step", "_timestamp", "_runtime", "_wandb"}  # keys of a row that W&B fills itself
+
+logger = logging.getLogger(__name__)
+
+
+class WandbWriter:
+    """Records into Weights & Biases: keys are the metrics' names and ``epoch``.
+
+    An active ``wandb.run`` is used and never finished. Without one a run is started, with its
+    local files in ``<savepath>/wandb``, and finished at the end. What is None here is left to
+    W&B's settings and environment (WANDB_PROJECT, WANDB_MODE and so on).
+
+    Args:
+        savepath: The run's folder.
+        project: The W&B project.
+        entity: The user or team that it belongs to.
+        name: The run's name.
+        group: The group of runs that it belongs to.
+        tags: The run's tags.
+        mode: ``online``, ``offline`` or ``disabled``.
+        figures: Whether to log a picture of all layers' saturation too; it needs matplotlib.
+            Drawing takes at most 5 % of the run: where epochs are short, some go without.
+        init_timeout: How long the server may take to open the run, in seconds. None: your W&B
+            setting if you made one, else 5.
+
+    Raises:
+        ArgumentError: An argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        savepath: str | os.PathLike[str],
+        project: str | None = None,
+        entity: str | None = None,
+        name: str | None = None,
+        group: str | None = None,
+        tags: Sequence[str] | None = None,
+        mode: str | None = None,
+        figures: bool = False,
+        init_timeout: float | None = None,
+    ) -> None:
+        self._options = Options(
+            Path(savepath), project, entity, name, group, tags_of(tags), mode, init_timeout
+        )
+        self._figures = figures
+        self._pictures: Pictures | None = None
+        self._session: Session | None = None
+        self._prepared = False
+        self._row: dict[str, float] = {}
+
+    def start(self, run: RunInfo) -> None:
+        """Use the user's active run, or start one."""
+        self._prepare(run)
+        from delve_wandb import sessions
+
+        if self._session is None:
+            self._session = sessions.start(self._options, run)
+
+    def resume_from_saved_state(self, run: RunInfo) -> int | None:
+        """Go on in the same W&B run, cut back to the epochs below where W&B lets us."""
+        self._part(exit_code=0)
+        self._prepare(run)
+        from delve_wandb import resuming
+
+        self._session, first_lacking = resuming.resume(self._options, run)
+        return first_lacking
+
+    def add_scalar(self, name: str, value: float) -> None:
+        """Stage a scalar of the user's."""
+        if name in _RESERVED:
+            logger.warning("W&B keeps the name %r for itself; the scalar is not sent there", name)
+        else:
+            self._row[name] = value
+
+    def add_scalars(self, value_dict: dict[Metric, float]) -> None:
+        """Stage the layer metrics."""
+        self._row.update(value_dict.items())
+
+    def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
+        """Send the epoch; one that W&B holds already has the same values and is passed over."""
+        row: dict[str, Any] = dict(self._row)
+        self._row = {}
+        if self._session is None:
+            raise RuntimeError("no W&B run is open")
+        if epoch < self._session.log.next_epoch:
+            return
+        is_new = epoch >= run.initial_epoch
+        if self._pictures and is_new:
+            row |= self._pictures.of_epoch(row, run.layers, epoch)
+        row["_timestamp"] = timestamp / 1000
+        self._session.add(epoch, row, run)
+        if is_new:
+            self._session.retire_superseded()
+
+    def close(self, error: BaseException | None, run: RunInfo) -> None:
+        """Finish a run that Delve started, as failed after an exception."""
+        session = self._session
+        self._part(exit_code=1 if error else 0)
+        if session and session.log.next_epoch >= run.initial_epoch:
+            session.retire_superseded()
+
+    def _prepare(self, run: RunInfo) -> None:
+        _check_wandb()
+        from delve_wandb import service
+
+        self._prepared = True
+        service.start()
+        self._row = {}
+        if self._figures and run.images and not self._pictures:
+            self._pictures = _make_pictures()
+
+    def _part(self, exit_code: int) -> None:
+        if not self._prepared:
+            return
+        from delve_wandb import service
+
+        session, self._session, self._prepared = self._session, None, False
+        try:
+            if session:
+                session.finish(exit_code)
+        except ConnectionError:  # to W&B's service, not to the server
+            service.abandon()
+            raise
+        finally:
+            service.stop()
+
+
+def _check_wandb() -> None:
+    try:
+        import wandb
+    except ImportError as error:
+        raise WriterConfigurationError(
+            f"writer 'wandb': wandb cannot be imported ({error}); reinstall it"
+        ) from error
+    settings = getattr(wandb, "Settings", None)
+    if "finish_timeout" not in getattr(settings, "model_fields", {}):
+        # Where the package is missing, a folder ./wandb, which W&B itself makes, is imported.
+        found = getattr(wandb, "__version__", "only a folder of that name")
+        raise WriterConfigurationError(
+            f"writer 'wandb': wandb 0.28 or newer is needed, and {found} is here; install it anew"
+        )
+
+
+def _make_pictures() -> Pictures:
+    try:
+        from delve_wandb.figures import Pictures
+    except ImportError as error:
+        raise WriterConfigurationError(
+            f"writer 'wandb': figures=True needs matplotlib ({error}); install it, or leave "
+            "figures out"
+        ) from error
+    return Pictures()

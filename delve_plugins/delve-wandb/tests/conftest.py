@@ -1,0 +1,47 @@
+"""Each test has W&B to itself: no account, no settings, no service left of another test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.wandb_server import WandbServer
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)  # where W&B's commands write their logs
+    isolated = {
+        "HOME": str(home),
+        "NETRC": str(home / "netrc"),
+        "WANDB_CONFIG_DIR": str(home / "config"),
+        "WANDB_CACHE_DIR": str(home / "cache"),
+        "WANDB_DATA_DIR": str(home / "data"),
+        "WANDB_ERROR_REPORTING": "false",
+        "WANDB_SILENT": "true",
+        "WANDB_MODE": "offline",
+        "WANDB_PROJECT": "tests",
+    }
+    for name, value in isolated.items():
+        monkeypatch.setenv(name, value)
+    yield
+    import wandb
+
+    with contextlib.suppress(ConnectionError, SystemExit):  # of a service that a test killed
+        wandb.teardown()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """A server that W&B's client is set to, for a test that is online."""
+    with WandbServer() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server

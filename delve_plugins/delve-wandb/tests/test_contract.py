@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import wandb
+from delve_wandb import WandbWriter
+from support.wandb_files import unsynced_rows
+
+from delve.testing import WriterContract
+
+
+class TestWandbWriter(WriterContract):
+    entry_point = "wandb"
+
+    def make_writer(self, folder: Path) -> WandbWriter:
+        return WandbWriter(folder, mode="offline")
+
+    def read_scalars(self, folder: Path) -> Iterator[tuple[int, str, float]]:
+        for step, row in unsynced_rows(folder).items():
+            assert row.pop("epoch") == step
+            for name, value in row.items():
+                yield step, name, float(value)
+
+    def abandon(self, writer: object) -> None:
+        for pid in _children():
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ConnectionError, SystemExit):
+            wandb.teardown()
+
+
+def _children() -> list[int]:
+    """W&B's service is the only process that these tests start."""
+    threads = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for children in threads for pid in children.read_text().split()]

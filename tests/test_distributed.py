@@ -1,0 +1,176 @@
+"""Several processes: gloo on this machine, started the way that torchrun does."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from delve.journal import read_epochs
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PROLOGUE = """
+import json, sys
+from pathlib import Path
+import torch, torch.distributed as dist
+from torch import nn
+from delve import SaturationTracker
+from delve.distributed import reduce_covariances
+from delve.covariance import TorchCovarianceMatrix
+dist.init_process_group("gloo")
+rank, folder = dist.get_rank(), Path(sys.argv[1])
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+"""
+
+
+def torchrun(program, *arguments, processes=2, cwd=None):
+    command = [
+        sys.executable,
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
+        *map(str, (program, *arguments)),
+    ]
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def run_ranks(tmp_path, body, processes=2):
+    program = tmp_path / "program.py"
+    program.write_text(PROLOGUE + textwrap.dedent(body))
+    return torchrun(program, tmp_path / "run", processes=processes, cwd=tmp_path)
+
+
+def test_the_example_gives_what_one_process_gives(tmp_path):
+    done = torchrun(EXAMPLES / "distributed.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the largest difference is 0.0e+00" in done.stdout
+    assert read_epochs(tmp_path / "runs" / "distributed") == [0, 1, 2]
+
+
+def test_covariances_of_unequal_processes_are_those_of_all_samples(tmp_path):
+    body = """
+        mine = {}
+        for key, sizes in ((("train", "a"), (50, 7, 0)), (("eval", "b"), (0, 9, 0))):
+            generator = torch.Generator().manual_seed(rank)
+            x = torch.randn(sizes[rank], 4, generator=generator) * (rank + 1) + 1000 * rank
+            if len(x):
+                mine[key] = TorchCovarianceMatrix()
+                mine[key].update(x)
+        whole = reduce_covariances(mine)
+        if rank == 0:
+            found = {f"{m}/{n}": c.fix().tolist() for (m, n), c in whole.items()}
+            folder.mkdir()
+            (folder / "found.json").write_text(json.dumps(found))
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, body, processes=3)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "run" / "found.json").read_text())
+    for key, sizes in (("train/a", (50, 7)), ("eval/b", (0, 9))):
+        import torch
+
+        parts = [
+            torch.randn(n, 4, generator=torch.Generator().manual_seed(rank)) * (rank + 1)
+            + 1000 * rank
+            for rank, n in enumerate(sizes)
+        ]
+        expected = np.cov(torch.cat(parts).double().numpy().T, bias=True)
+        difference = np.abs(np.array(found[key]) - expected).max()
+        assert difference <= 1e-6 * np.linalg.eigvalsh(expected).max()
+
+
+def test_the_first_process_alone_writes(tmp_path):
+    body = """
+        class Talking:
+            def start(self, run): print("STARTED", rank, flush=True)
+            def save(self, epoch): print("SAVED", rank, epoch, flush=True)
+        with SaturationTracker(folder, Talking(), model) as tracker:
+            for _ in range(2):
+                model(torch.randn(20, 6))
+                tracker.add_scalar("loss", rank)
+                tracker.add_saturations()
+            assert tracker.epoch == 2
+        with SaturationTracker(folder, Talking(), model, initial_epoch="auto") as tracker:
+            assert tracker.epoch == 2, tracker.epoch
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, body)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("STARTED", "SAVED"))]
+    assert lines == ["STARTED 0", "SAVED 0 0", "SAVED 0 1"]
+
+
+MISTAKES = {
+    "an unknown writer": ('SaturationTracker(folder, "cvs", model)', "WriterNotFoundError"),
+    "a locked folder": (
+        'lock = rank == 0 and __import__("delve.lock").lock.FolderLock(folder); '
+        'SaturationTracker(folder, "print", model)',
+        "RunFolderInUseError",
+    ),
+    "a folder that is a file": (
+        'rank == 0 and folder.write_text(""); dist.barrier(); '
+        'SaturationTracker(folder, "print", model)',
+        "ArgumentError",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_first_process_ends_all_with_the_same_error(tmp_path, mistake):
+    code, error = MISTAKES[mistake]
+    body = f"""
+        try:
+            {code}
+        except Exception as found:
+            print("FOUND", rank, type(found).__name__, flush=True)
+        dist.barrier()
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, body)
+    assert done.returncode == 0, done.stderr
+    found = sorted(line for line in done.stdout.splitlines() if line.startswith("FOUND"))
+    assert found == [f"FOUND 0 {error}", f"FOUND 1 {error}"]
+
+
+def test_a_process_that_dies_does_not_leave_the_others_hanging(tmp_path):
+    body = """
+        import datetime, os
+        tracker = SaturationTracker(folder, "print", model)
+        model(torch.randn(20, 6))
+        if rank == 1:
+            os._exit(3)
+        try:
+            tracker.add_saturations()
+        except Exception as error:
+            print("FOUND", type(error).__name__, flush=True)
+            tracker.close(error)
+            os._exit(4)
+    """
+    done = run_ranks(tmp_path, body)
+    assert done.returncode != 0
+
+
+def test_without_a_group_the_environment_names_the_first_process(tmp_path):
+    program = (
+        "import sys, torch; from delve import SaturationTracker;"
+        "t = SaturationTracker(sys.argv[1], 'print', torch.nn.Linear(2, 2));"
+        "t.add_scalar('a', 1); t.save(); t.close()"
+    )
+    for rank, writes in (("1", False), ("0", True)):
+        command = [sys.executable, "-c", program, str(tmp_path / "run")]
+        done = subprocess.run(
+            command, env=os.environ | {"RANK": rank}, capture_output=True, text=True, check=True
+        )
+        assert ("a = 1" in done.stdout) is writes
+        assert (tmp_path / "run").exists() is writes

@@ -1,0 +1,456 @@
+"""Training as people do it: whatever the machinery, the numbers are those of the plain run."""
+
+import copy
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from support.models import reference_saturation
+from support.writers import Recorder
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from delve import SaturationTracker
+from delve.errors import ArgumentError
+
+
+class Network(nn.Module):
+    """A network whose hidden layers can be checkpointed, and called twice."""
+
+    def __init__(self, reentrant=None, twice=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Linear(6, 8)
+        self.hidden = nn.Linear(8, 8)
+        self.last = nn.Linear(8, 3)
+        self.reentrant = reentrant
+        self.twice = twice
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        if self.reentrant is None:
+            x = torch.relu(self.hidden(x))
+        else:
+            x = checkpoint(lambda y: torch.relu(self.hidden(y)), x, use_reentrant=self.reentrant)
+        if self.twice:
+            x = torch.relu(self.hidden(x))
+        return self.last(x)
+
+
+BATCHES = [
+    torch.randn(30, 6, generator=torch.Generator().manual_seed(i)) * (i + 1) for i in range(4)
+]
+
+
+def train(model, batches=BATCHES):
+    for batch in batches:
+        model(batch).sum().backward()
+
+
+def row(folder, model, action=train, **arguments):
+    """The row of one epoch in which ``action`` used the model."""
+    writer = Recorder()
+    with SaturationTracker(folder, writer, model, stats=["lsat", "idim"], **arguments) as tracker:
+        action(model)
+        tracker.add_saturations()
+    return writer.rows.get(0, {})
+
+
+@pytest.fixture
+def plain(tmp_path):
+    return row(tmp_path / "plain", Network())
+
+
+# --- machinery -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_recomputation_by_checkpointing_is_not_counted(tmp_path, plain, reentrant):
+    counted = []
+
+    def action(model):
+        hook = model.hidden.register_forward_hook(lambda *_: counted.append(1))
+        train(model)
+        hook.remove()
+
+    assert row(tmp_path / "run", Network(reentrant), action) == plain
+    assert len(counted) == 2 * len(BATCHES)  # the hook of a user who does not look
+
+
+@pytest.mark.parametrize("fullgraph", [True, False])
+def test_a_model_compiled_before_the_tracker_is_made(tmp_path, plain, fullgraph):
+    torch._dynamo.reset()
+    compiled = torch.compile(Network(), fullgraph=fullgraph, backend="aot_eager")
+    assert row(tmp_path / "run", compiled) == plain
+
+
+def test_a_model_compiled_after_the_tracker_is_made(tmp_path, plain):
+    torch._dynamo.reset()
+    model = Network()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    assert row(tmp_path / "run", model, lambda _: train(compiled)) == plain
+
+
+def test_a_model_compiled_in_place_keeps_its_names(tmp_path, plain):
+    torch._dynamo.reset()
+    model = Network()
+    model.compile(fullgraph=True, backend="aot_eager")
+    assert row(tmp_path / "run", model) == plain
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler")
+def test_inductor_keeps_the_hooks(tmp_path, plain):
+    torch._dynamo.reset()
+    assert row(tmp_path / "run", torch.compile(Network(), fullgraph=True)) == plain
+
+
+def test_a_compiled_model_records_evaluation_apart(tmp_path):
+    torch._dynamo.reset()
+
+    def action(model):
+        model.train()(BATCHES[0])
+        with torch.no_grad():
+            model.eval()(BATCHES[1])
+
+    expected = row(tmp_path / "plain", Network(), action)
+    compiled = torch.compile(Network(), backend="aot_eager")
+    assert row(tmp_path / "run", compiled, action) == expected
+    assert {key.mode for key in expected} == {"train", "eval"}
+
+
+def test_a_tracker_made_after_the_first_compiled_call_names_the_layers_it_cannot_see(
+    tmp_path, caplog
+):
+    torch._dynamo.reset()
+    compiled = torch.compile(Network(), backend="aot_eager")
+    compiled(BATCHES[0])
+    found = row(tmp_path / "run", compiled)
+    if not found:  # else this version of torch compiles anew, and nothing is missing
+        assert "saw nothing in this epoch: first, hidden, last" in caplog.text
+
+
+def test_autocast_does_not_change_how_half_precision_outputs_are_added_up(tmp_path):
+    outputs = {}
+
+    def action(model):
+        for name in ("first", "hidden", "last"):
+            layer = getattr(model, name)
+            layer.register_forward_hook(
+                lambda _, __, output, name=name: outputs.setdefault(name, []).append(output)
+            )
+        with torch.autocast("cpu", torch.bfloat16):
+            train(model)
+
+    found = row(tmp_path / "run", Network(), action)
+    for name, batches in outputs.items():
+        assert batches[0].dtype == torch.bfloat16
+        seen = torch.cat(batches).detach().double().numpy()
+        assert found[f"train-saturation/{name}"] == reference_saturation(seen)
+
+
+def test_gradient_accumulation_counts_every_micro_batch(tmp_path, plain):
+    def action(model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        for batch in BATCHES:
+            for micro in batch.split(7):
+                model(micro).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    assert row(tmp_path / "run", Network(), action) == plain
+
+
+def test_inference_mode_is_recorded(tmp_path):
+    def action(model):
+        model.eval()
+        with torch.inference_mode():
+            for batch in BATCHES:
+                model(batch)
+        with torch.no_grad():
+            model(BATCHES[0])
+
+    expected = row(tmp_path / "plain", Network().eval(), lambda m: train(m, [*BATCHES, BATCHES[0]]))
+    assert row(tmp_path / "run", Network(), action) == expected
+
+
+@pytest.mark.parametrize("wrapper", [nn.DataParallel, lambda model: model])
+def test_wrappers_keep_the_names_of_the_model_inside(tmp_path, plain, wrapper):
+    assert row(tmp_path / "run", wrapper(Network())) == plain
+
+
+def test_replicas_of_data_parallel_count(tmp_path, plain):
+    def action(model):
+        # What DataParallel does on several devices: shallow copies that share the hooks.
+        replica = model._replicate_for_data_parallel()
+        for name, child in model._modules.items():
+            replica._modules[name] = child._replicate_for_data_parallel()
+            replica._modules[name]._parameters = child._parameters
+        train(model, BATCHES[:2])
+        for batch in BATCHES[2:]:
+            x = torch.relu(replica._modules["first"](batch))
+            replica._modules["last"](torch.relu(replica._modules["hidden"](x)))
+
+    assert row(tmp_path / "run", Network(), action) == plain
+
+
+def test_several_calls_of_a_module_in_a_pass_all_count(tmp_path):
+    outputs = []
+
+    def action(model):
+        model.hidden.register_forward_hook(lambda *call: outputs.append(call[2].detach().numpy()))
+        train(model)
+
+    found = row(tmp_path / "run", Network(twice=True), action)
+    assert len(outputs) == 2 * len(BATCHES)
+    assert found["train-saturation/hidden"] == reference_saturation(np.concatenate(outputs))
+
+
+def test_a_shared_module_is_one_layer(tmp_path):
+    shared = nn.Linear(6, 6)
+    found = row(tmp_path / "run", nn.Sequential(shared, nn.ReLU(), shared))
+    assert set(found) == {"train-saturation/0", "train-intrinsic-dimensionality/0"}
+
+
+def test_a_recurrent_and_an_attention_layer(tmp_path):
+    class Sequences(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru = nn.GRU(6, 8)
+            self.attention = nn.MultiheadAttention(8, 2)
+
+        def forward(self, x):
+            series, _ = self.gru(x)
+            return self.attention(series, series, series)[0]
+
+    model = Sequences()
+    x = torch.randn(5, 40, 6)
+    with torch.no_grad():
+        series = model.gru(x)[0]
+        attended = model.attention(series, series, series)[0]
+    found = row(tmp_path / "run", model, lambda m: m(x))
+    assert found["train-saturation/gru"] == reference_saturation(series[-1].numpy())
+    assert found["train-saturation/attention"] == reference_saturation(attended[-1].numpy())
+    assert {key.layer for key in found} == {"gru", "attention"}  # not attention.out_proj
+
+
+# --- which layers --------------------------------------------------------------------------------
+
+
+def layers_of(folder, modules, **arguments):
+    with SaturationTracker(folder, Recorder(), modules, **arguments) as tracker:
+        return tracker._recorder.layers
+
+
+MIXED = {"conv": nn.Conv2d(1, 2, 3), "head": nn.Linear(2, 2), "tail": nn.Linear(2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, ("conv", "head", "tail")),
+        ({"include_conv": False}, ("head", "tail")),
+        ({"ignore_layer_names": ["head"]}, ("conv", "tail")),
+        ({"ignore_layer_names": "head"}, ("conv", "tail")),
+        ({"layer_filter": lambda ls: {k: v for k, v in ls.items() if k == "tail"}}, ("tail",)),
+    ],
+)
+def test_layers_can_be_left_out(tmp_path, arguments, expected):
+    assert layers_of(tmp_path, nn.ModuleDict(MIXED), **arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layer_filter": lambda layers: {}}, "leave no layer to track of: conv, head, tail"),
+        ({"layer_filter": lambda layers: None}, "layer_filter must return the dictionary"),
+        ({"layer_filter": lambda layers: {"new": nn.Linear(1, 1)}}, "these are new: new"),
+    ],
+)
+def test_a_filter_that_cannot_be_followed_is_refused(tmp_path, arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        layers_of(tmp_path, nn.ModuleDict(MIXED), **arguments)
+
+
+def test_an_ignored_name_that_is_no_layer_is_named(tmp_path, caplog):
+    layers_of(tmp_path, nn.ModuleDict(MIXED), ignore_layer_names=["haed"])
+    assert "there is no layer 'haed'" in caplog.text
+
+
+def test_a_list_names_its_modules_by_type_and_position(tmp_path):
+    modules = [nn.Linear(2, 2), nn.Conv2d(1, 1, 1), nn.Sequential(nn.ReLU(), nn.Linear(2, 2))]
+    assert layers_of(tmp_path, modules) == ("Linear-0", "Conv2d-1", "Sequential-2.1")
+
+
+def test_a_dictionary_names_its_modules_by_its_keys(tmp_path):
+    modules = {"encoder": nn.Sequential(nn.Linear(2, 2)), "head": nn.Linear(2, 2)}
+    assert layers_of(tmp_path, modules) == ("encoder.0", "head")
+
+
+# --- how much ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [1, 29, 30, 31, 75, 1000])
+def test_max_samples_is_exact(tmp_path, most):
+    model = Network()
+    seen = torch.cat(BATCHES)[:most]
+    expected = row(tmp_path / "plain", Network(), lambda m: train(m, [seen]))
+    assert row(tmp_path / "run", model, max_samples=most) == expected
+
+
+def test_max_samples_counts_each_layer_and_mode_apart(tmp_path):
+    def action(model):
+        model.train()(BATCHES[0])
+        model.eval()(BATCHES[1])
+
+    def halves(model):
+        model.train()(BATCHES[0][:20])
+        model.eval()(BATCHES[1][:20])
+
+    found = row(tmp_path / "run", Network(), action, max_samples=20)
+    assert found == row(tmp_path / "plain", Network(), halves)
+
+
+def test_log_interval_uses_every_so_many_batches(tmp_path):
+    expected = row(tmp_path / "plain", Network(), lambda m: train(m, [BATCHES[0], BATCHES[2]]))
+    assert row(tmp_path / "run", Network(), log_interval=2) == expected
+
+
+def test_without_reset_the_samples_of_all_epochs_count(tmp_path):
+    writer, model = Recorder(), Network()
+    with SaturationTracker(
+        tmp_path / "run", writer, model, stats=["lsat", "idim"], reset_covariance=False
+    ) as tracker:
+        for batch in BATCHES:
+            train(model, [batch])
+            tracker.add_saturations()
+        tracker.save()  # an epoch in which nothing new was seen
+    assert writer.rows[3] == row(tmp_path / "plain", Network())
+    assert 4 not in writer.rows
+
+
+def test_a_stopped_tracker_records_nothing(tmp_path):
+    def action(model):
+        train(model, BATCHES[:1])
+
+    writer, model = Recorder(), Network()
+    with SaturationTracker(tmp_path / "run", writer, model, stats=["lsat", "idim"]) as tracker:
+        train(model, BATCHES[:1])
+        tracker.stop()
+        assert not tracker.is_recording()
+        train(model, BATCHES[1:])
+        tracker.resume()
+        assert tracker.is_recording()
+        tracker.add_saturations()
+    assert writer.rows[0] == row(tmp_path / "plain", Network(), action)
+
+
+@pytest.mark.parametrize("name", ["log_interval", "max_samples"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+def test_a_count_that_is_none_is_refused(tmp_path, name, value):
+    with pytest.raises(ArgumentError, match=name):
+        layers_of(tmp_path, Network(), **{name: value})
+
+
+# --- what cannot be used -------------------------------------------------------------------------
+
+
+def test_a_layer_that_saw_nothing_is_named_once_with_likely_causes(tmp_path, caplog):
+    model = Network()
+    with SaturationTracker(tmp_path, Recorder(), model) as tracker:
+        for _ in range(3):
+            model.first(BATCHES[0])
+            tracker.add_saturations()
+    assert caplog.text.count("saw nothing in this epoch: hidden, last") == 1
+    assert "compiled model" in caplog.text
+
+
+def test_an_output_that_cannot_be_used_is_named_and_the_rest_goes_on(tmp_path, caplog):
+    class Odd(nn.Linear):
+        def forward(self, x):
+            return {"nothing": super().forward(x).long()}
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.odd = Odd(6, 4)
+            self.fine = nn.Linear(6, 4)
+
+        def forward(self, x):
+            self.odd(x)
+            return self.fine(x)
+
+    found = row(tmp_path, Model())
+    assert {key.layer for key in found} == {"fine"}
+    assert caplog.text.count("layer odd (Odd) gave int64 of shape (30, 4)") == 1
+
+
+def test_empty_batches_are_ignored(tmp_path, plain):
+    batches = [BATCHES[0], torch.empty(0, 6), *BATCHES[1:]]
+    assert row(tmp_path / "run", Network(), lambda m: train(m, batches)) == plain
+
+
+def test_few_samples_are_named_once(tmp_path, caplog):
+    model = Network()
+    with SaturationTracker(tmp_path, Recorder(), model) as tracker:
+        for _ in range(2):
+            model(BATCHES[0][:5])
+            tracker.add_saturations()
+    assert caplog.text.count("fewer samples than features") == 1
+    assert "in: first, hidden" in caplog.text
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_inside_an_epoch_goes_on_to_the_same_bits(tmp_path):
+    def batches(begin, end):
+        return [
+            torch.randn(300, 6, generator=torch.Generator().manual_seed(i))
+            for i in range(begin, end)
+        ]
+
+    whole, first, second = Recorder(), Recorder(), Recorder()
+    model = Network()
+    with SaturationTracker(tmp_path / "whole", whole, model) as tracker:
+        tracker.save()
+        train(model, batches(0, 40))
+        tracker.add_scalar("half", 1.0)
+        tracker.add_saturations()
+    model = Network()
+    tracker = SaturationTracker(tmp_path / "run", first, model)
+    tracker.save()
+    train(model, batches(0, 23))
+    tracker.add_scalar("half", 1.0)
+    torch.save(tracker.state_dict(), tmp_path / "state.pt")
+    tracker.close(RuntimeError("killed"))
+    model = Network()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    with SaturationTracker(tmp_path / "run", second, model, initial_epoch=1) as tracker:
+        tracker.load_state_dict(state)
+        train(model, batches(23, 40))
+        covariance = tracker._recorder.fresh()["train", "hidden"].fix()
+        tracker.add_saturations()
+    assert second.rows[1] == whole.rows[1]
+    reference = Network()
+    with SaturationTracker(tmp_path / "reference", Recorder(), reference) as tracker:
+        train(reference, batches(0, 40))
+        assert torch.equal(tracker._recorder.fresh()["train", "hidden"].fix(), covariance)
+
+
+def test_a_state_of_another_epoch_is_refused(tmp_path):
+    with SaturationTracker(tmp_path / "a", Recorder(), Network()) as tracker:
+        tracker.save()
+        state = tracker.state_dict()
+    with (
+        SaturationTracker(tmp_path / "b", Recorder(), Network()) as tracker,
+        pytest.raises(ArgumentError, match="make it with initial_epoch=1"),
+    ):
+        tracker.load_state_dict(state)
+
+
+def test_a_copied_model_can_be_tracked_itself(tmp_path, plain):
+    model = Network()
+    with SaturationTracker(tmp_path / "a", Recorder(), model):
+        duplicate = copy.deepcopy(model)
+        assert row(tmp_path / "b", duplicate) == plain
