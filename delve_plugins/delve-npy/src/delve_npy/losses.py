@@ -1,0 +1,69 @@
+"""Which arrays a crash or a fault took: the journal holds no arrays, so they cannot come again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from delve.files import file_name
+from delve.journal import enumerate_epochs
+from delve.records import Metric
+from delve_npy.scalars import has_value
+
+_NAMED = 3  # places named in a message
+
+
+def lost_arrays(
+    stored: Mapping[str, set[int]],
+    epochs: Iterable[int],
+    scalars: Mapping[str, np.ndarray],
+    scalar_epochs: Iterable[int],
+) -> dict[str, list[int]]:
+    """The epochs that a place should hold and does not.
+
+    A layer that saw no samples in an epoch has no array of it, and none was lost. What tells is
+    a scalar of the same layer and mode; where the run keeps none, an array of the same mode.
+
+    Args:
+        stored: The epochs stored, by place (``<mode>-<stat>/<layer>``).
+        epochs: The epochs whose arrays were to be stored.
+        scalars: Each metric's values, as the table holds them.
+        scalar_epochs: The epochs of those values.
+    """
+    wanted = set(epochs)
+    seen = _epochs_with_scalars(scalars, scalar_epochs)
+    by_mode: dict[str, set[int]] = {}
+    for place, held in stored.items():
+        by_mode.setdefault(_mode(place), set()).update(held)
+    lost = {}
+    for place, held in stored.items():
+        if held & wanted:  # else this metric was not selected then
+            expected = seen.get((_mode(place), place.split("/")[1]), by_mode[_mode(place)])
+            if missing := sorted((expected & wanted) - held):
+                lost[place] = missing
+    return lost
+
+
+def describe(lost: Mapping[str, list[int]]) -> str:
+    """What was lost, in one line."""
+    epochs = sorted({epoch for missing in lost.values() for epoch in missing})
+    places = sorted(lost)
+    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return f"epochs {enumerate_epochs(epochs)} of {', '.join(places[:_NAMED])}{more}"
+
+
+def _epochs_with_scalars(
+    scalars: Mapping[str, np.ndarray], scalar_epochs: Iterable[int]
+) -> dict[tuple[str, str], set[int]]:
+    numbers = np.array(list(scalar_epochs), dtype=np.int64)
+    seen: dict[tuple[str, str], set[int]] = {}
+    for name, values in scalars.items():
+        if metric := Metric.parse(name):
+            key = metric.mode, file_name(metric.layer)
+            seen.setdefault(key, set()).update(numbers[has_value(values)].tolist())
+    return seen
+
+
+def _mode(place: str) -> str:
+    return place.split("-", 1)[0]

@@ -1,0 +1,148 @@
+"""All scalars of a run: a table in memory, and the file ``scalars.npz``."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping, Sized
+from pathlib import Path
+
+import numpy as np
+
+from delve.files import replacing, with_digest
+
+EPOCH = "epoch"
+MAX_NAME_LENGTH = 10_000  # characters; zip allows 65,535 bytes
+
+# A NaN of its own, as R has one, tells "no value" from "not a number"; the eye sees nan for both.
+NO_VALUE = np.uint64(0x7FF8_0000_0000_07A2).view(np.float64)
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def has_value(values: np.ndarray) -> np.ndarray:
+    """Where a metric of ``scalars.npz`` has a value, be it NaN: a boolean for each epoch."""
+    return np.not_equal(values.view(np.uint64), NO_VALUE.view(np.uint64))
+
+
+class DamagedFileError(Exception):
+    """A ``scalars.npz`` that is torn, or changed since it was written."""
+
+
+class ScalarTable:
+    """One row an epoch, one column a metric.
+
+    Taking an epoch costs the same however many there are.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, int] = {}
+        self._rows: dict[int, np.ndarray] = {}  # as wide as the table was when the row came
+
+    @property
+    def epochs(self) -> list[int]:
+        """The epochs held, in rising order."""
+        return sorted(self._rows)
+
+    def put(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Add an epoch, or replace it."""
+        columns = self._columns
+        places = [columns.setdefault(array_name(name), len(columns)) for name in values]
+        row = np.full(len(columns), NO_VALUE)
+        row[places] = list(values.values())
+        self._rows[epoch] = row
+
+    def cut(self, epoch: int) -> None:
+        """Drop this epoch and all later ones; the columns stay."""
+        self._rows = {held: row for held, row in self._rows.items() if held < epoch}
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Each metric's values, one an epoch in the order of ``epochs``."""
+        values = np.full((len(self._columns), len(self._rows)), NO_VALUE)
+        for place, epoch in enumerate(self.epochs):
+            row = self._rows[epoch]
+            values[: len(row), place] = row
+        return dict(zip(self._columns, values, strict=True))
+
+    def write(self, path: Path) -> None:
+        """Write the file anew, beside the old one, and put it in its place.
+
+        The members are written one by one: :func:`numpy.savez` takes names as keyword arguments,
+        of which it keeps some for itself.
+        """
+        arrays = {EPOCH: np.array(self.epochs, dtype=np.int64), **self.columns()}
+        with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+            for name, values in arrays.items():
+                archive.writestr(_member(name), _encode(values))
+            archive.comment = _comment(arrays)
+
+    @classmethod
+    def read(cls, path: Path) -> ScalarTable:
+        """The table that a file holds; an empty one where there is no file.
+
+        Raises:
+            DamagedFileError: The file is not whole.
+        """
+        table = cls()
+        if not path.exists():
+            return table
+        content = path.read_bytes()
+        try:
+            arrays = _decode(content)
+            epochs = arrays.pop(EPOCH)
+            _check(epochs, arrays)
+        except Exception as error:  # a damaged zip file raises whatever its bytes lead to
+            raise DamagedFileError(f"{path} is damaged ({type(error).__name__}: {error})") from None
+        table._columns = {name: place for place, name in enumerate(arrays)}
+        rows = np.array(list(arrays.values())).reshape(len(arrays), len(epochs)).T.copy()
+        table._rows = dict(zip(epochs.tolist(), rows, strict=True))
+        return table
+
+
+def array_name(name: str) -> str:
+    """A metric's name as the name of its array: the same, but where NumPy would not find it.
+
+    Zip files end a name at a null character, and NumPy takes ``.npy`` off it.
+    """
+    if name.isprintable() and len(name) <= MAX_NAME_LENGTH and not name.endswith(".npy"):
+        return name
+    return with_digest(_CONTROL.sub("_", name), name, MAX_NAME_LENGTH)
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(f"{name}.npy")
+    member.external_attr = 0o644 << 16  # who unpacks the file may read what comes out
+    return member
+
+
+def _comment(arrays: Sized) -> bytes:
+    """One changed byte in a zip file's directory can hide members without any other trace."""
+    return b"%d arrays" % len(arrays)
+
+
+def _encode(values: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.lib.format.write_array(content, values, allow_pickle=False)
+    return content.getvalue()
+
+
+def _decode(content: bytes) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        arrays = {
+            name.removesuffix(".npy"): np.lib.format.read_array(
+                io.BytesIO(archive.read(name)), allow_pickle=False
+            )
+            for name in archive.namelist()
+        }
+        if archive.comment not in (b"", _comment(arrays)):
+            raise ValueError(f"{len(arrays)} arrays are left")
+        return arrays
+
+
+def _check(epochs: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+    if epochs.ndim != 1 or epochs.dtype != np.int64 or (np.diff(epochs, prepend=-1) <= 0).any():
+        raise ValueError("the epochs are not rising")
+    for name, values in arrays.items():
+        if values.dtype != np.float64 or values.shape != epochs.shape:
+            raise ValueError(f"{name} is not one float64 an epoch")

@@ -1,0 +1,211 @@
+"""The NumPy writer: each array in a file of its own, all scalars in one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from delve.errors import ArgumentError, WriterConfigurationError
+from delve.records import Metric, RunInfo
+from delve_npy.archive import set_aside, write_archive
+from delve_npy.arrays import ArrayFolder
+from delve_npy.losses import describe, lost_arrays
+from delve_npy.scalars import DamagedFileError, ScalarTable
+
+FOLDER_NAME = "npy"
+SCALARS_NAME = "scalars.npz"
+DTYPES = ("float64", "float32")
+SHARE = 0.01  # of the run's time, for writing scalars.npz again and again
+
+logger = logging.getLogger(__name__)
+
+
+class NPYWriter:
+    """Writes ``npy/<mode>-<stat>/<layer>/epoch00003.npy`` and ``npy/scalars.npz``.
+
+    ``scalars.npz`` holds the array ``epoch`` and one array a metric, NaN where a metric has no
+    value. It is written anew each time, so not each epoch: as rarely as keeps that under 2 % of
+    the run's time, and at the end. Both are read with :func:`numpy.load`.
+
+    Args:
+        savepath: The run's folder.
+        zip: Whether to pack all of it into ``npy.zip`` at the end; the folder stays.
+        dtype: What arrays are stored as: ``float64``, or ``float32`` in half the space.
+        every: Store the arrays of every so many epochs, those that this number divides.
+
+    Raises:
+        ArgumentError: An argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        savepath: str | os.PathLike[str],
+        zip: bool = False,  # noqa: A002 - the name that delve 0.1 documents
+        dtype: str = "float64",
+        every: int = 1,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ArgumentError(f"dtype must be {' or '.join(DTYPES)}, not {dtype!r}")
+        if not isinstance(every, int) or every < 1:
+            raise ArgumentError(f"every must be a number of epochs, at least 1, not {every!r}")
+        self.path = Path(savepath) / FOLDER_NAME
+        self._scalars_path = self.path / SCALARS_NAME
+        self._archive_path = self.path.with_name(f"{FOLDER_NAME}.zip")
+        self._arrays = ArrayFolder(self.path, np.dtype(dtype))
+        self._zip = zip
+        self._every = every
+        self._table = ScalarTable()
+        self._staged_epoch = -1
+        self._row: dict[str, float] = {}
+        self._arrays_since: int | None = None  # the first epoch that came with an array
+        self._replayed_until = -1
+        self._next_write = 0.0
+        self._open = False
+
+    def start(self) -> None:
+        """Begin with an empty folder: an earlier run's arrays and scalars are removed."""
+        self._prepare(first=0)
+        self._archive_path.unlink(missing_ok=True)
+        self._table, self._row = ScalarTable(), {}
+        self._write_scalars()
+        self._open = True
+
+    def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
+        """Keep what is below ``initial_epoch``; answers with the first epoch without scalars."""
+        self._retire_archive()
+        self._prepare(initial_epoch)
+        self._table, self._row = self._read_scalars(), {}
+        self._table.cut(initial_epoch)
+        self._write_scalars()
+        self._open = True
+        lacking = run.first_lacking(self._table.epochs)
+        if lacking < initial_epoch:
+            self._replayed_until = max(run.epochs)
+        else:
+            self._end_replay(run)
+        return lacking
+
+    def add_scalar(self, name: str, value: float, epoch: int) -> None:
+        """Stage a scalar of the user's."""
+        self._row_of(epoch)[name] = value
+
+    def add_scalars(self, value_dict: dict[Metric, float], global_step: int) -> None:
+        """Stage the layer metrics."""
+        self._row_of(global_step).update(value_dict.items())
+
+    def add_array(self, name: Metric, value: np.ndarray, epoch: int, run: RunInfo) -> None:
+        """Store an array."""
+        if epoch % self._every:
+            return
+        if self._arrays_since is None:
+            self._arrays_since = epoch
+            run.remember(arrays_since=epoch, every=self._every)
+        with _naming(self.path):
+            self._arrays.write(name, epoch, value)
+
+    def save(self, epoch: int, run: RunInfo) -> None:
+        """Take the epoch's scalars into the table, and write the file if it is time."""
+        self._table.put(epoch, self._row_of(epoch))
+        self._row = {}
+        if epoch == self._replayed_until:
+            self._write_scalars()
+            self._end_replay(run)
+        elif time.monotonic() >= self._next_write:
+            self._write_scalars()
+
+    def close(self) -> None:
+        """Write all scalars, and the zip file if one is wanted."""
+        if not self._open:
+            return
+        self._write_scalars()
+        if self._zip:
+            with _naming(self._archive_path):
+                write_archive(self._archive_path, [self._scalars_path, *self._arrays.files()])
+        self._open = False
+        self._name_lost_arrays(self._table.epochs, self._arrays_since, self._every)
+
+    def _row_of(self, epoch: int) -> dict[str, float]:
+        """What is staged for this epoch; what an epoch left that never came to its end goes."""
+        if epoch != self._staged_epoch:
+            self._staged_epoch, self._row = epoch, {}
+        return self._row
+
+    def _prepare(self, first: int) -> None:
+        """Have a folder with no array of epoch ``first`` or later."""
+        if self.path.is_symlink():
+            raise WriterConfigurationError(
+                f"writer 'npy': {self.path} is a link, and Delve removes no files behind links; "
+                "replace it by a folder, or name another savefile"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._arrays.cut(first)
+
+    def _retire_archive(self) -> None:
+        """Take the zip file of a run that goes on out of the way; it no longer tells all."""
+        if not self._archive_path.exists():
+            return
+        if self._scalars_path.exists():
+            self._archive_path.unlink()
+        else:
+            kept = set_aside(self._archive_path, "before-resume")
+            logger.warning(
+                "%s is gone and only its zip file is left, which is kept as %s; the arrays in it "
+                "are not unpacked",
+                self.path,
+                kept.name,
+            )
+
+    def _read_scalars(self) -> ScalarTable:
+        try:
+            return ScalarTable.read(self._scalars_path)
+        except DamagedFileError as error:
+            kept = set_aside(self._scalars_path, "damaged")
+            logger.warning(
+                "%s; it is kept as %s, and written anew from the journal", error, kept.name
+            )
+            return ScalarTable()
+
+    def _write_scalars(self) -> None:
+        begun = time.monotonic()
+        with _naming(self._scalars_path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._table.write(self._scalars_path)
+        ended = time.monotonic()
+        self._next_write = ended + (ended - begun) / SHARE
+
+    def _end_replay(self, run: RunInfo) -> None:
+        """With all scalars there, tell which arrays the earlier process did not store."""
+        self._replayed_until = -1
+        since = run.state.get("arrays_since")
+        if since is not None:
+            self._name_lost_arrays(run.epochs, since, run.state["every"])
+            run.remember(arrays_since=None)
+
+    def _name_lost_arrays(self, epochs: Iterable[int], since: int | None, every: int) -> None:
+        if since is None:
+            return
+        wanted = [epoch for epoch in epochs if epoch >= since and epoch % every == 0]
+        lost = lost_arrays(self._arrays.epochs(), wanted, self._table.columns(), self._table.epochs)
+        if lost:
+            logger.warning(
+                "%s: arrays that a crash or a fault took are not in the journal and stay lost: %s",
+                self.path,
+                describe(lost),
+            )
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in a fault of the disk that does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(f"{path} cannot be written: {error}") from error

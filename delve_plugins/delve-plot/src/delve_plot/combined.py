@@ -1,0 +1,105 @@
+"""A table and plots in one writer, as delve 0.1 documents it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from delve.errors import WriterNotFoundError
+from delve.records import Metric, RunInfo
+from delve_plot.writer import PlotWriter
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def unchanged(axes: Axes) -> Axes:
+    """Leave a plot as it is."""
+    return axes
+
+
+class CSVandPlottingWriter:
+    """Writes ``metrics.csv`` and draws plots; ``save_to=["csv", "plot"]`` does the same.
+
+    Args:
+        savepath: The run's folder, or the path of a file that ends in ``.csv``; the plots come
+            into the same folder.
+        fontsize: Of titles, in points.
+        primary_metric: A scalar of your own to draw beside the layers.
+        figsize: Width and height in inches; None is as large as the layers need.
+        plot_manipulation_func: Gets the axes of each picture of an epoch before it is saved.
+        every: Draw every so many epochs; by default as often as there is time.
+        dpi: Dots per inch.
+
+    Raises:
+        ArgumentError: An argument cannot be used.
+        WriterNotFoundError: The CSV writer, a distribution of its own, is not installed.
+    """
+
+    def __init__(
+        self,
+        savepath: str | os.PathLike[str],
+        fontsize: float = 16,
+        primary_metric: str | None = None,
+        figsize: tuple[float, float] | None = (10, 10),
+        plot_manipulation_func: Callable[[Axes], object] = unchanged,
+        every: int | None = None,
+        dpi: float = 150,
+    ) -> None:
+        try:
+            from delve_csv import CSVWriter
+        except ImportError as error:
+            raise WriterNotFoundError(
+                "CSVandPlottingWriter needs the CSV writer, which is not installed: run "
+                "pip install ./delve_plugins/delve-csv in a checkout of Delve"
+            ) from error
+        path = Path(savepath)
+        self._table = CSVWriter(path)
+        self._plots = PlotWriter(
+            path.parent if path.suffix == ".csv" else path,
+            primary_metric=primary_metric,
+            fontsize=fontsize,
+            figsize=figsize,
+            plot_manipulation_func=plot_manipulation_func,
+            every=every,
+            dpi=dpi,
+        )
+
+    def start(self) -> None:
+        """Begin an empty table, without pictures."""
+        self._table.start()
+        self._plots.start()
+
+    def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
+        """Resume both; answers with the first epoch that either lacks."""
+        return min(
+            self._table.resume_from_saved_state(initial_epoch, run),
+            self._plots.resume_from_saved_state(initial_epoch, run),
+        )
+
+    def add_scalar(self, name: str, value: float, epoch: int) -> None:
+        """Stage a scalar of the user's."""
+        self._table.add_scalar(name, value)
+        self._plots.add_scalar(name, value, epoch)
+
+    def add_scalars(self, value_dict: dict[Metric, float], global_step: int) -> None:
+        """Stage the layer metrics."""
+        self._table.add_scalars(value_dict)
+        self._plots.add_scalars(value_dict, global_step)
+
+    def add_array(self, name: Metric, value: np.ndarray, epoch: int) -> None:
+        """Stage embedded samples."""
+        self._plots.add_array(name, value, epoch)
+
+    def save(self, epoch: int, run: RunInfo) -> None:
+        """Append the row, and draw the epoch if it is time."""
+        self._table.save(epoch)
+        self._plots.save(epoch, run)
+
+    def close(self, run: RunInfo) -> None:
+        """Draw the last epoch and the heatmaps."""
+        self._plots.close(run)

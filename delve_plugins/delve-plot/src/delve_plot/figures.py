@@ -1,0 +1,188 @@
+"""One epoch: a statistic of each layer, training and evaluation side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from delve.records import MODES, Metric
+from delve_plot.names import short_names
+from delve_plot.stats import Scale, label_of, picture_of, rank_of, scale_of, title_of
+from delve_plot.style import (
+    COLOURS,
+    FONT_SIZE,
+    GUIDE,
+    MARKERS,
+    Page,
+    fit_page,
+    name_figure,
+    name_rows,
+    plain,
+)
+
+_PANEL = 3.2  # inches
+_NARROWEST = 4.6  # inches: room for the title
+_MANY_ROWS = 60  # from there on the upper edge has numbers too
+
+
+def saturation_figure(
+    values: Mapping[Metric, float],
+    layers: Sequence[str] = (),
+    *,
+    stat: str = "saturation",
+    epoch: int | None = None,
+    primary_metric: tuple[str, float] | None = None,
+    fontsize: float = FONT_SIZE,
+    figsize: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw one statistic of each layer, with a panel for each mode that has values.
+
+    Args:
+        values: The layer metrics of one epoch; those of other statistics are passed over.
+        layers: The layers in forward order; those without a value are left out, and those that
+            are not named here come last.
+        stat: The statistic's long name; ``spectrum`` shows all eigenvalues that there are.
+        epoch: Stands in the title.
+        primary_metric: Name and value of a number to compare with, such as the test accuracy.
+        fontsize: Of titles, in points.
+        figsize: Width and height in inches; by default as large as the layers need.
+
+    Returns:
+        A figure of its own, unknown to pyplot.
+    """
+    shown = {metric: value for metric, value in values.items() if picture_of(metric.stat) == stat}
+    rows = forward_order(layers, [metric.layer for metric in shown])
+    modes = [mode for mode in MODES if any(metric.mode == mode for metric in shown)] or ["train"]
+    longest = max(map(len, short_names(rows)), default=0)
+    page = fit_page(len(rows), longest, max(_PANEL * len(modes), _NARROWEST), fontsize, figsize)
+    figure = Figure(figsize=page.size, layout="constrained")
+    panels = figure.subplots(1, len(modes), sharey=True, squeeze=False)[0]
+    scale = scale_of(stat, np.array(list(shown.values()), dtype=np.float64))
+    for axes, mode in zip(panels, modes, strict=True):
+        _draw_panel(axes, _series(shown, rows, mode), mode, scale, page)
+        _add_legend(axes, primary_metric, fontsize)
+        axes.tick_params(axis="x", labelsize=0.8 * fontsize)
+        if len(modes) > 1:
+            axes.set_title(mode, loc="left", fontsize=fontsize, color=COLOURS[mode])
+    figure.supxlabel(label_of(stat), fontsize=fontsize)
+    name_rows(panels, rows, page, fontsize)
+    name_figure(figure, _title(stat, modes, epoch), rows, fontsize)
+    return figure
+
+
+def forward_order(layers: Sequence[str], present: Sequence[str]) -> list[str]:
+    """The layers that are present, in forward order; those whose place is not known come last."""
+    known = set(present)
+    return list(dict.fromkeys([*(layer for layer in layers if layer in known), *present]))
+
+
+def _series(shown: Mapping[Metric, float], rows: Sequence[str], mode: str) -> list[np.ndarray]:
+    """The values in the order of the rows: one array, or one for each eigenvalue."""
+    places = {layer: place for place, layer in enumerate(rows)}
+    ranks: dict[int, np.ndarray] = {}
+    for metric, value in shown.items():
+        if metric.mode == mode:
+            series = ranks.setdefault(rank_of(metric.stat), np.full(len(rows), np.nan))
+            # Not finite is told from missing: it is drawn.
+            series[places[metric.layer]] = value if np.isfinite(value) else np.inf
+    return [ranks[rank] for rank in sorted(ranks)]
+
+
+def _draw_panel(
+    axes: Axes, series: Sequence[np.ndarray], mode: str, scale: Scale, page: Page
+) -> None:
+    left, right = _limits(scale)
+    if scale.logarithmic:
+        axes.set_xscale("log")
+    axes.set_xlim(left, right)
+    rows = len(series[0]) if series else 0
+    axes.hlines(np.arange(rows), left, right, colors=GUIDE, linewidth=0.6, zorder=0)
+    axes.grid(axis="x", color=GUIDE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="x", top=rows > _MANY_ROWS, labeltop=rows > _MANY_ROWS)
+    size = min(5.5, 0.55 * page.name_size)
+    for rank, values in enumerate(series):
+        _draw_series(axes, values, rank, mode, size)
+
+
+def _draw_series(axes: Axes, values: np.ndarray, rank: int, mode: str, size: float) -> None:
+    """Draw dots and a line; at the left edge, what has no place on the axis."""
+    left, _ = axes.get_xlim()
+    broken = np.isinf(values)
+    below = values < left
+    (line,) = axes.plot(
+        np.where(broken | below, np.nan, values),
+        np.arange(len(values)),
+        color=COLOURS[mode],
+        marker=MARKERS[mode],
+        markersize=size,
+        linewidth=1.0,
+        alpha=1 - 0.16 * rank,
+        markerfacecolor=COLOURS[mode] if rank == 0 else "white",
+        clip_on=False,
+        zorder=3,
+    )
+    if rank == 1:
+        line.set_label("2nd and smaller")
+    for rows, marker, label in ((broken, "x", "not a finite number"), (below, "<", "0")):
+        if rows.any():
+            axes.plot(
+                np.full(rows.sum(), left),
+                np.flatnonzero(rows),
+                color="0.3",
+                marker=marker,
+                linestyle="none",
+                markersize=size,
+                clip_on=False,
+                label=label,
+            )
+
+
+def _limits(scale: Scale) -> tuple[float, float]:
+    if scale.logarithmic:
+        return scale.low / 1.5, scale.high * 1.5
+    if (scale.low, scale.high) == (0.0, 1.0):
+        return 0.0, 1.0
+    room = 0.04 * (scale.high - scale.low)
+    return scale.low - (room if scale.low < 0 else 0), scale.high + room
+
+
+def _add_legend(axes: Axes, primary_metric: tuple[str, float] | None, fontsize: float) -> None:
+    """Explain what is not a plain dot, above the panel's right end."""
+    lines, labels = axes.get_legend_handles_labels()
+    handles = list(dict(zip(labels, lines, strict=True)).values())
+    if primary_metric is not None:
+        name, value = primary_metric
+        low, high = axes.get_xlim()
+        line = Line2D([], [], color="0.3", linestyle="none", linewidth=1.2)
+        line.set_label(f"{name} = {value:.4g}")
+        if low <= value <= high:  # a number off the axis is named alone
+            line.set_linestyle("--")
+            axes.axvline(value, color="0.3", linestyle="--", linewidth=1.2, zorder=2)
+        handles.append(line)
+    if handles:
+        legend = axes.legend(
+            handles=handles,
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            borderaxespad=2 if axes.xaxis.get_tick_params().get("labeltop") else 0.2,
+            borderpad=0,
+            ncols=len(handles),
+            fontsize=0.8 * fontsize,
+            frameon=False,
+        )
+        plain(*legend.get_texts())
+
+
+def _title(stat: str, modes: Sequence[str], epoch: int | None) -> str:
+    parts = [title_of(stat)]
+    if len(modes) == 1:
+        parts.append(modes[0])
+    if epoch is not None:
+        parts.append(f"epoch {epoch}")
+    return ", ".join(parts)

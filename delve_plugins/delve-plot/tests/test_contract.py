@@ -1,0 +1,43 @@
+import csv
+
+import numpy as np
+from delve_plot import CSVandPlottingWriter, PlotWriter
+
+from delve.testing.closing import ClosingContract
+from delve.testing.construction import ConstructionContract
+from delve.testing.resuming import ResumingContract
+from delve.testing.storing import StoringContract
+
+
+def bare(axes):
+    """Leave out what takes most of the time and is looked at in test_figures.py."""
+    axes.set_axis_off()
+    axes.figure.set_layout_engine("none")
+    return axes
+
+
+class TestPlotWriter(ConstructionContract, ClosingContract):
+    """Pictures hold no numbers to read back, so the rest of the contract would be skipped.
+
+    The writer goes through it below, beside a table; tests/test_writer.py looks at the pictures.
+    """
+
+    entry_point = "plot"
+
+    def make_writer(self, folder):
+        return PlotWriter(folder, dpi=40, plot_manipulation_func=bare)
+
+
+class TestCSVandPlottingWriter(StoringContract, ResumingContract):
+    def make_writer(self, folder):
+        return CSVandPlottingWriter(folder, dpi=40, plot_manipulation_func=bare)
+
+    def read_scalars(self, folder):
+        if not (folder / "metrics.csv").exists():
+            return
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        for epoch, *cells in rows:
+            for name, cell in zip(header[1:], cells, strict=True):
+                if cell:
+                    yield int(epoch), name, np.float64(cell).item()

@@ -1,0 +1,239 @@
+import io
+import math
+
+import matplotlib
+import numpy as np
+import pytest
+from delve_plot.figures import forward_order, saturation_figure
+from delve_plot.heatmap import heatmap_figure
+from delve_plot.names import common_prefix, short_names
+from delve_plot.scatter import scatter_figure
+from PIL import Image
+
+from delve.records import Metric
+
+LAYERS = ("conv1", "layer1.0.conv1", "fc")
+
+
+def metrics(layers=LAYERS, modes=("train",), stat="saturation"):
+    return {
+        Metric(mode, stat, layer): (1 + place) / (1 + len(layers))
+        for mode in modes
+        for place, layer in enumerate(layers)
+    }
+
+
+def render(figure):
+    """The picture as an array of brightness; any warning while drawing is an error."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=50)
+    return np.asarray(Image.open(file).convert("L"))
+
+
+def names_of(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def dots(axes):
+    """The drawn points as {row: value}."""
+    line = axes.lines[0]
+    return {y: x for x, y in zip(*line.get_data(), strict=True) if not math.isnan(x)}
+
+
+class TestLayers:
+    def test_they_stand_in_forward_order_the_first_on_top(self):
+        values = dict(reversed(metrics().items()))
+        figure = saturation_figure(values, LAYERS)
+        axes = figure.axes[0]
+        assert names_of(axes) == list(LAYERS)
+        assert dots(axes) == {0: 0.25, 1: 0.5, 2: 0.75}
+        bottom, top = axes.get_ylim()
+        assert bottom > top
+        assert axes.get_xlim() == (0, 1)
+
+    def test_training_and_evaluation_stand_side_by_side(self):
+        values = metrics(modes=("train", "eval")) | {Metric("eval", "saturation", "fc"): 0.1}
+        train, evaluation = saturation_figure(values, LAYERS, epoch=3).axes
+        assert (train.get_title("left"), evaluation.get_title("left")) == ("train", "eval")
+        assert dots(train)[2] == 0.75
+        assert dots(evaluation)[2] == 0.1
+        assert train.lines[0].get_marker() != evaluation.lines[0].get_marker()
+
+    def test_other_statistics_are_passed_over(self):
+        values = metrics() | metrics(("other",), stat="covariance-trace")
+        assert names_of(saturation_figure(values, LAYERS).axes[0]) == list(LAYERS)
+
+    def test_a_layer_without_a_value_leaves_a_gap_and_a_nan_a_cross(self):
+        values = metrics(modes=("train", "eval"))
+        del values[Metric("train", "saturation", "conv1")]
+        values[Metric("train", "saturation", "fc")] = math.nan
+        axes = saturation_figure(values, LAYERS).axes[0]
+        assert dots(axes) == {1: 0.5}
+        cross = axes.lines[1]
+        assert (cross.get_marker(), list(cross.get_ydata())) == ("x", [2])
+
+    def test_layers_whose_place_is_unknown_come_last(self):
+        assert forward_order(("b", "gone", "a"), ["new", "a", "b"]) == ["b", "a", "new"]
+
+    def test_eigenvalues_share_a_figure_on_a_logarithmic_axis(self):
+        values = {
+            Metric("train", f"spectrum-{k}", layer): 10.0**-k for k in (1, 2, 5) for layer in LAYERS
+        }
+        axes = saturation_figure(values, LAYERS, stat="spectrum").axes[0]
+        assert axes.get_xscale() == "log"
+        assert [line.get_xdata()[0] for line in axes.lines] == [0.1, 0.01, 1e-5]
+
+    def test_a_determinant_of_zero_is_shown_at_the_edge(self):
+        values = dict(zip(metrics(stat="covariance-determinant"), (0.0, 1e-30, 1.0), strict=True))
+        axes = saturation_figure(values, LAYERS, stat="covariance-determinant").axes[0]
+        assert axes.get_xscale() == "log"
+        assert dots(axes) == {1: 1e-30, 2: 1.0}
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0"]
+
+
+class TestPrimaryMetric:
+    def test_it_is_a_dashed_line_with_its_value(self):
+        axes = saturation_figure(metrics(), LAYERS, primary_metric=("accuracy", 0.875)).axes[0]
+        line = axes.lines[-1]
+        assert line.get_linestyle() == "--"
+        assert list(line.get_xdata()) == [0.875, 0.875]
+        assert axes.get_legend().get_texts()[0].get_text() == "accuracy = 0.875"
+
+    @pytest.mark.parametrize("value", [91.2, -1.0, math.nan])
+    def test_off_the_axis_it_is_named_alone(self, value):
+        axes = saturation_figure(metrics(), LAYERS, primary_metric=("accuracy", value)).axes[0]
+        assert len(axes.lines) == 1
+        assert axes.get_legend().get_texts()[0].get_text() == f"accuracy = {value:.4g}"
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("names", "prefix"),
+        [
+            ([], ""),
+            (["a.b"], ""),
+            (["a.b", "a.c"], "a."),
+            (["model.conv1", "model.conv10"], "model."),
+            (["ab.x", "ac.y"], ""),
+            (["a.b.c", "a.b"], "a."),
+        ],
+    )
+    def test_the_prefix_ends_at_a_dot(self, names, prefix):
+        assert common_prefix(names) == prefix
+
+    def test_long_names_are_short_and_stay_apart(self):
+        names = ["stem", *(f"blocks.{i}." + "deep." * 20 + "conv" for i in range(30))]
+        names += ["x" * 99 + end + "y" * 80 for end in "ab"]
+        short = short_names(names)
+        assert len(set(short)) == len(names)
+        assert max(map(len, short_names(names[:31]))) <= 40
+
+    @pytest.mark.parametrize("name", ["a$b$", "$\\frac{", "a_b^c", "%s", "two\nlines"])
+    def test_names_are_not_read_as_formulas(self, name):
+        figure = saturation_figure(
+            metrics((f"{name}.x", f"{name}.y")), primary_metric=(f"{name}", 0.5)
+        )
+        render(figure)
+
+
+class TestSizes:
+    @pytest.mark.parametrize("count", [0, 1, 5, 200, 3000])
+    @pytest.mark.parametrize("modes", [("train",), ("train", "eval")])
+    def test_any_number_of_layers_can_be_drawn(self, count, modes):
+        if count == 3000 and len(modes) == 2:
+            pytest.skip("no other than with one mode, and slow")
+        layers = [f"backbone.stage{i // 10}.block{i % 10}.conv" for i in range(count)]
+        figure = saturation_figure(metrics(layers, modes), layers)
+        brightness = render(figure)
+        assert brightness.min() < 100 or count == 0
+        assert figure.get_size_inches()[1] <= 40
+
+    def test_each_of_200_layers_has_its_name_in_readable_size(self):
+        layers = [f"block{i}" for i in range(200)]
+        axes = saturation_figure(metrics(layers), layers).axes[0]
+        assert len(names_of(axes)) == 200
+        assert axes.get_yticklabels()[0].get_fontsize() == 8
+        assert axes.figure.get_size_inches()[1] / 200 > 0.16
+
+    def test_in_a_given_size_names_shrink_and_then_thin_out(self):
+        layers = [f"block{i}" for i in range(200)]
+        axes = saturation_figure(metrics(layers), layers, figsize=(10, 10)).axes[0]
+        assert tuple(axes.figure.get_size_inches()) == (10, 10)
+        assert 1 < 200 / len(names_of(axes)) < 5
+        assert axes.get_yticklabels()[0].get_fontsize() >= 5
+        assert "named" in axes.get_ylabel()
+
+
+class TestHeatmap:
+    def test_cells_stand_at_their_epochs_and_missing_ones_are_masked(self):
+        values = np.array([[0.1, 0.2, 0.3], [0.4, math.nan, 0.6]])
+        axes = heatmap_figure(values, [2, 3, 6], ["a", "b"], mode="train").axes[0]
+        image = axes.images[0]
+        assert image.get_extent() == [1.5, 6.5, 1.5, -0.5]
+        np.testing.assert_array_equal(
+            image.get_array().filled(-1),
+            [[0.1, 0.2, -1, -1, 0.3], [0.4, -1, -1, -1, 0.6]],
+        )
+        assert image.get_clim() == (0, 1)
+        assert names_of(axes) == ["a", "b"]
+
+    def test_only_whole_epochs_are_numbered(self):
+        for epochs in ([7], [0, 1], range(1000)):
+            values = np.full((2, len(epochs)), 0.5)
+            figure = heatmap_figure(values, list(epochs), ["a", "b"], mode="eval")
+            render(figure)
+            ticks = figure.axes[0].get_xticks()
+            assert all(tick == round(tick) for tick in ticks)
+
+    def test_missing_values_are_explained_where_there_are_any(self):
+        def legends(values):
+            return heatmap_figure(values, [0, 1], ["a"], mode="eval").legends
+
+        assert not legends(np.array([[0.1, 0.2]]))
+        assert legends(np.array([[0.1, math.nan]]))[0].get_texts()[0].get_text() == "no value"
+
+    def test_nothing_but_missing_values_can_be_drawn(self):
+        render(heatmap_figure(np.full((2, 2), math.nan), [0, 1], ["a", "b"], mode="train"))
+
+
+class TestScatter:
+    @pytest.mark.parametrize("count", [1, 2, 21, 60])
+    def test_each_layer_has_a_panel(self, count):
+        samples = {f"layer{i}": np.random.default_rng(i).normal(size=(9, 2)) for i in range(count)}
+        figure = scatter_figure(samples, epoch=3)
+        shown = [axes for axes in figure.axes if axes.get_visible()]
+        assert [axes.get_title() for axes in shown] == list(samples)
+        np.testing.assert_array_equal(
+            np.array(shown[-1].lines[0].get_data()).T, samples[f"layer{count - 1}"]
+        )
+        render(figure)
+
+    @pytest.mark.parametrize("points", [np.zeros((0, 2)), np.full((3, 2), math.nan)])
+    def test_a_layer_without_points_has_an_empty_panel(self, points):
+        render(scatter_figure({"a": points, "b": np.ones((1, 2))}))
+
+
+def test_pyplot_is_neither_needed_nor_touched():
+    import subprocess
+    import sys
+
+    code = """if True:
+        import sys
+        import delve_plot
+        assert "matplotlib" not in sys.modules and "pandas" not in sys.modules
+        from delve.records import Metric
+        from delve_plot.figures import saturation_figure
+        import io
+        values = {Metric("train", "saturation", "a"): 0.5}
+        saturation_figure(values, ["a"]).savefig(io.BytesIO())
+        assert "matplotlib.pyplot" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_two_modes_differ_in_grey():
+    from delve_plot.style import COLOURS, MARKERS
+
+    assert len(set(MARKERS.values())) == 2
+    colours = np.array([matplotlib.colors.to_rgb(colour) for colour in COLOURS.values()])
+    assert (colours.mean(axis=1) < 0.7).all()  # dark enough on white

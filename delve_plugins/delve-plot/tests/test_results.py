@@ -1,0 +1,122 @@
+import numpy as np
+import pandas as pd
+import pytest
+from delve_plot import (
+    extract_layer_stat,
+    plot_scatter_from_results,
+    plot_stat,
+    plot_stat_level_from_results,
+)
+from PIL import Image
+from support.recorded_runs import record
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(
+        {
+            "epoch": [0, 2],
+            "accuracy": [0.5, 0.75],
+            "train accuracy of saturation": [9.0, 9.0],
+            "train-saturation/conv": [0.1, 0.2],
+            "train-saturation/fc": [0.3, 0.4],
+            "eval-saturation/fc": [0.5, 0.6],
+            "train-covariance-trace/fc": [7.0, 8.0],
+        }
+    )
+
+
+class TestExtract:
+    def test_one_epoch_of_one_statistic(self, table):
+        row, value = extract_layer_stat(table, epoch=2, primary_metric="accuracy")
+        assert row.to_dict("list") == {
+            "train-saturation/conv": [0.2],
+            "train-saturation/fc": [0.4],
+        }
+        assert value == 0.75
+
+    @pytest.mark.parametrize("stat", ["trc", "covariance-trace"])
+    def test_short_and_long_names(self, table, stat):
+        row, value = extract_layer_stat(table, epoch=-1, stat=stat)
+        assert row.to_dict("list") == {"train-covariance-trace/fc": [8.0]}
+        assert value is None
+
+    def test_the_epoch_may_be_the_index(self, table):
+        row, _ = extract_layer_stat(table.set_index("epoch"), epoch=2, state_mode="eval")
+        assert row.to_dict("list") == {"eval-saturation/fc": [0.6]}
+
+    def test_an_epoch_that_is_not_there_is_an_error(self, table):
+        with pytest.raises(ValueError, match=r"epoch 1 .* \[0, 2\]"):
+            extract_layer_stat(table, epoch=1)
+
+
+class TestPlotStat:
+    def test_layers_stand_along_x(self, table, tmp_path):
+        row, _ = extract_layer_stat(table, epoch=2)
+        axes = plot_stat(
+            row, "lsat", pm=0.75, primary_metric="accuracy", epoch=-1, savepath=tmp_path / "a.png"
+        )
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["conv", "fc"]
+        assert list(axes.lines[0].get_ydata()) == [0.2, 0.4]
+        assert axes.get_ylim() == (0, 1)
+        assert axes.texts[0].get_text() == "accuracy: 0.75"
+        assert "epoch 2" in axes.get_title()
+        with Image.open(tmp_path / "a.png") as image:
+            assert image.format == "PNG"
+
+    def test_every_part_can_be_left_out(self, table, tmp_path):
+        row, _ = extract_layer_stat(table, epoch=2)
+        path = tmp_path / "run.png"
+        axes = plot_stat(
+            row,
+            "lsat",
+            savepath=path,
+            line=False,
+            scatter=False,
+            show_col_label_x=False,
+            show_col_label_y=False,
+            show_grid=False,
+            save=False,
+            ylim=(0, 2),
+            figsize=(3, 2),
+        )
+        assert not axes.lines
+        assert not axes.collections
+        assert axes.get_xlabel() == axes.get_ylabel() == ""
+        assert axes.get_ylim() == (0, 2)
+        assert tuple(axes.figure.get_size_inches()) == (3, 2)
+        assert not path.exists()
+
+    def test_from_a_recorded_run(self, tmp_path):
+        record(tmp_path, "csv", range(2), stats=["lsat", "idim"])
+        path = tmp_path / "metrics.csv"
+        axes = plot_stat_level_from_results(path, -1, "lsat_eval", primary_metric="accuracy")
+        table = pd.read_csv(path).iloc[-1]
+        columns = [name for name in table.index if name.startswith("eval-saturation/")]
+        assert list(axes.lines[0].get_ydata()) == table[columns].tolist()
+        assert (tmp_path / "metrics_lsat_eval_epoch_1.png").exists()
+        axes = plot_stat_level_from_results(path, 0, "idim")
+        assert axes.get_ylim()[1] > 1
+        assert (tmp_path / "metrics_idim_train_epoch_0.png").exists()
+
+
+class TestScatter:
+    def test_a_panel_for_each_layer(self, tmp_path):
+        points = [(0.0, 1.0), (2.0, 3.0)]
+        samples = {
+            "train-embedded-sample/conv": [points, points],
+            "train-embedded-sample/fc": [points, points],
+            "eval-embedded-sample/fc": [points, points],
+        }
+        axes = plot_scatter_from_results(
+            tmp_path / "metrics.csv", -1, "embed", pd.DataFrame(samples)
+        )
+        assert [panel.get_title() for panel in axes.figure.axes if panel.get_visible()] == [
+            "conv",
+            "fc",
+        ]
+        np.testing.assert_array_equal(np.array(axes.lines[0].get_data()).T, points)
+        assert (tmp_path / "metrics_embed_train_epoch_1.png").exists()
+
+    def test_an_empty_table_gives_nothing(self, tmp_path):
+        assert plot_scatter_from_results(tmp_path / "a.csv", -1, "embed", pd.DataFrame()) is None
