@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,8 @@ import torch
 
 from delve.errors import ArgumentError
 from delve.journal import read_epochs
-from delve.metrics import SelectedStat, is_stat_name, select_stats
 from delve.records import Metric
-
-
-def refuse_unfinished(**changed: bool) -> None:
-    """These parameters are in the signature for good; what they do comes with later versions."""
-    for name, is_changed in changed.items():
-        if is_changed:
-            raise NotImplementedError(f"{name}: only the default works in this version of Delve")
+from delve.statistics import SelectedStat, is_stat_name, select_stats
 
 
 def check_savefile(savefile: str | os.PathLike[str]) -> Path:
@@ -52,9 +45,13 @@ def check_count(name: str, value: Any) -> int:
     return int(value)
 
 
-def check_stats(stats: Sequence[str]) -> list[SelectedStat]:
+def check_stats(stats: Any, layerwise_saturation: bool = True) -> list[SelectedStat]:
     """The selected statistics; a single name will do."""
-    return select_stats([stats] if isinstance(stats, str) else list(stats))
+    if isinstance(stats, str):
+        stats = [stats]
+    if not isinstance(stats, Iterable):
+        raise ArgumentError(f"stats must be a list of names, for example ['lsat'], not {stats!r}")
+    return select_stats(stats, layerwise_saturation)
 
 
 def check_on_writer_error(on_writer_error: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import numbers
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from delve.discovery import NamedWriter
+from delve import plugins
+from delve.discovery import GROUP, NamedWriter
 from delve.errors import WriterConfigurationError, WriterFailedError
 from delve.journal import Journal, enumerate_epochs
 from delve.records import EpochRecord, Metric, RunInfo
@@ -219,7 +221,11 @@ class _Channel:
                 value_dict=dict(record.metrics),
                 global_step=record.epoch,
                 timestamp=record.timestamp,
-                sample_value_dict={},
+                sample_value_dict={
+                    name: _read_only(value)
+                    for name, value in arrays.items()
+                    if name.stat == "embedded-sample"
+                },
             )
         for name, value in arrays.items():
             self._call(
@@ -279,12 +285,18 @@ class _Channel:
         epochs = sorted({*self._missed, *lacking})
         if epochs:
             logger.warning(
-                "writer %r did not get epochs %s; they are in %s: resume the run with this writer "
-                "in save_to to deliver them",
+                "writer %r did not get epochs %s; they are in %s: %s",
                 self.name,
                 enumerate_epochs(epochs),
                 self._journal.path,
+                self._way_to_deliver(),
             )
+
+    def _way_to_deliver(self) -> str:
+        if self.name in plugins.offers(GROUP):
+            folder = shlex.quote(str(self._run.savefile))
+            return f"`delve export {folder} --to {self.name}` delivers them"
+        return "resume the run with this writer in save_to to deliver them"
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

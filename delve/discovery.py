@@ -7,16 +7,16 @@ import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any
 
 import pluggy
 
+from delve import plugins
 from delve.errors import (
     ArgumentError,
-    WriterConflictError,
     WriterContractError,
     WriterLoadError,
     WriterNotFoundError,
@@ -100,7 +100,8 @@ def installed_writers() -> dict[str, EntryPoint]:
     Raises:
         WriterConflictError: Two distributions offer the same name.
     """
-    return {name: _the_only(name, offers) for name, offers in sorted(_offers().items())}
+    found = {name: plugins.find(GROUP, name) for name in sorted(plugins.offers(GROUP))}
+    return {name: entry_point for name, entry_point in found.items() if entry_point}
 
 
 def make_writers(
@@ -145,22 +146,15 @@ def load_writer_class(name: str) -> type[Any]:
         WriterConflictError: More than one does.
         WriterLoadError: It cannot be imported, or is no class.
     """
-    offers = _offers()
-    if name not in offers:
-        raise WriterNotFoundError(_not_found(name, offers))
-    entry_point = _the_only(name, offers[name])
-    distribution = _distribution(entry_point)
-    try:
-        writer_class = entry_point.load()
-    except Exception as error:
-        raise WriterLoadError(
-            f"writer {name!r}: {entry_point.value} of the distribution {distribution} cannot be "
-            f"imported ({type(error).__name__}: {error}); reinstall or remove that distribution"
-        ) from error
+    entry_point = plugins.find(GROUP, name)
+    if entry_point is None:
+        raise WriterNotFoundError(_not_found(name, plugins.offers(GROUP)))
+    writer_class = plugins.load(entry_point, "writer")
     if not inspect.isclass(writer_class):
         raise WriterLoadError(
-            f"writer {name!r}: {entry_point.value} of the distribution {distribution} is not a "
-            "class; its entry point must name the writer's class"
+            f"writer {name!r}: {entry_point.value} of the distribution "
+            f"{plugins.distribution(entry_point)} is not a class; its entry point must name the "
+            "writer's class"
         )
     return writer_class
 
@@ -196,6 +190,21 @@ def check_writer(name: str, writer: object) -> NamedWriter:
     return named
 
 
+def how_to_install(name: str) -> str:
+    """How to install the plugin of one of Delve's own writers: a sentence for a message.
+
+    Args:
+        name: The writer's name, one of ``OUR_PLUGINS``.
+    """
+    folder = f"delve_plugins/{OUR_PLUGINS[name]}"
+    return (
+        "Install the plugin from a checkout of Delve:\n"
+        f"    pip install ./{folder}\n"
+        "or from the git URL of the repository:\n"
+        f'    pip install "git+URL#subdirectory={folder}"'
+    )
+
+
 def _selection(save_to: str | object | Sequence[str | object]) -> list[str | object]:
     items = list(save_to) if isinstance(save_to, (list, tuple)) else [save_to]
     selection: list[str | object] = []
@@ -218,41 +227,13 @@ def _holds(selection: Iterable[object], item: object) -> bool:
     )
 
 
-def _offers() -> dict[str, list[EntryPoint]]:
-    offers: dict[str, list[EntryPoint]] = {}
-    for entry_point in entry_points(group=GROUP):
-        offers.setdefault(entry_point.name, []).append(entry_point)
-    return offers
-
-
-def _the_only(name: str, offers: Iterable[EntryPoint]) -> EntryPoint:
-    # A distribution can be found twice, on two entries of sys.path: that is no conflict.
-    distinct = {(_distribution(offer), offer.value): offer for offer in offers}
-    if len(distinct) > 1:
-        claims = " and ".join(f"{owner} ({value})" for owner, value in sorted(distinct))
-        raise WriterConflictError(
-            f"more than one distribution offers a writer {name!r}: {claims}; uninstall one of them"
-        )
-    return next(iter(distinct.values()))
-
-
-def _distribution(entry_point: EntryPoint) -> str:
-    return entry_point.dist.name if entry_point.dist else "unknown"
-
-
 def _not_found(name: str, offers: Mapping[str, object]) -> str:
     installed = ", ".join(sorted(offers)) or "none"
     message = f"save_to: no writer {name!r} is installed (installed: {installed})"
     if name not in OUR_PLUGINS:
         close = difflib.get_close_matches(name, [*offers, *OUR_PLUGINS, *ALIASES], n=1)
         return f"{message}; did you mean {close[0]!r}?" if close else message
-    folder = f"delve_plugins/{OUR_PLUGINS[name]}"
-    return (
-        f"{message}. Install the plugin from a checkout of Delve:\n"
-        f"    pip install ./{folder}\n"
-        "or from the git URL of the repository:\n"
-        f'    pip install "git+URL#subdirectory={folder}"'
-    )
+    return f"{message}. {how_to_install(name)}"
 
 
 def _distribute(

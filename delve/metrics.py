@@ -1,45 +1,73 @@
-"""The spectrum of a layer's covariance, and the statistics that are computed from it."""
+"""The spectrum of a layer's covariance, the statistics computed from it, and their table."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from delve.covariance import TorchCovarianceMatrix
-from delve.errors import ArgumentError
-from delve.records import MODES
+
+LEADING = 5  # eigenvalues that `spectrum` gives as scalars
 
 # Summed shares that miss the threshold by no more than float64 rounding count as reaching it.
 _ROUNDING = 1e-12
+# Eigenvalues below this share of the largest are rounding of float32 activations.
+_NOISE = 1e-6
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The eigenvalues of one layer's covariance matrix.
+    """The eigenvalues of one layer's covariance matrix, and what they were computed from.
 
     Attributes:
-        eigenvalues: All ``features`` eigenvalues, falling, none below 0; NaN where the layer's
-            outputs were not finite.
+        eigenvalues: (features,), falling, none below 0; NaN where the outputs were not finite.
         samples: How many samples the covariance was taken over.
+        trace: The trace of the matrix, before rounding below 0 was clamped.
+        covariance: The covariance itself.
+        leading_vectors: (features x at most 2), the first eigenvectors, if they were asked for;
+            the sign is such that the component of greatest size is positive.
     """
 
     eigenvalues: np.ndarray
     samples: int
+    trace: float = float("nan")
+    covariance: TorchCovarianceMatrix | None = field(default=None, repr=False)
+    leading_vectors: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, covariance: TorchCovarianceMatrix) -> Spectrum:
-        """The spectrum of a covariance; that of the Gram matrix where samples are few."""
+    def of(cls, covariance: TorchCovarianceMatrix, vectors: bool = False) -> Spectrum:
+        """The spectrum of a covariance, by one eigendecomposition.
+
+        Where samples are fewer than features, it is that of their Gram matrix.
+        """
         rows = covariance.few_samples()
         matrix = covariance.fix() if rows is None else rows @ rows.T / len(rows)
-        eigenvalues = np.zeros(covariance.features)
-        if torch.isfinite(matrix).all():
-            eigenvalues[: len(matrix)] = _eigenvalues(matrix)
-        else:
-            eigenvalues[:] = np.nan
-        return cls(eigenvalues, covariance.samples)
+        features, samples = covariance.features, covariance.samples
+        if not torch.isfinite(matrix).all():
+            broken = np.full(features, np.nan)
+            empty = np.full((features, min(2, features)), np.nan) if vectors else None
+            return cls(broken, samples, float("nan"), covariance, empty)
+        values, directions = _eigen(matrix, vectors)
+        eigenvalues = np.zeros(features)
+        eigenvalues[: len(values)] = values.cpu().numpy()
+        if directions is not None and rows is not None:
+            directions = rows.T @ directions
+        leading = None if directions is None else _signed(directions[:, :2])
+        return cls(eigenvalues, samples, float(matrix.trace()), covariance, leading)
+
+    @classmethod
+    def of_matrix(cls, matrix: Tensor) -> Spectrum:
+        """The spectrum of a covariance matrix, (features x features)."""
+        matrix = torch.as_tensor(matrix).detach().double()
+        if not torch.isfinite(matrix).all():
+            return cls(np.full(len(matrix), np.nan), 0)
+        return cls(_eigen(matrix, False)[0].cpu().numpy(), 0, float(matrix.trace()))
 
     @property
     def features(self) -> int:
@@ -51,12 +79,19 @@ class Spectrum:
         """False where the layer's outputs held NaN or infinity."""
         return bool(np.isfinite(self.eigenvalues).all())
 
+    @property
+    def shares(self) -> np.ndarray:
+        """Each eigenvalue's share of the total variance; all on the first if nothing varies."""
+        total = self.eigenvalues.sum()
+        if total == 0:
+            return np.eye(1, self.features).ravel()
+        return np.asarray(self.eigenvalues / total)
+
 
 def intrinsic_dimensionality(spectrum: Spectrum, threshold: float) -> float:
     """The smallest k whose k largest eigenvalues sum to ``threshold`` of the total variance.
 
-    At least 1, also for outputs that never vary. NaN for a spectrum that is not finite.
-    Source: Shenk et al., arXiv 2006.08679.
+    At least 1, also for outputs that never vary. Source: Richter et al., arXiv 2006.08679.
     """
     if not spectrum.is_finite:
         return float("nan")
@@ -73,70 +108,190 @@ def saturation(spectrum: Spectrum, threshold: float) -> float:
     return intrinsic_dimensionality(spectrum, threshold) / spectrum.features
 
 
-def _eigenvalues(matrix: torch.Tensor) -> np.ndarray:
-    """Falling eigenvalues of a symmetric matrix, negative rounding set to 0."""
-    try:
-        values = torch.linalg.eigvalsh(matrix)
-    except RuntimeError:  # a GPU's solver gives up where LAPACK does not
-        values = torch.linalg.eigvalsh(matrix.cpu())
-    falling: np.ndarray = values.flip(0).clamp_(min=0).cpu().numpy()
-    return falling
+def covariance_determinant(spectrum: Spectrum, _threshold: float) -> float:
+    """The product of the eigenvalues, also called generalised variance; it may underflow to 0."""
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.prod(spectrum.eigenvalues))
+
+
+def covariance_trace(spectrum: Spectrum, _threshold: float) -> float:
+    """The trace of the covariance matrix, also called total variance."""
+    return spectrum.trace
+
+
+def diagonal_trace(spectrum: Spectrum, _threshold: float) -> float:
+    """The sum of the eigenvalues, after rounding below 0 was set to 0."""
+    return float(spectrum.eigenvalues.sum())
+
+
+def effective_rank(spectrum: Spectrum, _threshold: float) -> float:
+    """The exponential of the entropy of the eigenvalues' shares, from 1 to the features.
+
+    Source: Roy and Vetterli, The effective rank, EUSIPCO 2007; taken here on the eigenvalues of
+    the covariance, where they take the singular values of the matrix itself.
+    """
+    shares = spectrum.shares[~(spectrum.shares == 0)]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def participation_ratio(spectrum: Spectrum, _threshold: float) -> float:
+    """(sum l)^2 / sum l^2, from 1 to the features; 1 for outputs that never vary."""
+    return float(1 / (spectrum.shares**2).sum())
+
+
+def stable_rank(spectrum: Spectrum, _threshold: float) -> float:
+    """The sum of the eigenvalues over the largest, at least 1; 1 for outputs that never vary."""
+    return float(1 / spectrum.shares[0])
+
+
+def power_law_exponent(spectrum: Spectrum, _threshold: float) -> float:
+    """The exponent a of eigenvalue ~ rank^-a, by least squares of log against log.
+
+    The ranks from 1 to the last whose eigenvalue is above 1e-6 of the largest are fitted, at most
+    one less than there are samples. NaN for fewer than two. Source: Agrawal et al., alpha-ReQ,
+    NeurIPS 2022.
+    """
+    values = spectrum.eigenvalues
+    count = int((values > _NOISE * values[0]).sum())
+    if spectrum.samples:
+        count = min(count, spectrum.samples - 1)
+    if count < 2:
+        return float("nan")
+    slope = np.polyfit(np.log(np.arange(1, count + 1)), np.log(values[:count]), 1)[0]
+    return float(-slope)
+
+
+def sample_count(spectrum: Spectrum, _threshold: float) -> float:
+    """How many samples the statistics were taken over."""
+    return float(spectrum.samples)
+
+
+def nth_eigenvalue(n: int, spectrum: Spectrum, _threshold: float) -> float | None:
+    """The n-th largest eigenvalue, counted from 1; None where there are fewer."""
+    return float(spectrum.eigenvalues[n - 1]) if n <= spectrum.features else None
+
+
+def all_eigenvalues(spectrum: Spectrum, _threshold: float) -> np.ndarray:
+    """All eigenvalues, (features,), falling."""
+    return spectrum.eigenvalues
+
+
+def covariance_matrix(spectrum: Spectrum, _threshold: float) -> np.ndarray | None:
+    """The population covariance, (features x features), float64."""
+    if spectrum.covariance is None:
+        return None
+    matrix: np.ndarray = spectrum.covariance.fix().cpu().numpy()
+    return matrix
+
+
+def embedded_samples(spectrum: Spectrum, _threshold: float) -> np.ndarray | None:
+    """The epoch's first samples, centred, on the two leading eigenvectors: (at most 1000 x 2)."""
+    if spectrum.covariance is None or spectrum.leading_vectors is None:
+        return None
+    samples = spectrum.covariance.saved_samples
+    if samples is None:
+        return None
+    centred = samples.double().cpu() - spectrum.covariance.moments().mean.cpu()
+    plane = np.zeros((spectrum.features, 2))
+    plane[:, : spectrum.leading_vectors.shape[1]] = spectrum.leading_vectors
+    embedded: np.ndarray = centred.numpy() @ plane
+    return embedded
 
 
 @dataclass(frozen=True)
 class Stat:
-    """A statistic: what users select it by, what they see, and how it is computed."""
+    """A statistic: what users select it by, what they see, and how it is computed.
+
+    Attributes:
+        key: The name in the tracker's ``stats``. Several statistics may share one.
+        name: The long name in the keys of metrics, of lower-case letters, digits and hyphens.
+        compute: Takes the spectrum and the threshold; returns a number (or an array, where
+            ``is_array``), or None where the layer has none.
+        is_array: Whether it gives an array, for writers that can store one.
+        needs_samples: Whether the first samples and the leading eigenvectors are needed.
+    """
 
     key: str
     name: str
-    compute: Callable[[Spectrum, float], float]
+    compute: Callable[[Spectrum, float], float | np.ndarray | None]
+    is_array: bool = False
+    needs_samples: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
+            raise ValueError(
+                f"the long name of a statistic is of lower-case letters, digits and hyphens, not "
+                f"{self.name!r}"
+            )
 
 
-STATS = {
-    stat.key: stat
-    for stat in (
-        Stat("lsat", "saturation", saturation),
-        Stat("idim", "intrinsic-dimensionality", intrinsic_dimensionality),
-    )
-}
-
-# Documented by delve 0.1 as well, and not computed yet.
-_PLANNED = ("cov", "det", "trc", "dtrc", "embed", "spectrum")
-
-
-@dataclass(frozen=True)
-class SelectedStat:
-    """A statistic as the user selected it, with the modes that it is wanted for."""
-
-    stat: Stat
-    modes: tuple[str, ...]
+STATS = (
+    Stat("lsat", "saturation", saturation),
+    Stat("idim", "intrinsic-dimensionality", intrinsic_dimensionality),
+    Stat("cov", "covariance-matrix", covariance_matrix, is_array=True),
+    Stat("det", "covariance-determinant", covariance_determinant),
+    Stat("trc", "covariance-trace", covariance_trace),
+    Stat("dtrc", "diagonal-trace", diagonal_trace),
+    Stat("embed", "embedded-sample", embedded_samples, is_array=True, needs_samples=True),
+    Stat("spectrum", "spectrum", all_eigenvalues, is_array=True),
+    *(Stat("spectrum", f"spectrum-{n}", partial(nth_eigenvalue, n)) for n in range(1, LEADING + 1)),
+    Stat("erank", "effective-rank", effective_rank),
+    Stat("pr", "participation-ratio", participation_ratio),
+    Stat("srank", "stable-rank", stable_rank),
+    Stat("alpha", "power-law-exponent", power_law_exponent),
+    Stat("n", "samples", sample_count),
+)
 
 
-def select_stats(names: list[str] | tuple[str, ...]) -> list[SelectedStat]:
-    """Look up what the user selected; ``lsat_eval`` keeps the evaluation alone.
-
-    Raises:
-        ArgumentError: A statistic of this name does not exist.
-    """
-    return [_select(name) for name in names]
+def compute_intrinsic_dimensionality(cov: Tensor, thresh: float = 0.99) -> int | float:
+    """Intrinsic dimensionality of a covariance matrix, (features x features); NaN if not finite."""
+    k = intrinsic_dimensionality(Spectrum.of_matrix(cov), thresh)
+    return k if np.isnan(k) else int(k)
 
 
-def is_stat_name(name: str) -> bool:
-    """Whether a statistic has this long name, as it stands in the key of a layer metric."""
-    return any(name == stat.name for stat in STATS.values())
+def compute_saturation(cov: Tensor, thresh: float = 0.99) -> float:
+    """Saturation of a covariance matrix, (features x features): from 0 to 1."""
+    return saturation(Spectrum.of_matrix(cov), thresh)
 
 
-def _select(name: str) -> SelectedStat:
-    key, _, mode = name.partition("_")
-    if key in _PLANNED and mode in ("", *MODES):
-        raise NotImplementedError(f"stats: {key!r} is not computed yet; {_choices()}")
-    if key not in STATS or mode not in ("", *MODES) or name.endswith("_"):
-        raise ArgumentError(f"stats: there is no statistic {name!r}; {_choices()}")
-    return SelectedStat(STATS[key], (mode,) if mode else MODES)
+def compute_cov_determinant(cov: Tensor) -> float:
+    """The determinant of a covariance matrix, (features x features): generalised variance."""
+    return covariance_determinant(Spectrum.of_matrix(cov), 0)
 
 
-def _choices() -> str:
-    return (
-        f"choose from {', '.join(STATS)}, each also with _train or _eval behind it "
-        "for one mode alone"
-    )
+def compute_cov_trace(cov: Tensor) -> float:
+    """The trace of a covariance matrix, (features x features): total variance."""
+    return float(torch.as_tensor(cov).double().trace())
+
+
+def compute_diag_trace(cov: Tensor) -> float:
+    """The trace of the diagonalised covariance matrix, with rounding below 0 set to 0."""
+    return diagonal_trace(Spectrum.of_matrix(cov), 0)
+
+
+def _eigen(matrix: Tensor, vectors: bool) -> tuple[Tensor, Tensor | None]:
+    """Falling eigenvalues of a symmetric matrix, none below 0, and eigenvectors if wanted."""
+    try:
+        values, directions = _decompose(matrix, vectors)
+    except RuntimeError:  # a GPU's solver gives up where LAPACK does not
+        values, directions = _decompose(matrix.cpu(), vectors)
+    falling = values.flip(0).clamp_(min=0)
+    return falling, None if directions is None else directions.flip(1).to(matrix.device)
+
+
+def _decompose(matrix: Tensor, vectors: bool) -> tuple[Tensor, Tensor | None]:
+    if vectors:
+        values, directions = torch.linalg.eigh(matrix)
+        return values, directions
+    return torch.linalg.eigvalsh(matrix), None
+
+
+def _signed(directions: Tensor) -> np.ndarray:
+    """Unit columns, each with the sign that makes its greatest component positive."""
+    columns: np.ndarray = directions.cpu().numpy()
+    norms = np.linalg.norm(columns, axis=0)
+    columns = columns / np.where(norms == 0, 1, norms)
+    greatest = np.abs(columns).argmax(axis=0)
+    signs = np.sign(columns[greatest, np.arange(columns.shape[1])])
+    signed: np.ndarray = columns * np.where(signs == 0, 1, signs)
+    return signed

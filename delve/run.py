@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from delve.discovery import NamedWriter
 from delve.journal import Journal, now_in_ms
 from delve.lock import FolderLock
 from delve.records import EpochRecord, Metric, RunInfo
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -27,6 +30,7 @@ class Run:
         writers: The writers to feed.
         images: Whether writers may write images.
         raise_errors: Whether a writer's failure is raised.
+        arrays: The selected statistics that are arrays, to say so where no writer stores any.
     """
 
     def __init__(
@@ -38,7 +42,14 @@ class Run:
         writers: Sequence[NamedWriter],
         images: bool = True,
         raise_errors: bool = False,
+        arrays: Sequence[str] = (),
     ) -> None:
+        if arrays and not any(writer.implements("add_array") for writer in writers):
+            logger.warning(
+                "no selected writer stores arrays, so these statistics are not saved as such: %s; "
+                "npy does",
+                ", ".join(arrays),
+            )
         with contextlib.ExitStack() as undo:
             lock = FolderLock(folder)
             undo.callback(lock.release)

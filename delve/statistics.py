@@ -1,17 +1,52 @@
-"""From the covariances of an epoch to its layer metrics, with a word where they mislead."""
+"""From the covariances of an epoch to its metrics: which statistics, and where they mislead."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from delve import plugins
 from delve.covariance import TorchCovarianceMatrix
-from delve.metrics import SelectedStat, Spectrum
-from delve.records import Metric
+from delve.errors import ArgumentError
+from delve.metrics import STATS, Spectrum, Stat, saturation
+from delve.records import MODES, Metric
+
+GROUP = "delve.stats"  # of the entry points by which others add a statistic
 
 Key = tuple[str, str]  # mode, layer
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SelectedStat:
+    """A statistic as the user selected it, with the modes that it is wanted for."""
+
+    stat: Stat
+    modes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one epoch's covariances came to.
+
+    Attributes:
+        scalars: The layer metrics that are numbers.
+        arrays: Those that are arrays.
+        saturations: The saturation of every layer, selected or not.
+    """
+
+    scalars: dict[Metric, float]
+    arrays: dict[Metric, np.ndarray]
+    saturations: dict[Key, float]
+
+    def average_saturation(self, mode: str) -> float | None:
+        """The mean over the layers, NaN if one is; None where no layer has any."""
+        values = [value for (other, _), value in self.saturations.items() if other == mode]
+        return float(np.mean(values)) if values else None
 
 
 class Statistics:
@@ -26,18 +61,35 @@ class Statistics:
         self._selected = selected
         self._threshold = threshold
         self._named_as_few: set[str] = set()
+        self.needs_samples = any(item.stat.needs_samples for item in selected)
+        self.arrays = tuple(dict.fromkeys(s.stat.key for s in selected if s.stat.is_array))
 
-    def compute(self, covariances: Mapping[Key, TorchCovarianceMatrix]) -> dict[Metric, float]:
-        """The metrics of each (mode, layer), in the order given."""
-        spectra = {key: Spectrum.of(covariance) for key, covariance in covariances.items()}
+    def compute(self, covariances: Mapping[Key, TorchCovarianceMatrix]) -> Results:
+        """The metrics of each (mode, layer), in the order given, by one eigendecomposition each."""
+        results = Results({}, {}, {})
+        spectra = {
+            key: Spectrum.of(covariance, vectors=self.needs_samples)
+            for key, covariance in covariances.items()
+        }
+        for key, spectrum in spectra.items():
+            results.saturations[key] = saturation(spectrum, self._threshold)
+            self._add(results, *key, spectrum)
         self._warn_of_broken(spectra)
         self._warn_of_few(spectra)
-        return {
-            Metric(mode, item.stat.name, layer): item.stat.compute(spectrum, self._threshold)
-            for (mode, layer), spectrum in spectra.items()
-            for item in self._selected
-            if mode in item.modes
-        }
+        return results
+
+    def _add(self, results: Results, mode: str, layer: str, spectrum: Spectrum) -> None:
+        for item in self._selected:
+            if mode not in item.modes:
+                continue
+            metric = Metric(mode, item.stat.name, layer)
+            value = item.stat.compute(spectrum, self._threshold)
+            if value is None:
+                continue
+            if item.stat.is_array:
+                results.arrays[metric] = np.asarray(value)
+            else:
+                results.scalars[metric] = float(value)
 
     def _warn_of_broken(self, spectra: Mapping[Key, Spectrum]) -> None:
         broken = [layer for (_, layer), spectrum in spectra.items() if not spectrum.is_finite]
@@ -57,6 +109,56 @@ class Statistics:
             logger.warning(
                 "fewer samples than features, so saturation is biased low, in: %s", _listed(few)
             )
+
+
+def select_stats(names: Iterable[str], layerwise_saturation: bool = True) -> list[SelectedStat]:
+    """Look up what the user selected; ``lsat_eval`` keeps the evaluation alone.
+
+    Args:
+        names: Keys of statistics, with or without a mode behind an underscore.
+        layerwise_saturation: False leaves each layer's saturation out.
+
+    Raises:
+        ArgumentError: A statistic of this name does not exist.
+        WriterConflictError: Two distributions offer it.
+        WriterLoadError: The one that offers it cannot be imported.
+    """
+    selected = [item for name in names for item in _select(name)]
+    return [item for item in selected if layerwise_saturation or item.stat.key != "lsat"]
+
+
+def is_stat_name(name: str) -> bool:
+    """Whether a statistic of ours has this long name, as it stands in a layer metric's key."""
+    return any(name == stat.name for stat in STATS)
+
+
+def _select(name: str) -> list[SelectedStat]:
+    if not isinstance(name, str):
+        raise ArgumentError(f"stats: {name!r} is not the name of a statistic; {_choices()}")
+    key, _, mode = name.rpartition("_")
+    if mode not in MODES:
+        key, mode = name, ""
+    stats = [stat for stat in STATS if stat.key == key] or _from_elsewhere(key)
+    if not stats:
+        raise ArgumentError(f"stats: there is no statistic {name!r}; {_choices()}")
+    return [SelectedStat(stat, (mode,) if mode else MODES) for stat in stats]
+
+
+def _from_elsewhere(key: str) -> list[Stat]:
+    entry_point = plugins.find(GROUP, key)
+    if entry_point is None:
+        return []
+    stat = plugins.load(entry_point, "statistic")
+    if not isinstance(stat, Stat):
+        raise ArgumentError(
+            f"stats: the entry point {key!r} of the group {GROUP} is not a delve.metrics.Stat"
+        )
+    return [stat]
+
+
+def _choices() -> str:
+    keys = dict.fromkeys(stat.key for stat in STATS)
+    return f"choose from {', '.join(keys)}, each also with _train or _eval for one mode alone"
 
 
 def _listed(layers: Iterable[str]) -> str:

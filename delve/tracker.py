@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 
-from delve import distributed
+from delve import console, distributed
 from delve.activations import SamplingMethods
 from delve.arguments import (
     check_config,
@@ -23,15 +24,14 @@ from delve.arguments import (
     check_scalar,
     check_stats,
     check_threshold,
-    refuse_unfinished,
 )
 from delve.discovery import make_writers
 from delve.errors import ArgumentError
 from delve.layers import LayerFilter, Modules, select_layers
 from delve.recorder import Gathering, LayerRecorder
-from delve.records import Metric
+from delve.records import MODES, Metric
 from delve.run import Run, SilentRun
-from delve.statistics import Statistics
+from delve.statistics import Key, Results, Statistics
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +50,13 @@ class SaturationTracker:
             writer's name.
         log_interval: Use every so many batches of each layer. Default 1: all.
         max_samples: Stop gathering after so many samples per layer, mode and epoch. Default: none.
-        stats: What to compute: ``lsat`` saturation, ``idim`` intrinsic dimensionality; each also
-            as ``lsat_train`` or ``lsat_eval`` for one mode alone.
-        layerwise_sat: Whether each layer's values are saved.
+        stats: What to compute, each also as ``lsat_train`` or ``lsat_eval`` for one mode alone:
+            ``lsat`` saturation, ``idim`` intrinsic dimensionality, ``det`` determinant, ``trc``
+            trace and ``dtrc`` diagonal trace of the covariance, ``erank`` effective rank, ``pr``
+            participation ratio, ``srank`` stable rank, ``alpha`` power-law exponent, ``n`` number
+            of samples, ``spectrum`` the eigenvalues; and the arrays ``cov`` covariance matrix and
+            ``embed`` samples on the two leading eigenvectors.
+        layerwise_sat: Whether each layer's saturation is saved.
         reset_covariance: Whether each epoch begins with no samples.
         average_sat: Whether to save the average saturation of all layers too.
         ignore_layer_names: Names of layers to leave out.
@@ -116,11 +120,14 @@ class SaturationTracker:
         config: Mapping[str, Any] | None = None,
         on_writer_error: Literal["warn", "raise"] = "warn",
     ) -> None:
-        refuse_unfinished(layerwise_sat=not layerwise_sat, average_sat=average_sat, verbose=verbose)
         check_count("log_interval", log_interval)
         if max_samples is not None:
             check_count("max_samples", max_samples)
-        self._statistics = Statistics(check_stats(stats), check_threshold(sat_threshold))
+        self._statistics = Statistics(
+            check_stats(stats, layerwise_sat), check_threshold(sat_threshold)
+        )
+        self._average = average_sat
+        self._verbose = verbose
         self._forget = reset_covariance
         check_on_writer_error(on_writer_error)
         config = check_config(config)
@@ -131,11 +138,14 @@ class SaturationTracker:
             check_device(device),
             log_interval,
             max_samples,
+            self._statistics.needs_samples,
         )
         layers = select_layers(modules, layer_filter, ignore_layer_names, include_conv)
         self._run: Run | SilentRun = SilentRun()
         self._scalars: dict[str, float] = {}
         self._metrics: dict[Metric, float] = {}
+        self._arrays: dict[Metric, np.ndarray] = {}
+        self._saturations: dict[Key, float] = {}
         self._closed = False
 
         def open_run() -> tuple[Path, int, tuple[str, ...]]:
@@ -150,6 +160,7 @@ class SaturationTracker:
                     make_writers(save_to, folder, writer_args),
                     images=not nosave,
                     raise_errors=on_writer_error == "raise",
+                    arrays=self._statistics.arrays,
                 )
             return folder, first, self._run.order
 
@@ -192,7 +203,7 @@ class SaturationTracker:
         self._check_open()
         covariances = distributed.reduce_covariances(self._recorder.fresh())
         if distributed.is_first():
-            self._metrics |= self._statistics.compute(covariances)
+            self._stage(self._statistics.compute(covariances))
         self._recorder.mark_used(self._forget)
         if save:
             self.save()
@@ -200,9 +211,20 @@ class SaturationTracker:
     def save(self) -> None:
         """End the epoch: write it to the journal, then to every writer."""
         self._check_open()
-        epoch, scalars, metrics = self._epoch, self._scalars, self._metrics
-        self._epoch, self._scalars, self._metrics = epoch + 1, {}, {}
-        self._run.save(epoch, scalars, metrics, {}, self._recorder.layers)
+        epoch, scalars, metrics, arrays = self._epoch, self._scalars, self._metrics, self._arrays
+        self._epoch, self._scalars, self._metrics, self._arrays = epoch + 1, {}, {}, {}
+        self._run.save(epoch, scalars, metrics, arrays, self._recorder.layers)
+
+    def saturation(self) -> None:
+        """Draw the current saturation of each layer on the console, as bars.
+
+        That is over the samples since the last :meth:`add_saturations`, or of that call where
+        there were none since.
+        """
+        fresh = self._recorder.fresh()
+        if fresh:
+            self._saturations = self._statistics.compute(fresh).saturations
+        console.show_saturations(self._saturations)
 
     def stop(self) -> None:
         """Record no forward passes until :meth:`resume`."""
@@ -270,8 +292,20 @@ class SaturationTracker:
             self._recorder.remove_hooks()
             self._run.close(error)
 
+    def _stage(self, results: Results) -> None:
+        self._metrics |= results.scalars
+        self._arrays |= results.arrays
+        self._saturations = results.saturations
+        if self._average:
+            for mode in MODES:
+                average = results.average_saturation(mode)
+                if average is not None:
+                    self.add_scalar(f"average-{mode}-sat", average)
+        if self._verbose:
+            console.show_saturations(results.saturations, self._epoch)
+
     def _finish_epoch(self, error: BaseException | None) -> None:
-        staged = [*self._scalars, *self._metrics]
+        staged = [*self._scalars, *self._metrics, *self._arrays]
         if staged and error is None:
             self.save()
         elif staged:

@@ -17,7 +17,7 @@ from torch import nn
 
 from delve import Metric, RunInfo, SaturationTracker
 from delve.discovery import check_writer
-from delve.hookspecs import HOOKS, WriterSpec
+from delve.hookspecs import HOOKS, WriterSpec, hookspec
 from delve.testing import Recording, sample_rows
 
 ROOT = Path(__file__).parents[1]
@@ -151,6 +151,45 @@ def test_the_pages_install_nothing_by_a_bare_name(page):
         assert re.match(r'-|"?(\.|git\+)', argument), argument
 
 
+class OfToday:
+    def __init__(self):
+        self.epochs = []
+
+    def save(self, epoch):
+        self.epochs.append(epoch)
+
+
+def test_a_writer_of_today_works_where_arguments_and_hooks_are_added(monkeypatch, caplog):
+    class Later(WriterSpec):
+        @hookspec
+        def save(self, epoch, timestamp, run, duration):
+            pass
+
+        @hookspec
+        def add_text(self, name, value):
+            pass
+
+    monkeypatch.setattr("delve.discovery.WriterSpec", Later)
+    writer = check_writer("of today", OfToday())
+    writer.hook.save(epoch=3, timestamp=0, run=None, duration=0.5)
+    writer.hook.add_text(name="note", value="no writer takes it")
+    assert writer.writer.epochs == [3]
+    assert not caplog.messages
+
+
+def test_what_is_to_go_warns_at_the_writers_own_line(monkeypatch):
+    class Later(WriterSpec):
+        @hookspec(warn_on_impl_args={"epoch": DeprecationWarning("save: epoch goes in 2.0")})
+        def save(self, epoch, timestamp, run):
+            pass
+
+    monkeypatch.setattr("delve.discovery.WriterSpec", Later)
+    with pytest.warns(DeprecationWarning, match=r"epoch goes in 2\.0") as warned:
+        check_writer("of today", OfToday())
+    line = inspect.getsourcelines(OfToday.save)[1]
+    assert [(one.filename, one.lineno) for one in warned] == [(__file__, line)]
+
+
 class TakesEverything:
     """Implements each hook with all that it offers, and keeps what it gets."""
 
@@ -265,7 +304,7 @@ def test_close_is_given_the_error_that_ended_the_run(tmp_path, model):
     assert [arguments["error"] for arguments in writer.of("close")] == [error]
 
 
-def test_a_run_gives_arrays_and_embedded_samples(tmp_path, model):
+def test_a_run_gives_the_arrays_of_each_epoch(tmp_path, model):
     writer = record(tmp_path, model, range(2), stats=["cov", "spectrum", "embed"])
     arrays = writer.of("add_array")
     shapes = {(one["epoch"], *vars_of(one["name"])): one["value"].shape for one in arrays}
@@ -280,6 +319,11 @@ def test_a_run_gives_arrays_and_embedded_samples(tmp_path, model):
     times = [arguments["timestamp"] for arguments in writer.of("save")]
     assert sorted({one["timestamp"] for one in arrays}) == times
     assert {one["run"].run_id for one in arrays} == {writer.of("start")[0]["run"].run_id}
+
+
+def test_the_embedded_samples_come_beside_the_layer_metrics(tmp_path, model):
+    writer = record(tmp_path, model, range(2), stats=["lsat", "embed"])
+    arrays = writer.of("add_array")
     embedded = {one["name"]: one["value"] for one in arrays if one["epoch"] == 1}
     samples = writer.of("add_scalars")[1]["sample_value_dict"]
     assert {name.stat for name in samples} == {"embedded-sample"}

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.errors import ArgumentError
-from delve.metrics import Spectrum, intrinsic_dimensionality, saturation, select_stats
+from delve.metrics import Spectrum, intrinsic_dimensionality, saturation
+from delve.statistics import select_stats
 
 
 def spectrum(*eigenvalues):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.fresh_environment import FreshEnvironment
+from support.recorded_runs import journal_rows
 from support.markdown import write_files
 
 ROOT = Path(__file__).parents[2]
@@ -104,15 +105,11 @@ def as_text(value):
     return repr(float(value))
 
 
-def journal_rows(folder):
-    rows = {}
-    for entry in map(json.loads, (folder / "journal.jsonl").read_text().splitlines()):
-        if entry["type"] == "resume":
-            rows = {epoch: row for epoch, row in rows.items() if epoch < entry["epoch"]}
-        elif entry["type"] == "epoch":
-            values = entry["scalars"] | entry["metrics"]
-            rows[entry["epoch"]] = {name: as_text(value) for name, value in values.items()}
-    return rows
+def journal_text(folder):
+    return {
+        epoch: {name: as_text(value) for name, value in row.items()}
+        for epoch, row in journal_rows(folder).items()
+    }
 
 
 def sqlite_rows(folder):
@@ -184,19 +181,19 @@ def test_a_fresh_run_is_held_as_the_journal_has_it(train, tmp_path):
     assert rows[3]["rare, 'quoted'"] == "nan"
     assert "rare, 'quoted'" not in rows[2]
     assert sum(name.startswith("train-saturation/") for name in rows[0]) == 2
-    assert rows == csv_rows(tmp_path) == journal_rows(tmp_path)
+    assert rows == csv_rows(tmp_path) == journal_text(tmp_path)
 
 
 @pytest.mark.parametrize("end", ["in the middle of it", "journal holds it and no writer does"])
 def test_a_run_resumed_after_sigkill_is_held_as_the_journal_has_it(train, tmp_path, end):
     train(["sqlite", "csv"], 0, 5, end)
     assert list(sqlite_rows(tmp_path)) == [0, 1, 2, 3, 4]
-    recorded = max(journal_rows(tmp_path)) + 1
+    recorded = max(journal_text(tmp_path)) + 1
     train(["sqlite", "csv"], recorded, 6)
     train(["sqlite", "csv"], 3, 4)
     rows = sqlite_rows(tmp_path)
     assert parts(rows) == {0: 0, 1: 0, 2: 0, 3: 3, 4: 3}
-    assert rows == csv_rows(tmp_path) == journal_rows(tmp_path)
+    assert rows == csv_rows(tmp_path) == journal_text(tmp_path)
 
 
 def test_what_only_the_journal_held_is_fed_on_resume(train, tmp_path):
@@ -204,7 +201,7 @@ def test_what_only_the_journal_held_is_fed_on_resume(train, tmp_path):
     train(["sqlite", "csv", "json"], 6, 6)
     rows = sqlite_rows(tmp_path)
     assert parts(rows) == {0: 0, 1: 0, 2: 0, 3: 0, 4: 0, 5: 0, 6: 6}
-    assert rows == csv_rows(tmp_path) == json_rows(tmp_path) == journal_rows(tmp_path)
+    assert rows == csv_rows(tmp_path) == json_rows(tmp_path) == journal_text(tmp_path)
 
 
 def test_a_new_run_in_the_same_folder_holds_nothing_of_the_old_one(train, tmp_path):
@@ -212,7 +209,7 @@ def test_a_new_run_in_the_same_folder_holds_nothing_of_the_old_one(train, tmp_pa
     train(["sqlite", "csv"], 0, 1)
     rows = sqlite_rows(tmp_path)
     assert list(rows) == [0, 1]
-    assert rows == csv_rows(tmp_path) == journal_rows(tmp_path)
+    assert rows == csv_rows(tmp_path) == journal_text(tmp_path)
 
 
 def test_the_query_of_the_examples_page_gives_the_saturations(train, tmp_path):
@@ -220,7 +217,7 @@ def test_the_query_of_the_examples_page_gives_the_saturations(train, tmp_path):
     query = (EXAMPLE / "README.md").read_text().split('"SELECT')[1].split('"\n')[0]
     with closing(sqlite3.connect(tmp_path / "metrics.sqlite")) as database:
         found = database.execute(f"SELECT{query}".replace("epoch = 9", "epoch = 1")).fetchall()
-    row = journal_rows(tmp_path)[1]
+    row = journal_text(tmp_path)[1]
     assert {f"train-saturation/{layer}": as_text(value) for layer, value in found} == {
         name: value for name, value in row.items() if name.startswith("train-saturation/")
     }
@@ -231,7 +228,7 @@ def test_the_script_of_the_writers_page_records(environment, projects, tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json_rows(tmp_path / "runs" / "a")
     assert [row["accuracy"] for row in rows.values()] == ["0.0", "0.1", "0.2"]
-    assert rows == journal_rows(tmp_path / "runs" / "a")
+    assert rows == journal_text(tmp_path / "runs" / "a")
 
 
 def test_the_writer_takes_less_than_100_lines():

@@ -61,7 +61,7 @@ class FreshEnvironment:
         for lent in needed.values():
             for name in {file.parts[0] for file in lent.files or ()} - {"..", "__pycache__"}:
                 if not (folder / name).exists():
-                    (folder / name).symlink_to(lent.locate_file(name))
+                    (folder / name).symlink_to(str(lent.locate_file(name)))
         (self.site / "borrowed.pth").write_text(f"{folder}\n")
 
 

@@ -1,0 +1,58 @@
+"""What installed distributions offer by entry points: found by name, never two of one name."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from delve.errors import WriterConflictError, WriterLoadError
+
+
+def offers(group: str) -> dict[str, list[EntryPoint]]:
+    """All entry points of a group by name; nothing is imported."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry_point in entry_points(group=group):
+        found.setdefault(entry_point.name, []).append(entry_point)
+    return found
+
+
+def find(group: str, name: str) -> EntryPoint | None:
+    """The entry point of this name, or None.
+
+    Raises:
+        WriterConflictError: More than one distribution offers the name.
+    """
+    # A distribution can be found twice, on two entries of sys.path: that is no conflict.
+    distinct = {(distribution(offer), offer.value): offer for offer in offers(group).get(name, [])}
+    if len(distinct) > 1:
+        claims = " and ".join(f"{owner} ({value})" for owner, value in sorted(distinct))
+        raise WriterConflictError(
+            f"more than one distribution offers {name!r} in {group}: {claims}; uninstall one of "
+            "them"
+        )
+    return next(iter(distinct.values()), None)
+
+
+def load(entry_point: EntryPoint, kind: str) -> Any:
+    """Import what an entry point names.
+
+    Args:
+        entry_point: The entry point.
+        kind: What it is, for the message: a writer, a statistic.
+
+    Raises:
+        WriterLoadError: It cannot be imported; the cause is chained.
+    """
+    try:
+        return entry_point.load()
+    except Exception as error:
+        raise WriterLoadError(
+            f"{kind} {entry_point.name!r}: {entry_point.value} of the distribution "
+            f"{distribution(entry_point)} cannot be imported ({type(error).__name__}: {error}); "
+            "reinstall or remove that distribution"
+        ) from error
+
+
+def distribution(entry_point: EntryPoint) -> str:
+    """The name of the distribution that an entry point belongs to."""
+    return entry_point.dist.name if entry_point.dist else "unknown"
