@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils.hooks import RemovableHandle
 
 from delve import compiled
 from delve.activations import SamplingMethods, first_tensor, samples
@@ -58,7 +59,7 @@ class LayerRecorder:
         self, layers: Mapping[str, nn.Module], gathering: Gathering, order: Iterable[str] = ()
     ) -> None:
         self.is_recording = True
-        self._names = tuple(layers)
+        self._names: dict[str, None] = {}
         self._order = dict.fromkeys(name for name in order if name in layers)
         self._gathering = gathering
         self._covariances: dict[Key, TorchCovarianceMatrix] = {}
@@ -67,14 +68,19 @@ class LayerRecorder:
         self._unusable: dict[str, None] = {}
         self._warned: set[str] = set()
         self._lock = threading.Lock()  # DataParallel runs its replicas in threads
-        self._hooks = [
-            layer.register_forward_hook(_Hook(self, name, layer)) for name, layer in layers.items()
-        ]
+        self._hooks: list[RemovableHandle] = []
+        for name, layer in layers.items():
+            self.track(name, layer)
 
     @property
     def layers(self) -> tuple[str, ...]:
         """All layers in the order of their first calls; those not called yet come last."""
         return tuple(dict.fromkeys((*self._order, *self._names)))
+
+    def track(self, name: str, layer: nn.Module) -> None:
+        """Hook one layer, under a name that no other has."""
+        self._names[name] = None
+        self._hooks.append(layer.register_forward_hook(_Hook(self, name, layer)))
 
     def record(self, name: str, layer: nn.Module, output: Any, mode: str) -> None:
         """Add one forward pass of a layer."""

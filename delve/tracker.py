@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from torch import nn
 
 from delve import console, distributed
 from delve.activations import SamplingMethods
@@ -27,7 +28,7 @@ from delve.arguments import (
 )
 from delve.discovery import make_writers
 from delve.errors import ArgumentError
-from delve.layers import LayerFilter, Modules, select_layers
+from delve.layers import LayerFilter, Layers, Modules, find_layers, select_layers
 from delve.recorder import Gathering, LayerRecorder
 from delve.records import MODES, Metric
 from delve.run import Run, SilentRun
@@ -237,6 +238,29 @@ class SaturationTracker:
     def is_recording(self) -> bool:
         """Whether forward passes are recorded."""
         return self._recorder.is_recording
+
+    def get_layers_recursive(self, modules: Modules) -> Layers:
+        """All trackable layers by name; a name that delve 0.1 has."""
+        return find_layers(modules)
+
+    def get_layer_from_submodule(
+        self, submodule: nn.Module, layers: Layers, name_prefix: str = ""
+    ) -> Layers:
+        """Add the trackable layers of one module to ``layers``; a name that delve 0.1 has."""
+        layers.update(find_layers({name_prefix: submodule} if name_prefix else submodule))
+        return layers
+
+    def register_forward_hooks(self, layer: nn.Module, stats: Sequence[str] = ()) -> None:
+        """Track one more layer, named by its type and number; a name that delve 0.1 has.
+
+        Args:
+            layer: A layer of a type that is tracked.
+            stats: Without effect: the statistics are those of the tracker.
+        """
+        del stats
+        for name, found in find_layers(layer).items():
+            kind = name.rpartition("-")[0] or name
+            self._recorder.track(f"{kind}-{len(self._recorder.layers)}", found)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint taken inside an epoch needs to go on exactly there.

@@ -1,13 +1,58 @@
-"""The base class that delve 0.1 documents for writers, and the writers that need no plugin."""
+"""The writers that need no plugin, and the names that delve 0.1 documents, found in the plugins.
+
+The writers of the plugins are imported when their names are first used, and not before.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from delve.records import Metric
+from delve.discovery import NamedWriter, check_writer, how_to_install
+from delve.errors import WriterNotFoundError
+from delve.records import Metric, RunInfo
+
+# Each documented name, its module, and the plugin that the module comes with.
+_ELSEWHERE = {
+    "CSVWriter": ("delve_csv", "csv"),
+    "NPYWriter": ("delve_npy", "npy"),
+    "TensorBoardWriter": ("delve_tensorboard", "tensorboard"),
+    "MLflowWriter": ("delve_mlflow", "mlflow"),
+    "WandbWriter": ("delve_wandb", "wandb"),
+    "PlotWriter": ("delve_plot", "plot"),
+    "CSVandPlottingWriter": ("delve_plot", "plot"),
+    "extract_layer_stat": ("delve_plot", "plot"),
+    "plot_stat": ("delve_plot", "plot"),
+    "plot_stat_level_from_results": ("delve_plot", "plot"),
+    "plot_scatter_from_results": ("delve_plot", "plot"),
+}
+
+logger = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, plugin = _ELSEWHERE[name]
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise WriterNotFoundError(
+            f"{__name__}.{name} comes with a plugin that is not installed. {how_to_install(plugin)}"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ELSEWHERE})
 
 
 class AbstractWriter(ABC):
@@ -16,6 +61,15 @@ class AbstractWriter(ABC):
     Not needed: any object whose methods fit :class:`delve.hookspecs.WriterSpec` is a writer. A
     subclass that was written for delve 0.1 works as it is.
     """
+
+    def _check_savestate_ok(self, savepath: str | os.PathLike[str]) -> bool:
+        """Whether a state to resume from is there; says so where it is not."""
+        if Path(savepath).exists():
+            return True
+        logger.warning(
+            "%s does not exist, so %s has nothing to resume from", savepath, type(self).__name__
+        )
+        return False
 
     @abstractmethod
     def resume_from_saved_state(self, initial_epoch: int) -> Any:
@@ -36,6 +90,71 @@ class AbstractWriter(ABC):
     @abstractmethod
     def close(self) -> None:
         """The run has ended."""
+
+
+class CompositWriter:
+    """Several writers as one: each call goes to all of them, in their order.
+
+    ``save_to=[...]`` does more: it keeps the writers' failures apart, and feeds each what it
+    missed. Here a failure ends the call, and with it that of the writers behind.
+
+    Args:
+        writers: The writers.
+    """
+
+    def __init__(self, writers: Sequence[object]) -> None:
+        self.writers = list(writers)
+        self._checked: list[NamedWriter] = [
+            check_writer(type(writer).__name__, writer) for writer in self.writers
+        ]
+
+    def start(self, run: RunInfo) -> None:
+        """Start all writers."""
+        self._call("start", run=run)
+
+    def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int | None:
+        """Resume all writers; the lowest epoch that any of them lacks."""
+        answers = self._call("resume_from_saved_state", initial_epoch=initial_epoch, run=run)
+        return min((answer for answer in answers if answer is not None), default=None)
+
+    def add_scalar(self, name: str, value: float, epoch: int, timestamp: int, run: RunInfo) -> None:
+        """Pass on a scalar of the user's."""
+        self._call("add_scalar", name=name, value=value, epoch=epoch, timestamp=timestamp, run=run)
+
+    def add_scalars(
+        self,
+        prefix: str,
+        value_dict: dict[Metric, float],
+        global_step: int,
+        timestamp: int,
+        run: RunInfo,
+        sample_value_dict: dict[Metric, Any],
+    ) -> None:
+        """Pass on the layer metrics of an epoch, to each writer a dictionary of its own."""
+        for writer in self._checked:
+            writer.hook.add_scalars(
+                prefix=prefix,
+                value_dict=dict(value_dict),
+                global_step=global_step,
+                timestamp=timestamp,
+                run=run,
+                sample_value_dict=dict(sample_value_dict),
+            )
+
+    def add_array(self, name: Metric, value: Any, epoch: int, timestamp: int, run: RunInfo) -> None:
+        """Pass on an array."""
+        self._call("add_array", name=name, value=value, epoch=epoch, timestamp=timestamp, run=run)
+
+    def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
+        """Save all writers."""
+        self._call("save", epoch=epoch, timestamp=timestamp, run=run)
+
+    def close(self, error: BaseException | None, run: RunInfo) -> None:
+        """Close all writers."""
+        self._call("close", error=error, run=run)
+
+    def _call(self, hook: str, **arguments: Any) -> list[Any]:
+        return [getattr(writer.hook, hook)(**arguments) for writer in self._checked]
 
 
 class PrintWriter:
