@@ -35,7 +35,8 @@ class LinearPCALayer(nn.Module):
 
     The state dictionary holds all that was learned: a saved and loaded layer projects
     identically. It stays in float64 when the model is moved to half precision. In distributed
-    training each process learns from its own samples.
+    training a layer learns from the samples of its own process; DistributedDataParallel then
+    copies what the first process learned to the others.
 
     Shapes: ``(..., in_features)`` to the same, or to ``(..., in_dim)`` if ``keepdim`` is False.
     The output has the input's dtype; half precision is projected in float32.
@@ -204,7 +205,7 @@ class LinearPCALayer(nn.Module):
             self._begin_epoch()
         if self._stream is None:
             self._stream = TorchCovarianceMatrix(device=self.mean.device)
-        self._stream.update(self._samples_of(x.detach()))
+        self._stream.update(self._samples_of(x))
         self.pca_computed = False
 
     def _samples_of(self, x: Tensor) -> Tensor:
@@ -222,7 +223,6 @@ class LinearPCALayer(nn.Module):
             self.epoch += 1
         self._update_eigenspace()
 
-    @torch.no_grad()
     def _settle(self) -> None:
         """Move what is in the stream into the buffers."""
         if self._stream:
@@ -236,15 +236,13 @@ class LinearPCALayer(nn.Module):
     def _update_eigenspace(self) -> None:
         if self.pca_computed:
             return
-        # The buffers must stay ordinary tensors when the model runs in inference mode.
-        with torch.inference_mode(False), torch.no_grad():
-            self._settle()
-            covariance = Moments(self._samples, self.mean, self._scatter).covariance()
-            if not self.centering:
-                covariance.addr_(self.mean, self.mean)
-            values, vectors = _eigenspace(covariance)
-            self.eigenvalues.copy_(values)
-            self.eigenvectors.copy_(vectors)
+        self._settle()
+        covariance = Moments(self._samples, self.mean, self._scatter).covariance()
+        if not self.centering:
+            covariance.addr_(self.mean, self.mean)
+        values, vectors = _eigenspace(covariance)
+        self.eigenvalues.copy_(values)
+        self.eigenvectors.copy_(vectors)
         self.random_directions = None
         self.pca_computed = True
         self._report()
@@ -289,7 +287,6 @@ class LinearPCALayer(nn.Module):
             moved = fn(tensor)
             return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
 
-        self._settle()
         inherited: Callable[..., Any] = super()._apply
         inherited(move, recurse)
         return self
