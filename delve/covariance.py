@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ BLOCK_SAMPLES = 4096  # more would add up too many float32 roundings where featu
 EMBEDDED_SAMPLES = 1000
 # BLAS adds up few features one sample after the other, with too much rounding for float32.
 _DOUBLE_BELOW = 64
-_TRIANGLE_FROM = 512  # features, from which computing the lower triangle alone pays on a CPU
+_TRIANGLE_FROM = 128  # features, from which computing the lower triangle alone pays
 _TRIANGLE_BLOCKS = 4
+
+Block = tuple[int, int, Tensor]  # rows from, to, and their products with the columns up to there
 
 
 @dataclass
@@ -40,12 +42,27 @@ class Moments:
         zeros = torch.zeros(features + 1, features, dtype=torch.float64, device=device)
         return cls(0, zeros[0].clone(), zeros[1:].clone())
 
-    def merge(self, samples: int, mean: Tensor, scatter: Tensor) -> None:
-        """Add the moments of another set (Chan, Golub and LeVeque 1979)."""
+    def merge(self, other: Moments) -> None:
+        """Add the moments of another set of samples."""
+        whole = [(0, len(other.mean), other.scatter)]
+        self.add(other.samples, other.mean, torch.zeros_like(other.mean), whole)
+
+    def add(self, samples: int, centre: Tensor, rest: Tensor, blocks: Iterable[Block]) -> None:
+        """Add samples by their products (Chan, Golub and LeVeque 1979).
+
+        Args:
+            samples: How many.
+            centre: (features,): what was taken off them before the products, near their mean.
+            rest: (features,): the mean that they had left then.
+            blocks: Of the lower triangle of their products, as :func:`_products` gives them.
+        """
+        rest = rest.double()
         total = self.samples + samples
-        offset = mean - self.mean
-        self.scatter.add_(scatter)
-        self.scatter.addr_(offset, offset, alpha=self.samples * samples / total)
+        offset = centre.double() + rest - self.mean
+        for begin, end, product in blocks:
+            self.scatter[begin:end, :end].add_(product.double())
+        left = torch.stack([offset * (self.samples * samples / total), rest * -samples])
+        self.scatter.addmm_(left.T, torch.stack([offset, rest]))
         self.mean.add_(offset, alpha=samples / total)
         self.samples = total
 
@@ -62,8 +79,8 @@ class Moments:
 class TorchCovarianceMatrix:
     """The covariance matrix of samples that arrive batch by batch.
 
-    Samples gather in a block; a full block gives one float32 product around its own mean, which
-    is merged into float64 sums. So float32 is accurate however far the samples are from zero, and
+    Samples gather in a block; a full block gives one float32 product around the mean so far, which
+    is added to float64 sums. So float32 is accurate however far the samples are from zero, and
     a layer with fewer samples than features never builds its matrix.
 
     Args:
@@ -145,7 +162,7 @@ class TorchCovarianceMatrix:
             raise ValueError("there is no covariance yet: no sample was seen; call update() first")
         moments = self._moments.copy() if self._moments else self._no_moments()
         if self._rows:
-            moments.merge(*self._block_moments(self._block[: self._rows].clone()))
+            self._add_block(moments, self._block[: self._rows].clone())
         return moments
 
     @torch.no_grad()
@@ -159,8 +176,7 @@ class TorchCovarianceMatrix:
     def merge(self, other: TorchCovarianceMatrix) -> None:
         """Add the samples that another one has seen."""
         if other.samples:
-            moments = other.moments()
-            self.merge_moments(moments)
+            self.merge_moments(other.moments())
             self._save(other.saved_samples)
 
     def merge_moments(self, moments: Moments) -> None:
@@ -170,9 +186,9 @@ class TorchCovarianceMatrix:
             self._shift = moments.mean.to(self.device, torch.float32)
             self._block = self._shift.new_empty(0, len(self._shift))
         self.samples += moments.samples
-        self._merge_into_moments(
-            moments.samples, moments.mean.to(self.device), moments.scatter.to(self.device)
-        )
+        self._moments = self._moments or self._no_moments()
+        mean, scatter = moments.mean.to(self.device), moments.scatter.to(self.device)
+        self._moments.merge(Moments(moments.samples, mean, scatter))
 
     def state_dict(self) -> dict[str, Any]:
         """All that :meth:`load_state_dict` needs to go on with the same bits."""
@@ -240,7 +256,7 @@ class TorchCovarianceMatrix:
     @property
     def _capacity(self) -> int:
         """How many samples make a full block."""
-        return max(self.features, min(BLOCK_ELEMENTS // self.features, BLOCK_SAMPLES))
+        return max(2 * self.features, min(BLOCK_ELEMENTS // self.features, BLOCK_SAMPLES))
 
     def _grown(self, rows: int) -> Tensor:
         assert self._block is not None
@@ -255,32 +271,37 @@ class TorchCovarianceMatrix:
     def _empty_block(self) -> None:
         assert self._block is not None
         if self._rows:
-            self._merge_into_moments(*self._block_moments(self._block[: self._rows]))
+            self._moments = self._moments or self._no_moments()
+            self._add_block(self._moments, self._block[: self._rows])
+            self._shift = self._moments.mean.to(self._dtype)
             self._rows = 0
 
-    def _block_moments(self, rows: Tensor) -> tuple[int, Tensor, Tensor]:
-        """Samples, mean and scatter of shifted rows, which are overwritten."""
+    def _add_block(self, moments: Moments, rows: Tensor) -> None:
+        """Add shifted rows, which are overwritten."""
         assert self._shift is not None
-        rest = rows.mean(dim=0)
-        rows.sub_(rest)
+        centre = self._shift
+        if moments.samples == 0:
+            # The first batch may be no measure of the rest. A later block that is far from the
+            # mean so far is as far apart in the covariance itself, which bounds its rounding.
+            rest = rows.mean(dim=0)
+            rows.sub_(rest)
+            centre = centre.double() + rest
         with _exact_products(rows.device):
-            scatter = _gram(rows)
-        return _corrected(len(rows), self._shift.double() + rest, rows.mean(dim=0), scatter)
+            blocks = _products(rows[None].transpose(1, 2))
+        moments.add(len(rows), centre, rows.mean(dim=0), blocks)
 
     def _add_maps(self, maps: Tensor) -> None:
         """Feature maps with many positions, (batch x features x positions): no transposed copy."""
+        assert self._shift is not None
         features, positions = maps.shape[1:]
-        with _exact_products(maps.device):
-            for part in torch.split(maps, max(1, BLOCK_ELEMENTS // (features * positions))):
-                mean = part.mean(dim=(0, 2), dtype=self._dtype)
-                centred = part.to(self._dtype) - mean[:, None]
-                exact = centred.double() if features < _DOUBLE_BELOW else centred
-                scatter = torch.bmm(exact, exact.transpose(1, 2)).sum(dim=0)
-                self._merge_into_moments(
-                    *_corrected(
-                        len(part) * positions, mean.double(), centred.mean(dim=(0, 2)), scatter
-                    )
-                )
+        self._moments = self._moments or self._no_moments()
+        for part in torch.split(maps, max(1, BLOCK_ELEMENTS // (features * positions))):
+            centre = self._shift
+            centred = part - centre[:, None]
+            with _exact_products(maps.device):
+                blocks = _products(centred)
+            self._moments.add(len(part) * positions, centre, centred.mean(dim=(0, 2)), blocks)
+            self._shift = self._moments.mean.to(self._dtype)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -291,11 +312,6 @@ class TorchCovarianceMatrix:
         assert self._shift is not None
         return Moments.none(self.features, self._shift.device)
 
-    def _merge_into_moments(self, samples: int, mean: Tensor, scatter: Tensor) -> None:
-        if self._moments is None:
-            self._moments = self._no_moments()
-        self._moments.merge(samples, mean, scatter)
-
     def _save(self, x: Tensor | None) -> None:
         held = self.saved_samples
         wanted = EMBEDDED_SAMPLES - (0 if held is None else len(held))
@@ -304,28 +320,25 @@ class TorchCovarianceMatrix:
             self.saved_samples = new if held is None else torch.cat([held, new])
 
 
-def _corrected(
-    samples: int, mean: Tensor, rest: Tensor, scatter: Tensor
-) -> tuple[int, Tensor, Tensor]:
-    """Samples, mean and scatter in float64, less what rounding left of the mean."""
-    rest = rest.double()
-    return samples, mean + rest, scatter.double().addr_(rest, rest, alpha=-samples)
+def _products(maps: Tensor) -> list[Block]:
+    """The features' products with each other, summed over batch and positions.
 
+    Args:
+        maps: (batch x features x positions).
 
-def _gram(rows: Tensor) -> Tensor:
-    """The rows' products with each other, (features x features); at least the lower triangle."""
-    features = rows.shape[1]
+    Returns:
+        Blocks of the lower triangle, each with its rows: from, to, and (rows x columns to there).
+    """
+    features = maps.shape[1]
     if features < _DOUBLE_BELOW:
-        rows = rows.double()
-    if features < _TRIANGLE_FROM or rows.is_cuda:
-        return rows.T @ rows
-    product = rows.new_empty(features, features)
-    width = -(-features // _TRIANGLE_BLOCKS)
+        maps = maps.double()
+    width = features if features < _TRIANGLE_FROM else -(-features // _TRIANGLE_BLOCKS)
+    blocks = []
     for begin in range(0, features, width):
         end = min(begin + width, features)
-        torch.mm(rows[:, begin:end].T, rows[:, :end], out=product[begin:end, :end])
-        product[begin:end, end:] = 0
-    return product
+        product = maps[:, begin:end] @ maps[:, :end].transpose(1, 2)
+        blocks.append((begin, end, product.sum(dim=0) if len(product) > 1 else product[0]))
+    return blocks
 
 
 @contextlib.contextmanager

@@ -228,7 +228,8 @@ class LinearPCALayer(nn.Module):
         if self._stream:
             new = self._stream.moments()
             moments = Moments(self._samples, self.mean, self._scatter)
-            moments.merge(new.samples, new.mean.to(self.mean), new.scatter.to(self._scatter))
+            mean, scatter = new.mean.to(self.mean), new.scatter.to(self._scatter)
+            moments.merge(Moments(new.samples, mean, scatter))
             self._samples = moments.samples
         self._stream = None
 
