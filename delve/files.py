@@ -17,16 +17,27 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # 
 
 @contextlib.contextmanager
 def replacing(path: Path, temporary_name: str | None = None) -> Iterator[BinaryIO]:
-    """A file beside ``path`` that takes its place once it was written without an error."""
-    temporary = path.with_name(temporary_name or f".{path.name}.tmp")
+    """A file beside ``path`` that takes its place once it was written without an error.
+
+    Raises:
+        OSError: It cannot be written; the message names a file.
+    """
+    temporary = path.with_name(temporary_name or unfinished_name(path.name))
     temporary.unlink(missing_ok=True)  # left by a crash, or a link set up to lead elsewhere
     try:
         with temporary.open("xb") as file:
             yield file
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # of write, on a full disk
+            raise OSError(f"{path} cannot be written: {error}") from error
         raise
+
+
+def unfinished_name(name: str) -> str:
+    """What :func:`replacing` calls a file of this name until it is whole."""
+    return f".{name}.tmp"
 
 
 def with_digest(cleaned: str, name: str, max_length: int) -> str:

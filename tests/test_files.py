@@ -1,10 +1,12 @@
 import contextlib
+import errno
+import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delve.files import file_name, replacing
+from delve.files import file_name, replacing, unfinished_name
 
 AWKWARD = [
     "../../x",
@@ -67,3 +69,25 @@ def test_a_link_left_in_the_temporary_files_place_is_not_followed(tmp_path):
     with replacing(tmp_path / "table") as file:
         file.write(b"new")
     assert outside.read_text() == "keep"
+
+
+def test_an_error_that_names_no_file_gets_the_path(tmp_path):
+    path = tmp_path / "table"
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match=r"written: .*No space") as raised, replacing(path):
+        raise full
+    assert str(path) in str(raised.value)
+    assert raised.value.__cause__ is full
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_error_that_names_its_file_stays_as_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, replacing(tmp_path / "missing" / "table"):
+        pass
+    assert raised.value.filename == str(tmp_path / "missing" / unfinished_name("table"))
+
+
+def test_a_file_has_its_unfinished_name_until_it_is_whole(tmp_path):
+    with replacing(tmp_path / "table"):
+        assert [path.name for path in tmp_path.iterdir()] == [unfinished_name("table")]
+    assert [path.name for path in tmp_path.iterdir()] == ["table"]

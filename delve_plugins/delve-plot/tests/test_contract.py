@@ -1,6 +1,7 @@
 import csv
 
 import numpy as np
+import pytest
 from delve_plot import CSVandPlottingWriter, PlotWriter
 
 from delve.testing.closing import ClosingContract
@@ -8,12 +9,7 @@ from delve.testing.construction import ConstructionContract
 from delve.testing.resuming import ResumingContract
 from delve.testing.storing import StoringContract
 
-
-def bare(axes):
-    """Leave out what takes most of the time and is looked at in test_figures.py."""
-    axes.set_axis_off()
-    axes.figure.set_layout_engine("none")
-    return axes
+pytestmark = pytest.mark.usefixtures("bare_pictures")
 
 
 class TestPlotWriter(ConstructionContract, ClosingContract):
@@ -25,12 +21,12 @@ class TestPlotWriter(ConstructionContract, ClosingContract):
     entry_point = "plot"
 
     def make_writer(self, folder):
-        return PlotWriter(folder, dpi=40, plot_manipulation_func=bare)
+        return PlotWriter(folder, dpi=40)
 
 
 class TestCSVandPlottingWriter(StoringContract, ResumingContract):
     def make_writer(self, folder):
-        return CSVandPlottingWriter(folder, dpi=40, plot_manipulation_func=bare)
+        return CSVandPlottingWriter(folder, dpi=40)
 
     def read_scalars(self, folder):
         if not (folder / "metrics.csv").exists():

@@ -13,8 +13,11 @@ from support.recorded_runs import journal_entries, record, record_and_die
 from delve.errors import ArgumentError, WriterConfigurationError, WriterNotFoundError
 from delve.records import Metric, RunInfo
 
+pytestmark = pytest.mark.usefixtures("bare_pictures")
+
 SATURATION = Metric("train", "saturation", "fc")
-EVERY = {"writer_args": {"plot": {"every": 1, "dpi": 40}}}
+EVERY = {"stats": ["lsat_train"], "writer_args": {"plot": {"every": 1, "dpi": 40}}}
+MORE = EVERY | {"stats": ["lsat", "idim"]}
 
 
 def pictures(folder, group="train-saturation"):
@@ -91,7 +94,7 @@ def started(folder, images=True, **arguments):
 
 class TestRuns:
     def test_fresh(self, tmp_path, heatmaps):
-        record(tmp_path, "plot", range(3), stats=["lsat", "idim"], **EVERY)
+        record(tmp_path, "plot", range(3), **MORE)
         groups = {path.name for path in (tmp_path / "plots").iterdir()}
         stats = ("saturation", "intrinsic-dimensionality")
         assert groups == {f"{mode}-{stat}" for mode in ("train", "eval") for stat in stats}
@@ -110,13 +113,12 @@ class TestRuns:
         assert path.stat().st_mtime_ns == kept  # not drawn again
         assert heatmaps.drawn == recorded(tmp_path)
 
-    @pytest.mark.parametrize("where", ["mid-epoch", "before-writer"])
-    def test_resumed_after_a_kill(self, tmp_path, heatmaps, where):
-        record_and_die(tmp_path, "plot", range(3), where, **EVERY)
+    def test_resumed_after_a_kill_between_the_journal_and_the_writer(self, tmp_path, heatmaps):
+        record_and_die(tmp_path, "plot", range(3), "before-writer", **EVERY)
         assert pictures(tmp_path) == [0, 1, 2]
-        first = 3 if where == "mid-epoch" else 4
-        record(tmp_path, "plot", [first], **EVERY)
-        assert pictures(tmp_path) == [0, 1, 2, first]
+        record(tmp_path, "plot", [4], **EVERY)
+        assert pictures(tmp_path) == [0, 1, 2, 4]
+        assert list(heatmaps.drawn["train", "saturation"]["0"]) == [0, 1, 2, 3, 4]
         assert heatmaps.drawn == recorded(tmp_path)
 
     def test_resumed_twice_within_a_second(self, tmp_path, heatmaps):
@@ -126,21 +128,25 @@ class TestRuns:
         assert heatmaps.drawn == recorded(tmp_path)
 
     def test_a_new_run_over_an_old_one(self, tmp_path, heatmaps):
-        record(tmp_path, "plot", range(3), stats=["lsat", "idim"], **EVERY)
+        record(tmp_path, "plot", range(3), **MORE)
         heatmaps.drawn.clear()
         record(tmp_path, "plot", [0], **EVERY)
         assert pictures(tmp_path) == [0]
         groups = {path.name for path in (tmp_path / "plots").iterdir()}
-        assert groups == {"train-saturation", "eval-saturation"}
+        assert groups == {"train-saturation"}
         assert heatmaps.drawn == recorded(tmp_path)
 
-    def test_resume_redraws_the_heatmap_before_the_next_epoch(self, tmp_path, heatmaps):
+    def test_resume_redraws_the_heatmap_before_the_next_epoch(self, tmp_path):
+        class Witness:
+            def save(self, epoch):  # is served before the plots
+                seen.append((epoch, heatmap.exists()))
+
+        seen = []
         record(tmp_path, "plot", range(3), **EVERY)
-        heatmaps.count = 0
         heatmap = tmp_path / "plots/train-saturation/heatmap.png"
         heatmap.unlink()
-        record_and_die(tmp_path, "plot", [2], **EVERY)
-        assert heatmap.exists()
+        record(tmp_path, [Witness(), "plot"], [2], **EVERY)
+        assert seen[-1] == (2, True)
 
     def test_nosave_draws_nothing_and_leaves_no_void_picture(self, tmp_path):
         record(tmp_path, "plot", range(3), **EVERY)
@@ -168,20 +174,6 @@ class TestPace:
             with mock.patch("time.monotonic", return_value=time.monotonic() + 60 * (epoch + 1)):
                 run.save(epoch)
         assert pictures(tmp_path) == [0, 1, 2]
-
-    def test_drawing_takes_a_small_share_of_the_time(self, tmp_path):
-        from delve_plot.pace import Pace
-
-        clock = mock.Mock(return_value=100.0)
-        with mock.patch("time.monotonic", clock):
-            pace = Pace(pause=5, share=0.05)
-            assert pace.is_due()
-            with pace.measured():
-                clock.return_value += 2
-            clock.return_value += 39
-            assert not pace.is_due()
-            clock.return_value += 2
-            assert pace.is_due()
 
     def test_every_draws_the_epochs_that_it_divides_and_the_last(self, tmp_path):
         run = started(tmp_path, every=3)

@@ -12,7 +12,6 @@ from tensorboard.compat.proto.event_pb2 import Event
 from torch import nn
 
 from delve import Metric, RunInfo, SaturationTracker
-from delve.errors import WriterConfigurationError
 
 
 def run_info(folder, initial_epoch=0, **told):
@@ -248,10 +247,3 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_it_and_start_can_be
     writer.start(run)
     save(writer, run, 0)
     assert held_epochs(tmp_path) == {name: [0] for name in EVERYTHING}
-
-
-def test_without_matplotlib_figures_are_refused_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(WriterConfigurationError, match="matplotlib"):
-        TensorBoardWriter(tmp_path, figures=True).start(run_info(tmp_path))
-    TensorBoardWriter(tmp_path, figures=True).start(run_info(tmp_path, images=False))

@@ -6,15 +6,15 @@ import sys
 
 import numpy as np
 import pytest
+from delve_plot.figures import rgba_pixels, saturation_figure
 from delve_tensorboard import TensorBoardWriter
-from matplotlib.figure import Figure
-from support.recorded_runs import record
+from PIL import Image
+from support.recorded_runs import journal_entries, record
 from support.tensorboard_runs import accumulator
 from tensorboard.util import tensor_util
 
 from delve import Metric, RunInfo
-
-matplotlib_image = pytest.importorskip("matplotlib.image")
+from delve.errors import WriterConfigurationError
 
 
 def run_info(folder, **told):
@@ -56,14 +56,23 @@ def images(folder):
     return accumulator(folder / "tensorboard").Images("delve/saturation")
 
 
+def saturations(folder, epoch):
+    metrics = {Metric.parse(k): v for k, v in journal_entries(folder)[epoch]["metrics"].items()}
+    return {metric: value for metric, value in metrics.items() if metric.stat == "saturation"}
+
+
 def test_figures_show_the_saturation_of_each_epoch(tmp_path):
     record(tmp_path, "tensorboard", range(2), writer_args={"figures": True})
     record(tmp_path, "tensorboard", range(2, 3), writer_args={"figures": True})
     shown = images(tmp_path)
     assert [event.step for event in shown] == [0, 1, 2]
     for event in shown:
-        pixels = matplotlib_image.imread(io.BytesIO(event.encoded_image_string), format="png")
-        assert pixels.shape[:2] == (event.height, event.width)
+        with Image.open(io.BytesIO(event.encoded_image_string)) as image:
+            assert image.size == (event.width, event.height)
+            drawn = saturation_figure(
+                saturations(tmp_path, event.step), ("0", "2"), epoch=event.step
+            )
+            np.testing.assert_array_equal(np.asarray(image), rgba_pixels(drawn))
 
 
 @pytest.mark.parametrize(
@@ -74,40 +83,17 @@ def test_there_is_no_figure_unless_it_is_wanted(tmp_path, options):
     assert accumulator(tmp_path / "tensorboard").Tags()["images"] == []
 
 
-def bars(monkeypatch, values, order):
-    """The bars that are drawn, as {(mode, label): length}, and the labels from top to bottom."""
-    from delve_tensorboard.figure import saturation_figure
-
-    figures, save = [], Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, *a, **k: figures.append(self) or save(self, *a, **k)
-    )
-    assert saturation_figure(values, order, 3).startswith(b"\x89PNG")
-    (axes,) = figures[0].axes
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    drawn = {
-        (container.get_label(), labels[round(bar.get_y() + bar.get_height() / 2)]): bar.get_width()
-        for container in axes.containers
-        for bar in container
-    }
-    top, bottom = axes.get_ylim()[::-1]
-    return drawn, labels if top < bottom else labels[::-1], axes.get_xlim()
-
-
-def test_bars_are_in_forward_order_from_0_to_1(monkeypatch):
-    values = {
-        Metric("train", "saturation", "net.z"): 0.25,
-        Metric("train", "saturation", "net.a"): 0.5,
-    }
-    values |= {Metric("eval", "saturation", "net.z"): 0.75}
-    drawn, labels, limits = bars(monkeypatch, values, ["net.unused", "net.z", "net.a"])
-    assert labels == ["z", "a"]
-    assert limits == (0, 1)
-    assert np.isnan(drawn.pop(("eval", "a")))
-    assert drawn == {("train", "z"): 0.25, ("train", "a"): 0.5, ("eval", "z"): 0.75}
+def test_without_delve_plot_figures_are_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "delve_plot", None)
+    monkeypatch.delitem(sys.modules, "delve_plot.figures", raising=False)
+    writer = TensorBoardWriter(tmp_path, figures=True)
+    with pytest.raises(WriterConfigurationError, match=r"pip install \./delve_plugins/delve-plot"):
+        writer.start(run_info(tmp_path))
+    writer.start(run_info(tmp_path, images=False))
 
 
 def test_neither_tensorboard_nor_matplotlib_is_imported_before_it_is_needed():
     code = "import sys, delve_tensorboard as d; d.TensorBoardWriter('x', figures=True);"
-    code += "sys.exit(bool({'tensorboard', 'matplotlib', 'tensorflow'} & sys.modules.keys()))"
+    code += "slow = {'tensorboard', 'delve_plot', 'matplotlib', 'tensorflow'};"
+    code += "sys.exit(bool(slow & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

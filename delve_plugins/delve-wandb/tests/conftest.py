@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from support.wandb_server import WandbServer
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """For a few numbers, torch's other threads only wait; and W&B's service needs a core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +38,13 @@ def _nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         "WANDB_SILENT": "true",
         "WANDB_MODE": "offline",
         "WANDB_PROJECT": "tests",
+        # What W&B tells of the machine takes longer than what it is told here.
+        "WANDB_DISABLE_CODE": "true",
+        "WANDB_DISABLE_GIT": "true",
+        "WANDB_X_DISABLE_MACHINE_INFO": "true",
+        "WANDB_X_DISABLE_STATS": "true",
+        "WANDB_X_SAVE_REQUIREMENTS": "false",
+        "OMP_NUM_THREADS": "1",  # of processes that a test starts
     }
     for name, value in isolated.items():
         monkeypatch.setenv(name, value)

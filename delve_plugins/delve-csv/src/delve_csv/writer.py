@@ -164,5 +164,6 @@ def _header(lines: Iterable[bytes]) -> list[str]:
 
 def _line(cells: list[str]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode()
+    # A name with a line break of any kind is quoted only if the line ends in all of them.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n").encode() + b"\n"

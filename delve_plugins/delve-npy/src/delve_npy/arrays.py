@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from delve.epoch_files import EpochFiles, epoch_file_name
 from delve.files import file_name, replacing
-from delve.records import MODES, Metric
+from delve.records import Metric
 
-_GROUP = re.compile(rf"(?:{'|'.join(MODES)})-.+", re.DOTALL)
-_ARRAY = re.compile(r"epoch(\d{5,})\.npy")
-_TEMPORARY = re.compile(r"\.epoch\d{5,}\.npy\.tmp")  # left by a crash
+SUFFIX = ".npy"
 
 
 class ArrayFolder:
@@ -28,17 +23,14 @@ class ArrayFolder:
     """
 
     def __init__(self, path: Path, dtype: np.dtype[np.floating]) -> None:
-        self.path = path
+        self._files = EpochFiles(path, SUFFIX, depth=2)
         self._dtype = dtype
 
     def write(self, metric: Metric, epoch: int, value: np.ndarray) -> None:
         """Store an array, in place of an earlier one of the same metric and epoch."""
-        folder = self.path / self.place(metric)
-        folder.mkdir(parents=True, exist_ok=True)
-        for level in (folder, folder.parent):
-            if level.is_symlink():
-                raise OSError(errno.ELOOP, "a link in the place of a folder", str(level))
-        with replacing(folder / f"epoch{epoch:05d}.npy") as file, np.errstate(over="ignore"):
+        folder = self._files.make_place(*self.place(metric).split("/"))
+        path = folder / epoch_file_name(epoch, SUFFIX)
+        with replacing(path) as file, np.errstate(over="ignore"):
             # Beyond the largest float32 a value becomes infinite.
             np.save(file, np.asarray(value, self._dtype), allow_pickle=False)
 
@@ -50,47 +42,20 @@ class ArrayFolder:
     def epochs(self) -> dict[str, set[int]]:
         """The epochs stored, by place."""
         return {
-            f"{folder.parent.name}/{folder.name}": {epoch for epoch, _ in arrays}
-            for folder in self._folders()
-            if (arrays := list(_arrays(folder)))
+            f"{folder.parent.name}/{folder.name}": set(arrays)
+            for folder in self._files.places()
+            if (arrays := self._files.in_place(folder))
         }
 
     def files(self) -> Iterator[Path]:
         """All arrays' files."""
-        for folder in self._folders():
-            yield from (path for _, path in _arrays(folder))
+        for folder in self._files.places():
+            yield from self._files.in_place(folder).values()
 
     def cut(self, first: int) -> None:
-        """Remove the arrays of epoch ``first`` and later, and folders that this leaves empty."""
-        for folder in list(self._folders()):
-            for epoch, path in list(_arrays(folder)):
-                if epoch >= first:
-                    path.unlink(missing_ok=True)
-            for entry in _entries(folder):
-                if _TEMPORARY.fullmatch(entry.name):
-                    Path(entry).unlink(missing_ok=True)
-            for emptied in (folder, folder.parent):
-                with contextlib.suppress(OSError):
-                    emptied.rmdir()
+        """Remove the arrays of epoch ``first`` and later, and folders that this leaves empty.
 
-    def _folders(self) -> Iterator[Path]:
-        for group in _entries(self.path):
-            if _GROUP.fullmatch(group.name) and group.is_dir(follow_symlinks=False):
-                for layer in _entries(Path(group)):
-                    if layer.is_dir(follow_symlinks=False):
-                        yield Path(layer)
-
-
-def _arrays(folder: Path) -> Iterator[tuple[int, Path]]:
-    for entry in _entries(folder):
-        match = _ARRAY.fullmatch(entry.name)
-        if match and entry.is_file(follow_symlinks=False):
-            yield int(match[1]), Path(entry)
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return []
+        Raises:
+            WriterConfigurationError: The folder is a link.
+        """
+        self._files.cut(first)

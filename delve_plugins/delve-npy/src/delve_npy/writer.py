@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from delve.errors import ArgumentError, WriterConfigurationError
+from delve.errors import ArgumentError
+from delve.pace import Pace
 from delve.records import Metric, RunInfo
 from delve_npy.archive import set_aside, write_archive
 from delve_npy.arrays import ArrayFolder
@@ -65,7 +64,7 @@ class NPYWriter:
         self._row: dict[str, float] = {}
         self._arrays_since: int | None = None  # the first epoch that came with an array
         self._replayed_until = -1
-        self._next_write = 0.0
+        self._pace = Pace(SHARE)
         self._open = False
 
     def start(self) -> None:
@@ -106,8 +105,7 @@ class NPYWriter:
         if self._arrays_since is None:
             self._arrays_since = epoch
             run.remember(arrays_since=epoch, every=self._every)
-        with _naming(self.path):
-            self._arrays.write(name, epoch, value)
+        self._arrays.write(name, epoch, value)
 
     def save(self, epoch: int, run: RunInfo) -> None:
         """Take the epoch's scalars into the table, and write the file if it is time."""
@@ -116,7 +114,7 @@ class NPYWriter:
         if epoch == self._replayed_until:
             self._write_scalars()
             self._end_replay(run)
-        elif time.monotonic() >= self._next_write:
+        elif self._pace.is_due():
             self._write_scalars()
 
     def close(self) -> None:
@@ -125,8 +123,7 @@ class NPYWriter:
             return
         self._write_scalars()
         if self._zip:
-            with _naming(self._archive_path):
-                write_archive(self._archive_path, [self._scalars_path, *self._arrays.files()])
+            write_archive(self._archive_path, [self._scalars_path, *self._arrays.files()])
         self._open = False
         self._name_lost_arrays(self._table.epochs, self._arrays_since, self._every)
 
@@ -138,13 +135,8 @@ class NPYWriter:
 
     def _prepare(self, first: int) -> None:
         """Have a folder with no array of epoch ``first`` or later."""
-        if self.path.is_symlink():
-            raise WriterConfigurationError(
-                f"writer 'npy': {self.path} is a link, and Delve removes no files behind links; "
-                "replace it by a folder, or name another savefile"
-            )
-        self.path.mkdir(parents=True, exist_ok=True)
         self._arrays.cut(first)
+        self.path.mkdir(parents=True, exist_ok=True)
 
     def _retire_archive(self) -> None:
         """Take the zip file of a run that goes on out of the way; it no longer tells all."""
@@ -172,12 +164,9 @@ class NPYWriter:
             return ScalarTable()
 
     def _write_scalars(self) -> None:
-        begun = time.monotonic()
-        with _naming(self._scalars_path):
+        with self._pace.measured():
             self.path.mkdir(parents=True, exist_ok=True)
             self._table.write(self._scalars_path)
-        ended = time.monotonic()
-        self._next_write = ended + (ended - begun) / SHARE
 
     def _end_replay(self, run: RunInfo) -> None:
         """With all scalars there, tell which arrays the earlier process did not store."""
@@ -198,14 +187,3 @@ class NPYWriter:
                 self.path,
                 describe(lost),
             )
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file in a fault of the disk that does not."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise OSError(f"{path} cannot be written: {error}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from delve.discovery import how_to_install
 from delve.errors import WriterNotFoundError
 from delve.records import Metric, RunInfo
 from delve_plot.writer import PlotWriter
@@ -54,8 +55,7 @@ class CSVandPlottingWriter:
             from delve_csv import CSVWriter
         except ImportError as error:
             raise WriterNotFoundError(
-                "CSVandPlottingWriter needs the CSV writer, which is not installed: run "
-                "pip install ./delve_plugins/delve-csv in a checkout of Delve"
+                f"CSVandPlottingWriter needs the CSV writer ({error}). {how_to_install('csv')}"
             ) from error
         path = Path(savepath)
         self._table = CSVWriter(path)

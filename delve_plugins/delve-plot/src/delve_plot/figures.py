@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -24,6 +28,7 @@ from delve_plot.style import (
     plain,
 )
 
+DPI = 100.0  # dots per inch, on a screen
 _PANEL = 3.2  # inches
 _NARROWEST = 4.6  # inches: room for the title
 _MANY_ROWS = 60  # from there on the upper edge has numbers too
@@ -72,6 +77,34 @@ def saturation_figure(
     name_rows(panels, rows, page, fontsize)
     name_figure(figure, _title(stat, modes, epoch), rows, fontsize)
     return figure
+
+
+def rgba_pixels(figure: Figure, dpi: float = DPI) -> np.ndarray:
+    """A figure as pixels, (height x width x 4) uint8: red, green, blue, opacity."""
+    canvas = _canvas(figure, dpi)
+    with missing_glyphs_as_boxes():
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
+
+
+def write_png(figure: Figure, file: BinaryIO, dpi: float = DPI) -> None:
+    """Write a figure into an open file, as a PNG picture with opacity."""
+    with missing_glyphs_as_boxes():
+        _canvas(figure, dpi).print_png(file)
+
+
+@contextlib.contextmanager
+def missing_glyphs_as_boxes() -> Iterator[None]:
+    """Let a name hold signs that the font has not, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
+def _canvas(figure: Figure, dpi: float) -> Any:
+    """What draws a figure without pyplot; once, where ``Figure.savefig`` draws twice."""
+    figure.set_dpi(dpi)
+    return FigureCanvasAgg(figure)
 
 
 def forward_order(layers: Sequence[str], present: Sequence[str]) -> list[str]:

@@ -257,7 +257,9 @@ def _picture_path(savepath: Path, stat: str, mode: str, epoch: int) -> Path:
 
 
 def _save(axes: Axes, path: Path) -> None:
+    from delve_plot.figures import missing_glyphs_as_boxes
+
     figure = axes.get_figure(root=True)
     if figure is not None:
-        with replacing(path) as file:
+        with replacing(path) as file, missing_glyphs_as_boxes():
             figure.savefig(file, format=path.suffix.lstrip(".") or "png")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from delve.errors import ArgumentError
+from delve.pace import Pace
 from delve.records import Metric, RunInfo
 from delve_plot.history import History
-from delve_plot.pace import Pace
 from delve_plot.pictures import PictureFolder
 from delve_plot.stats import picture_of, rank_of
 
@@ -89,7 +89,7 @@ class PlotWriter:
         self._figsize = figsize
         self._manipulate = plot_manipulation_func
         self._every = every
-        self._pace = Pace(PAUSE, SHARE)
+        self._pace = Pace(SHARE, PAUSE)
         self._histories: dict[tuple[str, str], History] = {}
         self._staged = _Epoch()
         self._latest = _Epoch()  # the last epoch that was saved

@@ -60,8 +60,9 @@ class EventFolder:
         return self._file is not None
 
     def files(self) -> list[Path]:
-        """Delve's own event files, in the order in which TensorBoard reads them."""
-        return sorted(self.path.glob(f"*tfevents.*{SUFFIX}"))
+        """Delve's own event files, in the order in which TensorBoard reads them; no links."""
+        paths = self.path.glob(f"*tfevents.*{SUFFIX}")
+        return sorted(path for path in paths if not path.is_symlink())
 
     def remove_files(self) -> None:
         """Begin anew; the files of others stay."""
@@ -221,7 +222,7 @@ def _cut(path: Path, kept: list[_Entry], entries: list[_Entry]) -> None:
 def _rewriting(path: Path) -> Iterator[BinaryIO]:
     """A new version of an event file, which takes the old one's place."""
     # TensorBoard reads whatever has "tfevents" in its name, also what a crash leaves behind.
-    with _named(path), replacing(path, "rewritten.partial") as file:
+    with replacing(path, "rewritten.partial") as file:
         yield file
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+import io
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from delve.discovery import how_to_install
 from delve.errors import WriterConfigurationError
 from delve.journal import now_in_ms
 from delve.records import MODES, Metric, RunInfo
@@ -36,7 +37,8 @@ class TensorBoardWriter:
 
     Args:
         savepath: The run's folder.
-        figures: Whether to draw the saturation of all layers, each epoch, as an image.
+        figures: Whether to draw the saturation of all layers, each epoch, as an image; it needs
+            the plugin delve-plot.
     """
 
     def __init__(self, savepath: str | os.PathLike[str], figures: bool = False) -> None:
@@ -120,10 +122,14 @@ class TensorBoardWriter:
             raise WriterConfigurationError(
                 f"writer 'tensorboard': tensorboard cannot be imported ({error}); reinstall it"
             ) from error
-        if self._draws(run) and importlib.util.find_spec("matplotlib") is None:
-            raise WriterConfigurationError(
-                "writer 'tensorboard': figures=True needs matplotlib, which is not installed"
-            )
+        if self._draws(run):
+            _check_figures()
+        for path in (self.path, *(self.path / mode for mode in MODES)):
+            if path.is_symlink():
+                raise WriterConfigurationError(
+                    f"writer 'tensorboard': {path} is a link, and Delve changes no files behind "
+                    "links; replace it by a folder, or name another savefile"
+                )
         self._folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
         self._forget_staged()
 
@@ -203,9 +209,7 @@ class TensorBoardWriter:
             values.append(summaries.layout(self._stats))
         saturation = {m: value for m, value in metrics.items() if m.stat == _SATURATION}
         if saturation and self._draws(run):
-            from delve_tensorboard.figure import saturation_figure
-
-            png = saturation_figure(saturation, self._tags.in_order(), epoch)
+            png = _draw(saturation, self._tags.in_order(), epoch)
             values.append(summaries.image(FIGURE_TAG, png))
         return values
 
@@ -228,3 +232,21 @@ class TensorBoardWriter:
         from delve_tensorboard import summaries
 
         return summaries.end_of_run(failed=error is not None, timestamp=now_in_ms())
+
+
+def _check_figures() -> None:
+    try:
+        import delve_plot.figures  # noqa: F401
+    except ImportError as error:
+        raise WriterConfigurationError(
+            f"writer 'tensorboard': figures=True needs the plugin delve-plot ({error}). "
+            f"{how_to_install('plot')}"
+        ) from error
+
+
+def _draw(saturation: Mapping[Metric, float], layers: Sequence[str], epoch: int) -> bytes:
+    from delve_plot.figures import saturation_figure, write_png
+
+    png = io.BytesIO()
+    write_png(saturation_figure(saturation, layers, epoch=epoch), png)
+    return png.getvalue()

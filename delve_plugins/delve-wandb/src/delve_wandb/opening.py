@@ -47,6 +47,7 @@ def open_run(options: Options, state: Mapping[str, Any], **how: Any) -> Run:
         UnreachableError: The server did not answer in time.
         CommError: It refused for another reason.
     """
+    _refuse_links(options.folder)
     # The query for the viewer only fills a message, and with a server that is dead costs 10 s.
     changes: dict[str, Any] = {"x_disable_viewer": True}
     if "resume_from" in how:
@@ -68,6 +69,16 @@ def open_run(options: Options, state: Mapping[str, Any], **how: Any) -> Run:
     except Exception:
         service.restart()
         raise
+
+
+def _refuse_links(folder: Path) -> None:
+    """W&B's client writes wherever a link in the place of its folder leads."""
+    for path in (folder / "wandb", folder / ".wandb"):
+        if path.is_symlink():
+            raise WriterConfigurationError(
+                f"writer 'wandb': {path} is a link, and Delve has nothing written behind links; "
+                "replace it by a folder, or name another savefile"
+            )
 
 
 def finish_run(run: Run, exit_code: int = 0) -> None:

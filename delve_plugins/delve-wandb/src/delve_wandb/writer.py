@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from delve.discovery import how_to_install
 from delve.errors import WriterConfigurationError
 from delve.records import Metric, RunInfo
 from delve_wandb.options import Options, tags_of
@@ -36,8 +37,9 @@ class WandbWriter:
         group: The group of runs that it belongs to.
         tags: The run's tags.
         mode: ``online``, ``offline`` or ``disabled``.
-        figures: Whether to log a picture of all layers' saturation too; it needs matplotlib.
-            Drawing takes at most 5 % of the run: where epochs are short, some go without.
+        figures: Whether to log a picture of all layers' saturation too; it needs the plugin
+            delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
+            without.
         init_timeout: How long the server may take to open the run, in seconds. None: your W&B
             setting if you made one, else 5.
 
@@ -164,7 +166,7 @@ def _make_pictures() -> Pictures:
         from delve_wandb.figures import Pictures
     except ImportError as error:
         raise WriterConfigurationError(
-            f"writer 'wandb': figures=True needs matplotlib ({error}); install it, or leave "
-            "figures out"
+            f"writer 'wandb': figures=True needs the plugin delve-plot ({error}). "
+            f"{how_to_install('plot')}"
         ) from error
     return Pictures()
