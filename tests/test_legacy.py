@@ -145,7 +145,7 @@ def test_a_name_that_never_was_is_an_attribute_error():
     assert issubclass(WriterNotFoundError, ValueError)
 
 
-# --- the tracker under its first name ---------------------------------------------------------------
+# --- the tracker under its first name ------------------------------------------------------------
 
 
 def read_tensorboard(folder):
@@ -194,7 +194,7 @@ def test_todays_parameters_work_under_the_first_name(tmp_path):
     assert set(writer.rows[0]) == {"train-intrinsic-dimensionality/Linear-0"}
 
 
-# --- methods ----------------------------------------------------------------------------------------
+# --- methods -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -284,3 +284,24 @@ def test_a_missing_state_is_named(tmp_path, caplog):
     assert Mine()._check_savestate_ok(tmp_path)
     assert not Mine()._check_savestate_ok(tmp_path / "gone")
     assert "gone does not exist, so Mine has nothing to resume from" in caplog.text
+
+
+def test_a_subclass_with_the_documented_signature_of_the_plotting_writer_works(tmp_path):
+    pytest.importorskip("delve_plot")
+    seen = []
+
+    class Mine(writers.CSVandPlottingWriter):
+        def add_scalars(self, prefix, value_dict, sample_value_dict, **kwargs):
+            seen.append((len(value_dict), [value.shape for value in sample_value_dict.values()]))
+            super().add_scalars(prefix, value_dict, sample_value_dict, **kwargs)
+
+    model = nn.Linear(4, 6)
+    writer = Mine(str(tmp_path), primary_metric="test_accuracy", dpi=40)
+    with SaturationTracker(tmp_path, writer, model, stats=["lsat", "embed"]) as tracker:
+        model(torch.randn(100, 4))
+        tracker.add_scalar("test_accuracy", 0.9)
+        tracker.add_saturations()
+    assert seen == [(1, [(100, 2)])]
+    assert "test_accuracy" in (tmp_path / "metrics.csv").read_text()
+    drawn = {path.relative_to(tmp_path / "plots").parts[0] for path in tmp_path.rglob("*.png")}
+    assert drawn == {"train-saturation", "train-embedded-sample"}

@@ -277,7 +277,7 @@ def test_what_names_no_statistic_is_refused(tmp_path, stats):
         SaturationTracker(tmp_path / "run", Recorder(), nn.Linear(2, 2), stats=stats)
 
 
-# --- the functions that delve 0.1 documents --------------------------------------------------------
+# --- the functions that delve 0.1 documents ------------------------------------------------------
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,6 +57,8 @@ class CSVandPlottingWriter:
             raise WriterNotFoundError(
                 f"CSVandPlottingWriter needs the CSV writer ({error}). {how_to_install('csv')}"
             ) from error
+        self._metrics: dict[Metric, float] = {}
+        self._samples: dict[Metric, np.ndarray] = {}
         path = Path(savepath)
         self._table = CSVWriter(path)
         self._plots = PlotWriter(
@@ -86,17 +88,36 @@ class CSVandPlottingWriter:
         self._table.add_scalar(name, value)
         self._plots.add_scalar(name, value, epoch)
 
-    def add_scalars(self, value_dict: dict[Metric, float], global_step: int) -> None:
-        """Stage the layer metrics."""
+    def add_scalars(
+        self,
+        prefix: str,
+        value_dict: dict[Metric, float],
+        sample_value_dict: Mapping[Metric, np.ndarray] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Stage the layer metrics, and the embedded samples that come with them."""
+        del prefix, kwargs
         self._table.add_scalars(value_dict)
-        self._plots.add_scalars(value_dict, global_step)
+        self._metrics.update(value_dict)
+        for name, value in (sample_value_dict or {}).items():
+            self.add_sample_scalar(name, value)
 
-    def add_array(self, name: Metric, value: np.ndarray, epoch: int) -> None:
-        """Stage embedded samples."""
-        self._plots.add_array(name, value, epoch)
+    def add_sample_scalar(self, name: Metric, value: np.ndarray, **kwargs: Any) -> None:
+        """Stage embedded samples of one layer, (samples x 2)."""
+        del kwargs
+        self._samples[name] = value
+
+    def add_array(self, name: Metric, value: np.ndarray) -> None:
+        """Stage embedded samples; other arrays are not drawn."""
+        self.add_sample_scalar(name, value)
 
     def save(self, epoch: int, run: RunInfo) -> None:
         """Append the row, and draw the epoch if it is time."""
+        metrics, self._metrics = self._metrics, {}
+        samples, self._samples = self._samples, {}
+        self._plots.add_scalars(metrics, epoch)
+        for name, value in samples.items():
+            self._plots.add_array(name, value, epoch)
         self._table.save(epoch)
         self._plots.save(epoch, run)
 

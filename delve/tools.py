@@ -1,0 +1,203 @@
+"""Statistics at other thresholds, recomputed from the covariances that the npy writer stored."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from delve.arguments import check_threshold
+from delve.epoch_files import epoch_of
+from delve.errors import ArgumentError
+from delve.files import file_name, replacing
+from delve.journal import enumerate_epochs, read_run
+from delve.metrics import Spectrum, intrinsic_dimensionality, saturation
+from delve.records import MODES, Metric
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What depends on the threshold: keys and long names.
+RECOMPUTABLE = {"lsat": "saturation", "idim": "intrinsic-dimensionality"}
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """One layer's statistics at one epoch and threshold.
+
+    Attributes:
+        epoch: The epoch.
+        layer: The layer's name.
+        mode: ``train`` or ``eval``.
+        threshold: The share of the variance that counts as explained.
+        intrinsic_dimensionality: Of the layer's outputs.
+        saturation: The same over the layer's features.
+    """
+
+    epoch: int
+    layer: str
+    mode: str
+    threshold: float
+    intrinsic_dimensionality: float
+    saturation: float
+
+
+@dataclass(frozen=True)
+class StoredCovariance:
+    """Where a covariance matrix lies, and of what it is."""
+
+    epoch: int
+    layer: str
+    mode: str
+    path: Path
+
+
+def stored_covariances(folder: Path, epoch: int | None = None) -> list[StoredCovariance]:
+    """The covariance matrices of a run by epoch, layer in forward order, and mode.
+
+    Args:
+        folder: The run's folder.
+        epoch: One epoch alone; all by default.
+
+    Raises:
+        JournalError: The folder holds no run.
+        ArgumentError: No covariances are stored, or none of this epoch.
+    """
+    layers = {file_name(layer): layer for layer in read_run(folder).layers}
+    places = {name: place for place, name in enumerate(layers)}
+    found = [
+        StoredCovariance(stored, layers.get(path.parent.name, path.parent.name), mode, path)
+        for mode in MODES
+        for path in (folder / "npy" / f"{mode}-covariance-matrix").glob("*/*.npy")
+        if (stored := epoch_of(path.name, path.suffix)) is not None
+    ]
+    if not found:
+        raise ArgumentError(
+            f"{folder} holds no covariances; record them with save_to='npy', stats=['cov']"
+        )
+    chosen = [one for one in found if epoch in (None, one.epoch)]
+    if not chosen:
+        held = enumerate_epochs(sorted({one.epoch for one in found}))
+        raise ArgumentError(f"{folder} holds no covariances of epoch {epoch}, but of epochs {held}")
+    behind_all = len(places)
+
+    def order(one: StoredCovariance) -> tuple[int, int, str, int]:
+        name = one.path.parent.name
+        return one.epoch, places.get(name, behind_all), name, MODES.index(one.mode)
+
+    return sorted(chosen, key=order)
+
+
+def recompute(
+    covariances: Sequence[StoredCovariance], thresholds: Sequence[float]
+) -> Iterator[Recomputed]:
+    """Saturation and intrinsic dimensionality at each threshold, by one decomposition a matrix.
+
+    Raises:
+        ArgumentError: A file holds no covariance matrix.
+    """
+    for one in tqdm(covariances, "recomputing", delay=1, leave=False, disable=None):
+        spectrum = _spectrum(one.path)
+        for threshold in thresholds:
+            yield Recomputed(
+                epoch=one.epoch,
+                layer=one.layer,
+                mode=one.mode,
+                threshold=threshold,
+                intrinsic_dimensionality=intrinsic_dimensionality(spectrum, threshold),
+                saturation=saturation(spectrum, threshold),
+            )
+
+
+def reconstruct_csv_from_npy_data(
+    npywriter_out_path: str | os.PathLike[str],
+    savefile: str | os.PathLike[str] | None = None,
+    thresh: float | None = None,
+    stats: Sequence[str] = ("lsat", "idim"),
+) -> pd.DataFrame:
+    """Rebuild a run's table from what the npy writer stored.
+
+    Args:
+        npywriter_out_path: The run's ``npy`` folder.
+        savefile: Where to write the table as CSV; None writes nothing.
+        thresh: Take ``stats`` at this threshold from the stored covariances, instead of the
+            recorded values.
+        stats: Of ``lsat`` and ``idim``, which to take.
+
+    Returns:
+        One row an epoch, indexed by ``epoch``, and one column a metric: the recorded ones, but of
+        saturation and intrinsic dimensionality only what ``stats`` names.
+
+    Raises:
+        ArgumentError: Nothing is stored there, or no covariance where a threshold is given.
+        ImportError: pandas is not installed.
+    """
+    import pandas as pd
+
+    folder = Path(npywriter_out_path)
+    wanted = _recomputable(stats)
+    table = pd.DataFrame(_recorded_scalars(folder / "scalars.npz")).set_index("epoch")
+    ours = [metric for name in table if (metric := Metric.parse(str(name)))]
+    table = table.drop(
+        columns=[
+            metric
+            for metric in ours
+            if metric.stat in RECOMPUTABLE.values()
+            and (thresh is not None or metric.stat not in wanted)
+        ]
+    )
+    if thresh is not None:
+        for row in recompute(stored_covariances(folder.parent), [check_threshold(thresh)]):
+            values = (row.saturation, row.intrinsic_dimensionality)
+            for stat, value in zip(RECOMPUTABLE.values(), values, strict=True):
+                if stat in wanted:
+                    table.loc[row.epoch, Metric(row.mode, stat, row.layer)] = value
+    if savefile is not None:
+        table.to_csv(savefile)
+    return table
+
+
+def _recomputable(stats: Sequence[str]) -> list[str]:
+    unknown = [stat for stat in stats if stat not in RECOMPUTABLE]
+    if unknown:
+        raise ArgumentError(f"stats: {unknown[0]!r} is not one of {', '.join(RECOMPUTABLE)}")
+    return [RECOMPUTABLE[stat] for stat in stats]
+
+
+def _recorded_scalars(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ArgumentError(
+            f"{path} cannot be read ({error}); name the npy folder of a run that was recorded "
+            "with save_to='npy'"
+        ) from error
+
+
+def write_table(rows: Iterable[Recomputed], path: Path) -> None:
+    """Write rows as a CSV file, whose columns are the attributes' names."""
+    columns = [field.name for field in fields(Recomputed)]
+    with replacing(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(map(asdict, rows))
+
+
+def _spectrum(path: Path) -> Spectrum:
+    try:
+        matrix = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ArgumentError(f"{path} cannot be read ({error}); remove it to go on") from error
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.dtype.kind != "f":
+        raise ArgumentError(f"{path} holds no covariance matrix; remove it to go on")
+    return Spectrum.of_matrix(torch.from_numpy(matrix))
