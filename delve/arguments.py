@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from delve import lock
 from delve.errors import ArgumentError
 from delve.journal import read_epochs
 from delve.records import Metric
@@ -102,7 +103,8 @@ def check_initial_epoch(initial_epoch: Any, folder: Path) -> int:
 
 def _epoch_after_the_last(folder: Path) -> int:
     epochs = read_epochs(folder)
-    if epochs is None and folder.is_dir() and any(folder.iterdir()):
+    files = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if epochs is None and files - {lock.FILE_NAME}:
         raise ArgumentError(
             f"initial_epoch='auto': {folder} holds files but no journal, so the last epoch is not "
             "known; give the number, or name another folder for a new run"

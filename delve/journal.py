@@ -1,7 +1,8 @@
 """The run's own record, ``journal.jsonl``: the source of truth that writers are fed from.
 
-One JSON object a line: a header, then a line for each epoch, each resume, each time a writer
-remembers something, and for hyperparameters that a resumed run changed. A line that says ``resume`` voids the epochs at or after it that came before.
+One JSON object a line: a header, then a line for each epoch, for each resume, for what a writer
+remembers, and for hyperparameters that a resumed run changed. A line that says ``resume`` voids
+the epochs at or after it that came before.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class _Contents:
     places: dict[int, tuple[int, int]] = field(default_factory=dict)  # epoch: (offset, length)
     metrics: dict[str, None] = field(default_factory=dict)  # an ordered set
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    resumes: list[int] = field(default_factory=list)  # the epoch of each
     damaged_lines: list[int] = field(default_factory=list)
     size: int = 0  # bytes up to the end of the last whole line
 
@@ -67,6 +69,7 @@ class _Contents:
             case "config":
                 self.config = entry["config"]
             case "resume":
+                self.resumes.append(entry["epoch"])
                 self.places = {e: p for e, p in self.places.items() if e < entry["epoch"]}
             case "state":
                 self.states[entry["writer"]] = entry["state"]
@@ -85,7 +88,13 @@ class Journal:
         self._pending = bytearray()  # lines that the disk has refused so far
         self._synced_at = 0.0
         self._refused = False
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        if path.is_symlink():
+            raise JournalError(
+                f"{path} is a link, and Delve writes nothing behind links; put the file in its "
+                "place, or name another savefile"
+            )
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        self._file = os.open(path, flags, 0o666)
 
     @classmethod
     def open(
@@ -148,6 +157,15 @@ class Journal:
         journal._append({"type": "resume", "epoch": initial_epoch, "time": now_in_ms()})
         if config and json.loads(_encode(config)) != journal.config:
             journal._append({"type": "config", "config": dict(config)})
+        return journal
+
+    @classmethod
+    def reopen(cls, folder: Path) -> Journal:
+        """The folder's journal as it is, to feed writers from and keep their states in."""
+        path = folder / FILE_NAME
+        contents = _read(path)
+        journal = cls(path, contents)
+        os.ftruncate(journal._file, contents.size)
         return journal
 
     def _report_damage(self, initial_epoch: int) -> None:
@@ -275,10 +293,78 @@ class Journal:
             self._refused = False
 
 
-def read_epochs(folder: Path) -> list[int] | None:
-    """The epochs that the folder's journal holds, in rising order; None where there is none."""
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run as its journal tells it.
+
+    Attributes:
+        folder: The run's folder.
+        run_id: The run's own identity.
+        created: When it began, in milliseconds since 1970.
+        config: The hyperparameters that were given last.
+        layers: The layers in forward order, as last recorded.
+        resumes: The epochs at which it was resumed.
+        metrics: Every metric that was ever recorded, in first-seen order.
+        records: Its epochs, in rising order.
+    """
+
+    folder: Path
+    run_id: str
+    created: int
+    config: Mapping[str, Any]
+    layers: tuple[str, ...]
+    resumes: tuple[int, ...]
+    metrics: tuple[str, ...]
+    records: tuple[EpochRecord, ...]
+
+    @property
+    def epochs(self) -> list[int]:
+        """The recorded epochs, in rising order."""
+        return [record.epoch for record in self.records]
+
+
+def read_run(folder: Path) -> RecordedRun:
+    """Read a run's journal, also one that is being written; no file is changed or locked.
+
+    Raises:
+        JournalError: There is no journal, or it cannot be read.
+    """
     path = folder / FILE_NAME
-    return sorted(_read(path).places) if path.exists() else None
+    if not path.is_file():
+        what = "holds no journal" if folder.is_dir() else "is not a folder"
+        raise JournalError(f"{folder} {what}, so it is no run of Delve; name a run's folder")
+    try:
+        contents = _read(path)
+        with path.open("rb") as file:
+            records = [
+                _decode_epoch(os.pread(file.fileno(), length, offset))
+                for _, (offset, length) in sorted(contents.places.items())
+            ]
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read ({error.strerror})") from error
+    return RecordedRun(
+        folder=folder,
+        run_id=contents.run_id,
+        created=contents.created,
+        config=contents.config,
+        layers=contents.layers,
+        resumes=tuple(contents.resumes),
+        metrics=tuple(contents.metrics),
+        records=tuple(records),
+    )
+
+
+def read_epochs(folder: Path) -> list[int] | None:
+    """The epochs that the folder's journal holds, in rising order; None where there is none.
+
+    A run that was killed before its first line was whole has recorded none.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        has_begun = file.readline().endswith(b"\n")
+    return sorted(_read(path).places) if has_begun else []
 
 
 def _read(path: Path) -> _Contents:

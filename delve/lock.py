@@ -36,8 +36,15 @@ class FolderLock:
             raise RunFolderInUseError(_in_use(folder, "this process"))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+            # A link would have a file made wherever it leads.
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            self._file = os.open(folder / FILE_NAME, flags, 0o666)
         except OSError as error:
+            if (folder / FILE_NAME).is_symlink():
+                raise ArgumentError(
+                    f"savefile: {folder / FILE_NAME} is a link, which Delve does not follow; "
+                    "remove it"
+                ) from error
             raise ArgumentError(
                 f"savefile: the folder {folder} cannot be written ({error.strerror}); "
                 "change its permissions or name another"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -167,6 +169,8 @@ class SaturationTracker:
 
         self._savefile, self._epoch, order = distributed.agree(open_run)
         self._recorder = LayerRecorder(layers, gathering, order)
+        self._process = os.getpid()
+        atexit.register(self._close_at_exit)  # before what the writers' backends do at exit
 
     @property
     def epoch(self) -> int:
@@ -313,6 +317,7 @@ class SaturationTracker:
             self._finish_epoch(error)
         finally:
             self._closed = True
+            atexit.unregister(self._close_at_exit)
             self._recorder.remove_hooks()
             self._run.close(error)
 
@@ -341,6 +346,13 @@ class SaturationTracker:
                 ", ".join(staged),
             )
 
+    def _close_at_exit(self) -> None:
+        """Nobody has called :meth:`close`: the backends still get all that they can."""
+        if os.getpid() == self._process:  # a forked child inherits what is to be done at exit
+            # An interactive session goes on after the errors that it shows.
+            is_interactive = hasattr(sys, "ps1")
+            self.close(None if is_interactive else getattr(sys, "last_value", None))
+
     def _check_not_feeding(self) -> None:
         if self._run.is_feeding:
             raise RuntimeError("a writer must not call the tracker that is feeding it")
@@ -354,7 +366,8 @@ class SaturationTracker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close(error)
+        ended_well = isinstance(error, SystemExit) and error.code in (None, 0)
+        self.close(None if ended_well else error)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"epoch {self._epoch}"

@@ -285,7 +285,16 @@ def test_a_dead_writer_is_warned_of_once_and_named_at_close_with_its_epochs(tmp_
     assert first.startswith("writer 'Flaky' failed at epoch 1: ConnectionError: save failed")
     assert last.startswith("writer 'Flaky' did not get epochs 1-4; they are in ")
     assert str(tmp_path / "journal.jsonl") in last
+    assert last.endswith("resume the run with this writer in save_to to deliver them")
     assert dead.hooks[-1] == "close"
+
+
+def test_what_an_installed_writer_did_not_get_is_delivered_by_a_command(tmp_path, caplog):
+    dead = Flaky(calls=range(1, 99))
+    dead.name = "print"  # as of a writer that was selected by this name
+    Run(tmp_path / "a run", dead).open().save(0, 1).close()
+    command = f"`delve export '{tmp_path}/a run' --to print` delivers them"
+    assert warnings_of(caplog)[-1].endswith(command)
 
 
 def test_a_writer_that_never_started_is_closed_all_the_same(tmp_path, caplog):

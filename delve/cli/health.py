@@ -1,0 +1,88 @@
+"""Which writers are installed, and whether they can work."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, PackageNotFoundError, version
+from pathlib import Path
+
+from delve import plugins
+from delve.discovery import GROUP, OUR_PLUGINS, load_writer_class, make_writers
+from delve.errors import DelveError
+
+
+@dataclass(frozen=True)
+class WriterHealth:
+    """What can be told of a writer without using its backend.
+
+    Attributes:
+        name: Its name in ``save_to``.
+        distribution: What it was installed with.
+        version: That distribution's version.
+        problem: Why it cannot work, None where nothing speaks against it.
+        needs: The arguments without which it cannot be made.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    problem: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+def installed() -> list[WriterHealth]:
+    """All installed writers by name. Their modules are imported."""
+    return [_examine(name, found) for name, found in sorted(plugins.offers(GROUP).items())]
+
+
+def not_installed() -> dict[str, str]:
+    """The names of our writers that are not installed, with their plugins."""
+    there = plugins.offers(GROUP)
+    return {name: plugin for name, plugin in OUR_PLUGINS.items() if name not in there}
+
+
+def _examine(name: str, found: list[EntryPoint]) -> WriterHealth:
+    owners = {plugins.distribution(entry_point): entry_point for entry_point in found}
+    versions = [e.dist.version if e.dist else "unknown" for e in owners.values()]
+    problem: str | None = None
+    needs: tuple[str, ...] = ()
+    try:
+        needs = _needed_arguments(load_writer_class(name))
+        if not needs:
+            make_writers(name, Path())
+    except DelveError as error:
+        problem = str(error)
+    except Exception as error:  # of the writer's own constructor
+        problem = f"it cannot be made ({type(error).__name__}: {error})"
+    missing = [requirement for e in owners.values() for requirement in _missing(e)]
+    if problem is None and missing:
+        problem = f"it requires what is not installed: {', '.join(missing)}"
+    return WriterHealth(name, ", ".join(owners), ", ".join(versions), problem, needs)
+
+
+def _needed_arguments(writer_class: type) -> tuple[str, ...]:
+    parameters = inspect.signature(writer_class).parameters.values()
+    return tuple(
+        p.name
+        for p in parameters
+        if p.default is p.empty
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and p.name != "savepath"
+    )
+
+
+def _missing(entry_point: EntryPoint) -> list[str]:
+    """The distributions that the writer's own requires under all circumstances."""
+    required = (entry_point.dist.requires if entry_point.dist else None) or []
+    names = [re.split(r"[^\w.-]", entry, maxsplit=1)[0] for entry in required if ";" not in entry]
+    return [name for name in names if not _is_installed(name)]
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True

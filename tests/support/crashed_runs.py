@@ -1,0 +1,366 @@
+"""A training that is killed and resumed until it ends, and what its backends then lack.
+
+SIGKILL ends it at points drawn at random: between batches, while statistics are computed, inside
+the journal's writing, inside each writer (at any call of a function, Python's or C's), while a
+checkpoint is saved, inside start, resume and close, or at any moment by a timer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import random
+import re
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from delve.testing.rows import differences
+from support.crash_points import ANY_MOMENT, CrashPoint
+from support.mlflow_server import MLflowServer
+from support.nursery import Nursery
+from support.recorded_runs import journal_entries
+from support.seven_writers import (
+    ATTEMPT,
+    BATCHES,
+    CHECKPOINT_EVERY,
+    EPOCHS,
+    MODULES,
+    WRITERS,
+    Contents,
+    read_all,
+)
+from support.wandb_server import WandbServer
+
+MOST_KILLS = 8  # of one run, before it is left to end
+PATIENCE = 90.0  # seconds after which a process counts as hanging
+LONGEST_TIMER = 3.0  # seconds: about as long as a process lives
+MOST_STEPS = 5000
+
+_KEEPING = ("csv", "npy", "plot", "tensorboard", "mlflow", "wandb")  # all but print
+PLACES = {
+    "inside an epoch": ("batch", "statistics", "checkpoint", "print.add_scalar"),
+    "inside save": ("journal", "torn line", *(f"{name}.add_scalars" for name in _KEEPING)),
+    "inside a writer's save": ("npy.add_array", *(f"{name}.save" for name in _KEEPING)),
+    "inside start or resume": ("journal.read", *(f"{name}.open" for name in _KEEPING)),
+    "inside close": tuple(f"{name}.close" for name in _KEEPING if name != "csv"),  # it has none
+    ANY_MOMENT: (ANY_MOMENT,),
+}
+
+
+@dataclass
+class Tally:
+    """What a bench has done and found."""
+
+    kills: Counter[str] = field(default_factory=Counter)  # by place
+    resumes: int = 0
+    runs: int = 0
+    epochs: int = 0
+    values: int = 0
+    lost_arrays: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def report(self) -> str:
+        """All of it, in a few lines."""
+        by_group = Counter(
+            {g: sum(self.kills[place] for place in places) for g, places in PLACES.items()}
+        )
+        lines = [
+            f"kills:           {self.kills.total()} in {self.runs} runs "
+            f"({', '.join(f'{count} {group}' for group, count in by_group.items() if count)})",
+            f"resumes:         {self.resumes}",
+            f"epochs compared: {self.epochs}, with {self.values} values",
+            f"backends:        journal, {', '.join(WRITERS)}",
+            f"arrays lost:     {self.lost_arrays}, each named by the resumed run",
+            f"differences:     {len(self.differences)}",
+        ]
+        return "\n".join([*lines, *(f"  {difference}" for difference in self.differences)])
+
+
+class Bench:
+    """The servers and the parent of all trainings.
+
+    Args:
+        folder: Where everything is written.
+        nursery: The parent.
+        mlflow: The address of MLflow's server.
+        wandb: The W&B server.
+        say: What to do with a line about the progress.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        nursery: Nursery,
+        mlflow: str,
+        wandb: WandbServer,
+        say: Callable[[str], None],
+    ) -> None:
+        self.folder = folder
+        self.nursery = nursery
+        self.mlflow = mlflow
+        self.wandb = wandb
+        self.tally = Tally()
+        self._say = say
+        self._reference: Contents | None = None
+
+    def crash_one_run(self, name: str, most_kills: int, rng: random.Random) -> None:
+        """Kill one run at random up to so many times, let it end, and compare it."""
+        reference = self.undisturbed()
+        run = CrashedRun(self, self.folder / name, rng)
+        run.train(_draw(rng) for _ in range(most_kills))
+        found = run.differences(reference)
+        self.tally.runs += 1
+        self.tally.differences += [f"{name}: {difference}" for difference in found]
+        self._say(f"{name}: {', '.join(run.places) or 'no kill'}: {'; '.join(found) or 'the same'}")
+
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """MLflow's functions read from its server; if that is dead they do not wait for long."""
+        return _environment(
+            {"MLFLOW_TRACKING_URI": self.mlflow, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+        )
+
+    @functools.cached_property
+    def reference_run(self) -> CrashedRun:
+        """A run that nobody kills."""
+        run = CrashedRun(self, self.folder / "undisturbed", random.Random(0))
+        run.train([])
+        return run
+
+    def undisturbed(self) -> Contents:
+        """What the backends hold of a run that nobody kills."""
+        if self._reference is None:
+            if found := self.reference_run.differences(None):
+                raise RuntimeError(f"the undisturbed run is not as it should be: {found}")
+            self._reference = self.reference_run.contents()
+            self.tally.epochs = self.tally.values = 0
+        return self._reference
+
+
+class CrashedRun:
+    """One training, in as many processes as its kills make necessary."""
+
+    def __init__(
+        self, bench: Bench, folder: Path, rng: random.Random, auto: bool | None = None
+    ) -> None:
+        self.places: list[str] = []
+        self._bench = bench
+        self._folder = folder
+        self._rng = rng
+        self._log = folder / "log.txt"
+        self._writers = rng.sample(WRITERS, len(WRITERS))
+        # Whether it goes on where the journal ends.
+        self._auto = rng.random() < 0.5 if auto is None else auto
+        self._last_epochs: set[int] = set()  # in the journal when a process died
+        self._faults: list[str] = []
+        folder.mkdir()
+
+    def train(self, crashes: Iterable[CrashPoint]) -> None:
+        """Crash once at each of these points, then train to the end, if not one comes too late."""
+        for attempt, crash in enumerate([*crashes, None]):
+            status = self._run_once(attempt, crash)
+            if status == 0:
+                return
+            if status != -signal.SIGKILL or crash is None:
+                self._faults.append(f"process {attempt} ended with status {status}: {self._tail()}")
+                return
+            self._note(crash)
+
+    def contents(self) -> Contents:
+        """What the backends hold, by their own readers."""
+        with self._bench.reading():
+            return read_all(self._folder, self._log, self._bench.wandb)
+
+    def differences(self, reference: Contents | None) -> list[str]:
+        """What is not as in the reference; without one, what the backends differ in."""
+        if self._faults:
+            return self._faults
+        try:
+            held = self.contents()
+        except Exception as error:  # whatever a backend cannot read is a finding
+            return [f"{type(error).__name__}: {error}"]
+        found = [f"{name} run: {state}" for name, state in held.remote_states.items()]
+        found += self._in_numbers(held, reference or _from_journal(held))
+        if reference is not None:
+            found += [*self._in_arrays(held, reference), *self._in_pictures(held, reference)]
+        return found
+
+    def _run_once(self, attempt: int, crash: CrashPoint | None) -> int | None:
+        nursery = self._bench.nursery
+        pid = nursery.fork(
+            "support.seven_writers:train",
+            self._log,
+            folder=str(self._folder),
+            attempt=attempt,
+            writers=self._writers,
+            auto=self._auto,
+            crash=asdict(crash) if crash else None,
+        )
+        self._bench.tally.resumes += any(self._folder.glob("checkpoint-*.pt"))
+        if crash and crash.place == ANY_MOMENT:
+            status = nursery.wait(pid, self._rng.uniform(0, LONGEST_TIMER))
+            if status is None:
+                nursery.kill(pid, crash.with_descendants)
+        status = nursery.wait(pid, PATIENCE)
+        if status is None:
+            self._faults.append(f"process {attempt} hangs: {self._tail()}")
+            nursery.kill(pid, with_descendants=True)
+        return status
+
+    def _note(self, crash: CrashPoint) -> None:
+        self.places.append(crash.place)
+        self._bench.tally.kills[crash.place] += 1
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            epochs = journal_entries_even_if_torn(self._folder / "run")
+            self._last_epochs.add(max(epochs, default=-1))
+
+    def _in_numbers(self, held: Contents, reference: Contents) -> Iterator[str]:
+        tally = self._bench.tally
+        attempts = {e: {n: v} for e, n, v in held.points["journal"] if n == ATTEMPT}
+        for backend, points in held.points.items():
+            wanted = _by_epoch(p for p in reference.points[backend] if p[1] != ATTEMPT)
+            given = [point for point in points if point[1] != ATTEMPT]
+            if backend == "print":  # what was printed stays, and what a crash kept back is lost
+                given = list(dict.fromkeys(_comparable(given)))
+                printed = {epoch for epoch, *_ in given}
+                for epoch in self._last_epochs:
+                    given = [point for point in given if point[0] != epoch]
+                    wanted.pop(epoch, None)
+                tally.epochs += len(printed)
+            else:
+                recorded_by = [point for point in points if point[1] == ATTEMPT]
+                if text := differences(recorded_by, attempts):
+                    yield f"{backend}, which process recorded the epoch: {text}"
+                tally.epochs += len({epoch for epoch, *_ in given})
+            tally.values += len(given)
+            if text := differences(given, wanted):
+                yield f"{backend}: {text}"
+
+    def _in_arrays(self, held: Contents, reference: Contents) -> Iterator[str]:
+        named = self._named_as_lost()
+        for place in sorted(held.arrays.keys() | reference.arrays.keys()):
+            if place not in reference.arrays:
+                yield f"npy: {place} is too much"
+            elif place in held.arrays:
+                if not np.array_equal(held.arrays[place], reference.arrays[place]):
+                    yield f"npy: {place} holds other numbers"
+            elif int(Path(place).stem.removeprefix("epoch")) in named:
+                self._bench.tally.lost_arrays += 1
+            else:
+                yield f"npy: {place} is lost, and nobody said so"
+
+    def _named_as_lost(self) -> set[int]:
+        text = self._log.read_text(encoding="utf-8")
+        return {
+            epoch
+            for ranges in re.findall(r"stay lost: epochs ([\d, -]+) of", text)
+            for one in ranges.split(", ")
+            for epoch in range(int(one.split("-")[0]), int(one.split("-")[-1]) + 1)
+        }
+
+    def _in_pictures(self, held: Contents, reference: Contents) -> Iterator[str]:
+        for place in sorted(held.pictures.keys() | reference.pictures.keys()):
+            if place not in reference.pictures:
+                yield f"plot: {place} is too much"
+            elif place in held.pictures:
+                if not np.array_equal(held.pictures[place], reference.pictures[place]):
+                    yield f"plot: {place} shows something else"
+            elif not any(place.endswith(f"epoch{epoch:05d}.png") for epoch in self._last_epochs):
+                yield f"plot: {place} is missing"
+
+    def _tail(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return " | ".join(lines[-4:])
+
+
+def journal_entries_even_if_torn(run: Path) -> Iterable[int]:
+    """The epochs in the journal of a process that was killed."""
+    with contextlib.suppress(ValueError):
+        return journal_entries(run)
+    whole = (run / "journal.jsonl").read_bytes().rpartition(b"\n")[0]
+    return [int(epoch) for epoch in re.findall(rb'"type": "epoch", "epoch": (\d+)', whole)][-1:]
+
+
+def _draw(rng: random.Random) -> CrashPoint:
+    group = rng.choice(list(PLACES))
+    place = rng.choice(PLACES[group])
+    calls = {
+        "batch": EPOCHS * BATCHES // 2,
+        "checkpoint": EPOCHS // CHECKPOINT_EVERY // 2 + 1,
+        "print.add_scalar": 4 * EPOCHS // 2,
+        "npy.add_array": 8 * EPOCHS // 2,
+    }.get(place, EPOCHS // 2)
+    once = group in ("inside start or resume", "inside close")
+    return CrashPoint(
+        place=place,
+        occurrence=1 if once else rng.randint(1, calls),
+        steps=int(math.exp(rng.uniform(0, math.log(MOST_STEPS)))),
+        with_descendants=rng.random() < 0.5,
+    )
+
+
+def _from_journal(held: Contents) -> Contents:
+    """As if every backend held what the journal holds, as exactly as it can."""
+    points = held.points["journal"]
+    single = [(e, n, float(np.float32(v))) for e, n, v in points]
+    short = [(e, n, float(f"{v:.6g}")) for e, n, v in points]
+    exactly = dict.fromkeys(held.points, points)
+    return Contents(points={**exactly, "tensorboard": single, "print": short})
+
+
+def _comparable(points: Iterable[tuple[int, str, float]]) -> Iterator[tuple[int, str, float]]:
+    """With one NaN for all, which then is equal to itself."""
+    return ((e, n, math.nan if math.isnan(v) else v) for e, n, v in points)
+
+
+def _by_epoch(points: Iterable[tuple[int, str, float]]) -> dict[int, dict[str, float]]:
+    rows: dict[int, dict[str, float]] = {}
+    for epoch, name, value in points:
+        rows.setdefault(epoch, {})[name] = value
+    return rows
+
+
+@contextlib.contextmanager
+def opened(folder: Path, say: Callable[[str], None]) -> Iterator[Bench]:
+    """A bench with its servers running."""
+    folder.mkdir(parents=True, exist_ok=True)
+    home = folder / "home"
+    home.mkdir()
+    with MLflowServer(folder) as mlflow_server, WandbServer() as wandb_server:
+        others = ("WANDB_", "MLFLOW_")  # settings of whoever starts the tests
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(others)},
+            "HOME": str(home),
+            "NETRC": str(home / "netrc"),
+            "WANDB_CONFIG_DIR": str(home),
+            "WANDB_CACHE_DIR": str(home),
+            "WANDB_DATA_DIR": str(home),
+            "WANDB_ERROR_REPORTING": "false",
+            "WANDB_SILENT": "true",
+            "WANDB_PROJECT": "tests",
+            **wandb_server.environment,
+            "MLFLOW_TRACKING_URI": mlflow_server.url,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        with Nursery(MODULES, environment) as nursery:
+            yield Bench(folder, nursery, mlflow_server.url, wandb_server, say)
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.pop(name, None) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

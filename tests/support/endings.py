@@ -1,0 +1,196 @@
+"""Trainings that end in every way there is, and trainings whose servers are dead.
+
+They run in processes of their own, and leave what the test looks at in ``facts.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from delve import SaturationTracker, delivery
+from delve.errors import ArgumentError
+from support.seven_writers import OPTIONS, WRITERS
+
+LOCAL = ("csv", "npy", "tensorboard", "plot")
+SAVED = 3  # epochs that are complete when the training ends
+
+
+def end(folder: str, how: str) -> None:
+    """Record some epochs and begin another, then end.
+
+    Args:
+        folder: The run's folder.
+        how: ``normal``, ``exception``, ``exit``, ``exit in error``, ``wait`` (for a signal),
+            ``forgotten`` or ``forgotten exception``: nobody calls ``close``.
+    """
+    _log_plainly()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the shell has set
+    if how.startswith("forgotten"):
+        _record(_tracker(folder), SAVED)
+        if how == "forgotten exception":
+            raise RuntimeError("diverged")
+        return
+    with _tracker(folder) as tracker:
+        _record(tracker, SAVED)
+        match how:
+            case "normal":
+                return
+            case "exit":
+                sys.exit()
+        tracker.add_scalar("half", 0.5)
+        match how:
+            case "exception":
+                raise RuntimeError("diverged")
+            case "exit in error":
+                sys.exit(3)
+            case "wait":
+                Path(folder, "waiting").touch()
+                time.sleep(60)
+
+
+def train_with_dead_servers(folder: str, epochs: int) -> None:
+    """Record epochs, and note how long each failed attempt took and what was left at the end."""
+    _log_plainly()
+    failed: list[float] = []
+    set_aside = delivery._Channel._set_aside
+
+    def note(self: Any, failure: Exception, epoch: int, seconds: float) -> None:
+        failed.append(seconds)
+        set_aside(self, failure, epoch, seconds)
+
+    delivery._Channel._set_aside = note  # type: ignore[method-assign]
+    begun = time.monotonic()
+    with _tracker(folder) as tracker:
+        opened = time.monotonic()
+        _record(tracker, epochs)
+        recorded = time.monotonic()
+    closed = time.monotonic()
+    facts = {
+        "failed attempts": failed,
+        "opening": opened - begun,
+        "recording": recorded - opened,
+        "closing": closed - recorded,
+        "threads": [each.name for each in threading.enumerate()],
+        "closed at": time.time(),
+    }
+    Path(folder, "facts.json").write_text(json.dumps(facts))
+
+
+def fill_the_disk(folder: str, room: int, relieved: bool) -> None:
+    """Record into local writers while no file may grow beyond ``room`` bytes.
+
+    Args:
+        folder: The run's folder.
+        room: In bytes.
+        relieved: Whether there is room again for the last epoch.
+    """
+    _log_plainly()
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with _tracker(folder, LOCAL) as tracker, _retrying_at_once():
+        _record(tracker, 2)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+        _record(tracker, 30)
+        if relieved:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+            _record(tracker, 1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+def lose_the_right_to_write(folder: str) -> None:
+    """The folder is read-only for some epochs, and again when the run is resumed."""
+    _log_plainly()
+    _respect_permissions()
+    with _tracker(folder, LOCAL) as tracker, _retrying_at_once():
+        _record(tracker, 2)
+        _change_modes(Path(folder), 0o555)
+        tracker.add_scalar("late", 1.0)  # for its column the table is written anew
+        _record(tracker, 3)
+        _change_modes(Path(folder), 0o755)
+        _record(tracker, 2)
+    _change_modes(Path(folder), 0o555)
+    for path in Path(folder).rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = sorted(Path(folder).rglob("*"))
+    try:
+        _tracker(folder, LOCAL, initial_epoch=3)
+    except ArgumentError as error:
+        facts = {"error": str(error), "untouched": before == sorted(Path(folder).rglob("*"))}
+        _change_modes(Path(folder), 0o755)
+        Path(folder, "facts.json").write_text(json.dumps(facts))
+
+
+def _respect_permissions() -> None:
+    """Also as root: give up the capabilities to pass over files' permissions."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
+    data = (ctypes.c_uint32 * 6)()  # twice: effective, permitted, inheritable
+    assert libc.capget(header, data) == 0
+    for place in range(2):
+        data[place] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    assert libc.capset(header, data) == 0
+
+
+def _change_modes(folder: Path, mode: int) -> None:
+    for each in (folder, *folder.rglob("*")):
+        if each.is_dir():
+            each.chmod(mode)
+
+
+@contextlib.contextmanager
+def _retrying_at_once() -> Iterator[None]:
+    delivery.FIRST_WAIT = delivery.WAIT_RATIO = 0.0
+    yield
+
+
+def record_names(folder: str, names: list[str], first: int, last: int) -> None:
+    """Record some epochs of layers and scalars of these names; no two values are the same."""
+    _log_plainly()
+    layers = {name: nn.Linear(3, 3) for name in names}
+    with SaturationTracker(
+        folder, list(WRITERS), layers, initial_epoch=first, stats=["trc", "det", "cov"]
+    ) as tracker:
+        for epoch in range(first, last):
+            torch.manual_seed(epoch)
+            for layer in layers.values():
+                layer(torch.randn(8, 3))
+            for number, name in enumerate(names):
+                tracker.add_scalar(name, epoch + 0.001 * number + 10)
+            tracker.add_saturations()
+
+
+_model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+
+
+def _tracker(
+    folder: str, writers: tuple[str, ...] = WRITERS, initial_epoch: int = 0
+) -> SaturationTracker:
+    options = {name: given for name, given in OPTIONS.items() if name in writers}
+    return SaturationTracker(
+        folder, list(writers), _model, writer_args=options, initial_epoch=initial_epoch
+    )
+
+
+def _record(tracker: SaturationTracker, epochs: int) -> None:
+    for _ in range(epochs):
+        _model(torch.randn(16, 6))
+        tracker.add_scalar("loss", 1 / (1 + tracker.epoch))
+        tracker.add_saturations()
+
+
+def _log_plainly() -> None:
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", force=True)

@@ -1,0 +1,408 @@
+"""The ``delve`` command as a person or a script uses it."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from support.journals import saturations, write_run
+from torch import nn
+
+from delve import SaturationTracker, __version__
+from delve.cli import main
+from delve.journal import read_run
+from delve.lock import FolderLock
+
+ROW = {"loss": 0.25, **saturations({"conv": 0.5, "fc": 1.0})}
+COMMANDS = ["export", "plot", "recompute", "show", "writers"]
+
+
+@pytest.fixture
+def delve(monkeypatch):
+    """Call the command in this process."""
+
+    def call(*arguments, columns=80):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+    return call
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
+        self.downsample = nn.Sequential()
+        if stride > 1:
+            self.downsample.append(nn.Conv2d(inputs, outputs, 1, stride))
+
+    def forward(self, x):
+        return torch.relu(self.conv2(torch.relu(self.conv1(x))) + self.downsample(x))
+
+
+class ResNet18(nn.Module):
+    """ResNet-18's 20 convolutions and its output layer, an eighth as wide."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, 1, 1)
+        for stage in range(4):
+            width = 8 * 2**stage
+            first = Block(width // 2, width, 2) if stage else Block(8, 8, 1)
+            setattr(self, f"layer{stage + 1}", nn.Sequential(first, Block(width, width, 1)))
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = self.conv1(x)
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """A run of ResNet-18 over two epochs."""
+    folder = tmp_path_factory.mktemp("runs") / "resnet18"
+    torch.manual_seed(0)
+    model = ResNet18()
+    with SaturationTracker(folder, "print", model, config={"lr": 0.1}) as tracker:
+        for epoch in range(2):
+            model.train()(torch.randn(4, 3, 16, 16))
+            model.eval()(torch.randn(4, 3, 16, 16))
+            tracker.add_scalar("accuracy", 0.5 + epoch / 10)
+            tracker.add_saturations()
+    return folder
+
+
+# The command itself
+
+
+@pytest.mark.parametrize("arguments", [[], *[[command] for command in COMMANDS]])
+def test_help_says_what_is_done_and_shows_examples(delve, arguments):
+    result = delve(*arguments, "--help")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    title = next(number for number, line in enumerate(lines) if line.startswith("  Example"))
+    assert lines[title + 1].startswith(f"    delve {arguments[0] if arguments else 'show'}")
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_commands_are_listed_in_whole_sentences(delve):
+    listed = delve("-h").output.partition("Commands:")[2].split("\n")[1:-1]
+    assert [line.split()[0] for line in listed] == COMMANDS
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["show"],
+        ["export", "run"],
+        ["recompute", "run"],
+        ["recompute", "run", "--threshold", "1.5"],
+        ["recompute", "run", "--threshold", "0"],
+        ["show", "run", "--epoch", "x"],
+        ["plot", "--nonsense"],
+    ],
+)
+def test_a_wrong_call_exits_with_2_and_says_how_to_get_help(delve, arguments):
+    result = delve(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: ")
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["show", "export", "recompute", "plot"])
+@pytest.mark.parametrize("place", ["nowhere", "a file", "an empty folder", "no journal"])
+def test_a_folder_that_is_no_run_exits_with_1_and_one_line(delve, tmp_path, command, place):
+    path = tmp_path / place
+    if place == "a file":
+        path.write_text("")
+    elif place == "an empty folder":
+        path.mkdir()
+    elif place == "no journal":
+        path.mkdir()
+        (path / "journal.jsonl").write_text("nothing\n")
+    options = {"export": ["--to", "print"], "recompute": ["--threshold", "0.9"]}
+    before = sorted(tmp_path.rglob("*"))
+    result = delve(command, path, *options.get(command, []))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: ")
+    assert str(path) in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_file_that_cannot_be_written_exits_with_1_and_one_line(delve, tmp_path):
+    run = write_run(tmp_path, [ROW])
+    folder = run / "npy" / "train-covariance-matrix" / "fc"
+    folder.mkdir(parents=True)
+    np.save(folder / "epoch00000.npy", np.eye(2))
+    result = delve("recompute", run, "--threshold", "0.9", "--csv", tmp_path / "no" / "t.csv")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "t.csv" in result.stderr
+
+
+def call(*arguments, **environment):
+    """Call the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "delve", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def test_python_runs_it_as_a_module(tmp_path):
+    assert call("--version").stdout == f"delve, version {__version__}\n"
+    run = write_run(tmp_path, [ROW])
+    shown = call("show", str(run), PYTHONIOENCODING="latin-1")  # without bars
+    assert (shown.returncode, "?" in shown.stdout, "50.0%" in shown.stdout) == (0, True, True)
+    failed = call("show", str(tmp_path / "nowhere"))
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+
+
+def test_importing_delve_imports_no_command_line_library():
+    program = "import sys, delve; print('click' in sys.modules, 'delve.cli' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False False\n"
+
+
+def test_a_shell_can_complete_it(monkeypatch):
+    monkeypatch.setenv("_DELVE_COMPLETE", "bash_source")
+    result = CliRunner().invoke(main, [], prog_name="delve", complete_var="_DELVE_COMPLETE")
+    assert "complete -o nosort -F _delve_completion delve" in result.output
+
+
+def test_a_shell_completes_the_names_of_writers(monkeypatch):
+    monkeypatch.setenv("_DELVE_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "delve export runs/a --to pr")
+    monkeypatch.setenv("COMP_CWORD", "4")
+    result = CliRunner().invoke(main, [], prog_name="delve", complete_var="_DELVE_COMPLETE")
+    assert result.output == "plain,print\n"
+
+
+# writers
+
+
+def test_writers_are_listed_with_distribution_version_and_state(delve):
+    result = delve("writers")
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["print", "delve", __version__, "healthy"] in rows
+
+
+def test_a_writer_that_cannot_work_makes_the_exit_code_1(delve, monkeypatch):
+    from delve.cli.health import WriterHealth
+
+    bad = WriterHealth("bad", "some-dist", "0.1", "it cannot be\nmade")
+    monkeypatch.setattr("delve.cli.health.installed", lambda: [bad])
+    monkeypatch.setattr("delve.cli.health.not_installed", lambda: {"csv": "delve-csv"})
+    result = delve("writers")
+    assert result.exit_code == 1
+    assert "bad   some-dist     0.1      it cannot be made\n" in result.stdout
+    assert "csv: not installed; pip install ./delve_plugins/delve-csv" in result.stdout
+
+
+# show
+
+
+def test_a_run_of_resnet18_fits_80_columns(delve, resnet):
+    lines = delve("show", resnet).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    cells = {line.split()[0]: line.split()[1:] for line in lines if "%" in line}
+    first, last = (record.metrics for record in read_run(resnet).records)
+    assert list(cells) == list(read_run(resnet).layers)
+    assert len(cells) == 20 + 1  # convolutions, fc
+    for layer, (_, *train, _, eval_value, eval_change) in cells.items():
+        for mode, shown in (("train", train), ("eval", [eval_value, eval_change])):
+            now, then = (metrics[f"{mode}-saturation/{layer}"] for metrics in (last, first))
+            assert [shown[0].rstrip("~!"), shown[1]] == [f"{now:.1%}", f"{100 * (now - then):+.1f}"]
+
+
+def test_a_wide_terminal_has_longer_bars(delve, resnet):
+    bars = {}
+    for columns in (80, 160):
+        lines = delve("show", resnet, columns=columns).stdout.splitlines()
+        assert max(map(len, lines)) <= columns
+        line = next(line for line in lines if line.startswith("conv1"))
+        bars[columns] = line.count("█") + line.count("░")
+    assert bars[160] > 2 * bars[80]
+
+
+def test_what_is_shown_stays_as_it_is(delve, tmp_path):
+    rows = [
+        {"loss": 1.0, "accuracy": 0.5, **saturations({"conv": 0.75, "fc": 1.0})},
+        {"loss": 0.5, "accuracy": 0.75, **saturations({"conv": 0.25, "fc": 0.5})},
+        {"loss": 0.75, "accuracy": 0.625, **saturations({"conv": 0.5, "fc": 0.5})},
+    ]
+    run = write_run(tmp_path / "run", rows, config={"lr": 0.1, "optimizer": "SGD"})
+    lines = delve("show", run, columns=60).stdout.splitlines()
+    assert lines[1].startswith("begun")
+    assert [lines[0], *lines[2:]] == [
+        "                      run",
+        "epochs                3 (0-2)",
+        "resumed               never",
+        "layers                2",
+        "configuration",
+        "  lr                  0.1",
+        "  optimizer           SGD",
+        "last (best at epoch)",
+        "  loss                0.75 (min 0.5 at 1)",
+        "  accuracy            0.625 (max 0.75 at 1)",
+        "",
+        "saturation at epoch 2 (and its change since the first epoch",
+        "in points)",
+        "",
+        "      train                       eval",
+        "conv  ███████░░░░░░░ 50.0% -25.0  ███████░░░░░░░ 50.0% -25.0",
+        "fc    ███████░░░░░░░ 50.0% -50.0  ███████░░░░░░░ 50.0% -50.0",
+    ]
+
+
+def test_runs_stand_side_by_side(delve, tmp_path, resnet):
+    other = write_run(tmp_path / "other", [ROW])
+    result = delve("show", resnet, other)
+    assert result.stdout.splitlines()[0].split() == ["resnet18", "other"]
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    conv = next(line for line in result.stdout.splitlines() if line.startswith("conv "))
+    assert conv.count("50.0%") == 2
+
+
+def test_statistic_and_epoch_are_chosen(delve, tmp_path):
+    rows = [{"train-intrinsic-dimensionality/a": 7.0 + n, **ROW} for n in range(3)]
+    run = write_run(tmp_path, rows)
+    assert "8" in delve("show", run, "--stat", "idim", "--epoch", "1").stdout.splitlines()[-1]
+    result = delve("show", run, "--epoch", "9")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "0-2" in result.stderr
+    assert delve("show", run, "--stat", "nonsense").exit_code == 1
+
+
+def test_json_is_a_list_of_runs(delve, tmp_path, resnet):
+    run = write_run(tmp_path, [{"loss": float("nan")}, ROW])
+    one, other = json.loads(delve("show", run, resnet, "--json").stdout)
+    assert one["scalars"]["loss"] == {
+        "last": 0.25,
+        "best": 0.25,
+        "best_epoch": 1,
+        "best_is": "lowest",
+    }
+    assert one["stats"][0]["layers"]["fc"]["eval"] == {"value": 1.0, "change": 0.0}
+    assert list(other["stats"][0]["layers"]) == list(read_run(resnet).layers)
+
+
+def test_a_run_without_epochs_is_shown_without_a_table(delve, tmp_path):
+    result = delve("show", write_run(tmp_path, [], layers=["a"]))
+    assert result.exit_code == 0
+    assert "epochs   none" in result.stdout
+
+
+# export
+
+
+def test_export_says_what_each_writer_was_sent(delve, tmp_path):
+    pytest.importorskip("delve_csv")
+    run = write_run(tmp_path, [ROW, ROW])
+    assert delve("export", run, "--to", "csv").stdout == "csv: sent epochs 0-1\n"
+    assert delve("export", run, "--to", "csv").stdout == "csv: had all epochs\n"
+    with (run / "metrics.csv").open(newline="") as file:
+        assert [row["loss"] for row in csv.DictReader(file)] == ["0.25", "0.25"]
+
+
+def test_export_to_a_writer_that_fails_exits_with_1_and_serves_the_others(delve, tmp_path):
+    pytest.importorskip("delve_csv")
+    run = write_run(tmp_path, [ROW])
+    (run / "metrics.csv").mkdir()  # in the way of the table
+    result = delve("export", run, "--to", "csv", "--to", "print")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: csv: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout.endswith("print: sent epochs 0\n")
+
+
+def test_a_failure_of_an_export_is_told_once(tmp_path):
+    pytest.importorskip("delve_csv")
+    run = write_run(tmp_path, [ROW])
+    (run / "metrics.csv").mkdir()
+    done = call("export", str(run), "--to", "csv")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)  # and no words of the delivery's
+
+
+def test_export_to_a_writer_that_is_not_installed_changes_nothing(delve, tmp_path):
+    run = write_run(tmp_path, [ROW])
+    before = sorted(run.rglob("*"))
+    result = delve("export", run, "--to", "print", "--to", "nonsense")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no writer 'nonsense' is installed" in result.stderr
+    assert sorted(run.rglob("*")) == before
+
+
+def test_export_of_a_run_that_is_being_recorded_is_refused(delve, tmp_path):
+    lock = FolderLock(write_run(tmp_path, [ROW]))
+    result = delve("export", tmp_path, "--to", "print")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "in use" in result.stderr
+    lock.release()
+
+
+# recompute
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A run with covariances of two epochs."""
+    run = write_run(tmp_path / "run", [ROW, ROW])
+    folder = run / "npy" / "train-covariance-matrix" / "fc"
+    folder.mkdir(parents=True)
+    np.save(folder / "epoch00000.npy", np.diag([1.0, 1.0, 1.0, 1.0]))
+    np.save(folder / "epoch00001.npy", np.diag([90.0, 6.0, 3.0, 1.0]))
+    return run
+
+
+def test_recompute_prints_a_table_of_the_last_epoch(delve, stored):
+    result = delve("recompute", stored, "--threshold", "0.95", "--threshold", "0.5")
+    title, _, head, *rows = result.stdout.splitlines()
+    assert (title, head.split()[0]) == ("epoch 1", "LAYER")
+    assert [row.split() for row in rows] == [
+        ["fc", "train", "0.95", "50.0%", "2"],
+        ["fc", "train", "0.5", "25.0%", "1"],
+    ]
+    assert "100.0%" in delve("recompute", stored, "--threshold", "0.95", "--epoch", "0").stdout
+
+
+def test_recompute_writes_all_epochs_into_a_table(delve, stored, tmp_path):
+    path = tmp_path / "thresholds.csv"
+    result = delve("recompute", stored, "--threshold", "0.95", "--csv", path)
+    assert result.stdout == f"{path}\n"
+    with path.open(newline="") as file:
+        found = [(row["epoch"], row["saturation"]) for row in csv.DictReader(file)]
+    assert found == [("0", "1.0"), ("1", "0.5")]
+
+
+# plot
+
+
+def test_plot_prints_the_files_that_it_draws(delve, tmp_path, resnet):
+    pytest.importorskip("delve_plot")
+    out = tmp_path / "pictures"
+    one = delve("plot", resnet, "--out", out).stdout.splitlines()
+    both = delve("plot", resnet, resnet, "--out", out, "--epoch", "0").stdout.splitlines()
+    assert sorted([*one, *both]) == sorted(map(str, out.iterdir()))
+    assert both == [str(out / "saturation.png")]
+
+
+def test_plot_without_its_plugin_exits_with_1(delve, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "delve_plot", None)
+    result = delve("plot", write_run(tmp_path, [ROW]), "--out", tmp_path)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "pip install ./delve_plugins/delve-plot" in result.stderr

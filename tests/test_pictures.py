@@ -1,0 +1,125 @@
+import sys
+
+import pytest
+from support.journals import saturations, write_run
+
+from delve.cli.pictures import draw_comparison, draw_run
+from delve.cli.report import layer_table
+from delve.errors import ArgumentError, WriterNotFoundError
+from delve.journal import read_run
+
+TAIL = dict(zip("abcdef", (0.8, 0.9, 0.7, 0.1, 0.05, 0.9), strict=True))
+FLAT = dict.fromkeys("abcdef", 0.5)
+
+
+def run(folder, *rows):
+    return read_run(write_run(folder, rows))
+
+
+def size(path):
+    """Width and height of a PNG file in pixels, from its header."""
+    header = path.read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(header[16:20]), int.from_bytes(header[20:24])
+
+
+def test_without_the_plot_plugin_the_error_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "delve_plot", None)
+    recorded = run(tmp_path, saturations(FLAT))
+    for draw in (
+        lambda: list(draw_run(recorded, "a", "saturation", tmp_path)),
+        lambda: draw_comparison([recorded] * 2, ["a", "b"], "saturation", tmp_path),
+    ):
+        with pytest.raises(WriterNotFoundError, match=r"pip install \./delve_plugins/delve-plot"):
+            draw()
+
+
+def test_a_run_is_drawn_at_one_epoch_and_over_all(tmp_path):
+    pytest.importorskip("delve_plot")
+    recorded = run(tmp_path, saturations(TAIL), {"rare": 1.0}, saturations({"a": 0.5}))
+    drawn = list(draw_run(recorded, "a/run", "saturation", tmp_path / "new" / "folder", 0))
+    assert [path.name for path in drawn] == [
+        "a-run-saturation.png",
+        "a-run-train-saturation-heatmap.png",
+        "a-run-eval-saturation-heatmap.png",
+    ]
+    assert all(min(size(path)) > 200 for path in drawn)
+
+
+def test_the_tail_lies_on_a_coloured_ground_and_is_explained(tmp_path):
+    pytest.importorskip("delve_plot")
+    from delve_plot.figures import saturation_figure
+
+    from delve.cli import pictures
+
+    table = layer_table(run(tmp_path, saturations(TAIL)), "saturation")
+    figure = saturation_figure(pictures._metrics(table), table.layers)
+    pictures._mark_tail(figure, table)
+    for axes in figure.axes:
+        (span,) = axes.patches
+        low, high = span.get_y(), span.get_y() + span.get_height()
+        assert [layer for place, layer in enumerate(table.layers) if low < place < high] == [
+            "d",
+            "e",
+        ]
+    assert "2006.08679" in figure.get_supxlabel()
+
+
+def lines_of(figure, panel=0):
+    return {
+        line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
+        for line in figure.axes[panel].lines
+    }
+
+
+def compared(tmp_path, *rows):
+    from delve.cli.comparison import comparison_figure
+
+    tables = [layer_table(run(tmp_path / str(n), row), "saturation") for n, row in enumerate(rows)]
+    return comparison_figure(tables, ["first", "_second", "third"][: len(rows)])
+
+
+def test_runs_of_one_model_share_the_rows_of_their_layers(tmp_path):
+    pytest.importorskip("delve_plot")
+    figure = compared(tmp_path, saturations(FLAT), saturations({k: FLAT[k] for k in "bcdef"}))
+    lines = lines_of(figure)
+    assert lines["first"][1] == [0, 1, 2, 3, 4, 5]
+    assert lines[" _second"][1] == [1, 2, 3, 4, 5]
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == list("abcdef")
+
+
+def test_models_that_differ_are_compared_by_the_places_of_their_layers(tmp_path):
+    pytest.importorskip("delve_plot")
+    figure = compared(tmp_path, saturations(FLAT), saturations({"a": 0.1, "y": 0.2, "z": 0.3}))
+    assert lines_of(figure)[" _second"] == ([0.1, 0.2, 0.3], [0, 1, 2])
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_the_tail_of_a_run_among_several_has_hollow_marks(tmp_path):
+    pytest.importorskip("delve_plot")
+    figure = compared(tmp_path, saturations(TAIL), saturations(FLAT))
+    hollow = [line for line in figure.axes[1].lines if line.get_markerfacecolor() == "white"]
+    assert [list(line.get_ydata()) for line in hollow] == [[3, 4]]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[:2] == ["first", " _second"]
+    assert legend[2].startswith("hollow: tail")
+
+
+@pytest.mark.parametrize("second", [{"x": 0.5}, FLAT, {"a": float("nan")}])
+def test_any_runs_can_be_drawn_together(tmp_path, second):
+    pytest.importorskip("delve_plot")
+    recorded = [
+        run(tmp_path / "1", saturations(TAIL)),
+        run(tmp_path / "2", saturations(second, modes=["train"])),
+    ]
+    path = draw_comparison(recorded, ["$1", "b" * 90], "saturation", tmp_path)
+    assert (path.name, min(size(path)) > 200) == ("saturation.png", True)
+
+
+def test_a_run_that_lacks_the_statistic_is_named(tmp_path):
+    pytest.importorskip("delve_plot")
+    recorded = run(tmp_path, saturations(FLAT))
+    with pytest.raises(ArgumentError, match="holds no stable-rank of any epoch"):
+        draw_comparison([recorded] * 2, ["a", "b"], "stable-rank", tmp_path)
