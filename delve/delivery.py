@@ -23,6 +23,7 @@ from delve.records import EpochRecord, Metric, RunInfo
 FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled each time
 LONGEST_WAIT = 300.0
 WAIT_RATIO = 20.0  # times the failed attempt's own duration: attempts take at most 5 % of a run
+LONGEST_REASON = 1000  # characters of a failure's first line, which may name files to look at
 SLOW_CALL = 10.0  # seconds from which a writer is named for blocking the training
 
 logger = logging.getLogger(__name__)
@@ -319,4 +320,4 @@ def _copied(value: Any) -> Any:
 def _describe(error: Exception) -> str:
     """The error's type and its first line, short enough for a log."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:LONGEST_REASON]}" if lines else type(error).__name__

@@ -78,6 +78,7 @@ class RunInfo:
         config: The user's hyperparameters.
         initial_epoch: The first epoch that this process records.
         images: False where the user wants no pictures (``nosave=True``).
+        arrays: The arrays that this process computes, as ``{mode}-{stat}``.
         epochs: The epochs below ``initial_epoch`` that the journal holds and can feed again.
         metrics: The names of all metrics that the journal holds, in first-seen order.
         state: What this writer remembered, in this process or an earlier one.
@@ -90,6 +91,7 @@ class RunInfo:
     config: Mapping[str, Any] = field(default_factory=dict)
     initial_epoch: int = 0
     images: bool = True
+    arrays: tuple[str, ...] = ()
     epochs: tuple[int, ...] = ()
     metrics: tuple[str, ...] = ()
     state: dict[str, Any] = field(default_factory=dict)

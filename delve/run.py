@@ -31,6 +31,7 @@ class Run:
         images: Whether writers may write images.
         raise_errors: Whether a writer's failure is raised.
         arrays: The selected statistics that are arrays, to say so where no writer stores any.
+        array_groups: The same as ``{mode}-{stat}``, for the writers.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Run:
         images: bool = True,
         raise_errors: bool = False,
         arrays: Sequence[str] = (),
+        array_groups: Sequence[str] = (),
     ) -> None:
         if arrays and not any(writer.implements("add_array") for writer in writers):
             logger.warning(
@@ -63,6 +65,7 @@ class Run:
                 config=config or self._journal.config,
                 initial_epoch=initial_epoch,
                 images=images,
+                arrays=tuple(array_groups),
                 epochs=tuple(self._journal.epochs),
                 metrics=self._journal.metrics,
             )

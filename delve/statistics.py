@@ -62,6 +62,9 @@ class Statistics:
         self._threshold = threshold
         self._named_as_few: set[str] = set()
         self.needs_samples = any(item.stat.needs_samples for item in selected)
+        self.array_groups = tuple(
+            f"{mode}-{s.stat.name}" for s in selected if s.stat.is_array for mode in s.modes
+        )
         self.arrays = tuple(dict.fromkeys(s.stat.key for s in selected if s.stat.is_array))
 
     def compute(self, covariances: Mapping[Key, TorchCovarianceMatrix]) -> Results:

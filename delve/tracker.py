@@ -164,6 +164,7 @@ class SaturationTracker:
                     images=not nosave,
                     raise_errors=on_writer_error == "raise",
                     arrays=self._statistics.arrays,
+                    array_groups=self._statistics.array_groups,
                 )
             return folder, first, self._run.order
 

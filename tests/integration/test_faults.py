@@ -348,7 +348,8 @@ def test_no_link_is_followed_out_of_the_folder(
     planted.symlink_to(target if is_there else outside / "nothing here")
     before = contents_of(outside)
     with contextlib.suppress(DelveError):
-        record(folder, ["csv", "npy", "tensorboard", "plot"], range(first, 8))
+        writers = ["plot"] if place.startswith("plots") else ["csv", "npy", "tensorboard"]
+        record(folder, writers, range(first, 8))
         if place == "wandb":
             record(folder, "wandb", range(8, 9))
     assert contents_of(outside) == before

@@ -37,7 +37,8 @@ def empty_store(tmp_path_factory):
 def store(tmp_path, empty_store, monkeypatch):
     """A store of the test's own, and MLflow as a user finds it who has set nothing."""
     for name in (*VARIABLES, *LIMITS):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what MLflow sets in the test is undone after it
+        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     uri = copy_store(empty_store, tmp_path)
     mlflow.set_tracking_uri(None)

@@ -1,9 +1,13 @@
 import logging
 import math
+import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 import zipfile
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -139,7 +143,7 @@ class TestScalars:
     def test_the_file_is_written_rarely_in_a_long_run_and_whole_at_the_end(self, tmp_path):
         writer = NPYWriter(tmp_path)
         run = RunInfo(tmp_path, "id", 0)
-        writer.start()
+        writer.start(RunInfo(tmp_path, "id", 0))
         begun = time.monotonic()
         written, stamp = 0.0, None
         for epoch in range(600):
@@ -158,7 +162,7 @@ class TestScalars:
 
     def test_slow_epochs_are_each_written_at_once(self, tmp_path):
         writer = NPYWriter(tmp_path)
-        writer.start()
+        writer.start(RunInfo(tmp_path, "id", 0))
         for epoch in range(3):
             with mock.patch("time.monotonic", return_value=time.monotonic() + 60 * (epoch + 1)):
                 writer.add_scalar("a", 0.5, epoch)
@@ -167,7 +171,7 @@ class TestScalars:
 
     def test_what_an_unfinished_epoch_staged_does_not_leak(self, tmp_path):
         writer = NPYWriter(tmp_path)
-        writer.start()
+        writer.start(RunInfo(tmp_path, "id", 0))
         writer.add_scalar("stale", 1.0, 0)
         writer.add_scalar("a", 2.0, 1)
         writer.save(1, RunInfo(tmp_path, "id", 0))
@@ -177,7 +181,7 @@ class TestScalars:
     def test_a_full_disk_is_named_and_harms_nothing(self, tmp_path):
         writer = NPYWriter(tmp_path)
         run = RunInfo(tmp_path, "id", 0)
-        writer.start()
+        writer.start(RunInfo(tmp_path, "id", 0))
         writer.add_scalar("a", 1.0, 0)
         writer.save(0, run)
         writer.close()
@@ -292,7 +296,7 @@ class TestArrays:
         (tmp_path / "npy").symlink_to(tmp_path / "elsewhere")
         writer = NPYWriter(tmp_path)
         with pytest.raises(WriterConfigurationError, match="is a link"):
-            writer.start()
+            writer.start(RunInfo(tmp_path, "id", 0))
         with pytest.raises(WriterConfigurationError, match="is a link"):
             writer.resume_from_saved_state(3, RunInfo(tmp_path, "id", 0))
 
@@ -407,3 +411,26 @@ def test_close_without_a_start_leaves_an_earlier_run_alone(tmp_path):
     record(tmp_path, "npy", range(2))
     NPYWriter(tmp_path).close()
     assert list(scalar_rows(tmp_path)) == [0, 1]
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_arrays_lost_in_a_process_first_epoch_are_named(tmp_path, caplog, first):
+    """The process ends behind the journal's line, before the writer got anything."""
+    stats = {"stats": ["lsat", "cov_train"]}
+    if first:
+        record(tmp_path, "npy", range(first), **stats)
+    code = (
+        "import sys; from pathlib import Path; from support.recorded_runs import Killer, record\n"
+        "epoch = int(sys.argv[2])\n"
+        "record(Path(sys.argv[1]), [Killer(epoch), 'npy'], [epoch], stats=['lsat', 'cov_train'])"
+    )
+    tests = Path(__file__).parents[3] / "tests"
+    child = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(first)],
+        env=os.environ | {"PYTHONPATH": str(tests)},
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL
+    record(tmp_path, "npy", range(first + 1, first + 2), **stats)
+    (message,) = [message for message in caplog.messages if "stay lost" in message]
+    assert f"epochs {first} of train-covariance-matrix" in message

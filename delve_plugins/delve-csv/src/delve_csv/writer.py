@@ -67,14 +67,20 @@ class CSVWriter:
 
     def save(self, epoch: int) -> None:
         """Append the epoch's row; an epoch that is there already is replaced."""
-        known = set(self._columns)
-        new = [name for name in self._row if name not in known]
-        if new or epoch < self._last_epoch:
-            self._columns += new
-            self._replace(self._rows_with(epoch))
-        else:
-            self._append(epoch)
-        self._row = {}
+        known = self._columns
+        columns = set(known)
+        new = [name for name in self._row if name not in columns]
+        try:
+            if new or epoch < self._last_epoch:
+                self._columns = known + new
+                self._replace(self._rows_with(epoch))
+            else:
+                self._append(epoch)
+        except BaseException:
+            self._columns = known  # which are those in the file
+            raise
+        finally:
+            self._row = {}
 
     def read(self) -> pd.DataFrame:
         """The table so far, with one row an epoch."""

@@ -19,6 +19,7 @@ def lost_arrays(
     epochs: Iterable[int],
     scalars: Mapping[str, np.ndarray],
     scalar_epochs: Iterable[int],
+    computed: Iterable[str] = (),
 ) -> dict[str, list[int]]:
     """The epochs that a place should hold and does not.
 
@@ -30,16 +31,30 @@ def lost_arrays(
         epochs: The epochs whose arrays were to be stored.
         scalars: Each metric's values, as the table holds them.
         scalar_epochs: The epochs of those values.
+        computed: What was surely computed in those epochs, as ``<mode>-<stat>``; of all else it
+            was where a place holds any of them.
     """
     wanted = set(epochs)
     seen = _epochs_with_scalars(scalars, scalar_epochs)
     by_mode: dict[str, set[int]] = {}
     for place, held in stored.items():
         by_mode.setdefault(_mode(place), set()).update(held)
+    surely = {file_name(group) for group in computed}
+    places = dict(stored)
+    for group in surely:
+        for mode, layer in seen:
+            if mode == _mode(group):
+                places.setdefault(f"{group}/{layer}", set())
+        if not any(place.startswith(f"{group}/") for place in places):
+            places[f"{group}/*"] = set()  # which layers it was of nobody knows
     lost = {}
-    for place, held in stored.items():
-        if held & wanted:  # else this metric was not selected then
-            expected = seen.get((_mode(place), place.split("/")[1]), by_mode[_mode(place)])
+    for place, held in places.items():
+        group, layer = place.split("/")
+        if held & wanted or group in surely:  # else this metric was not selected then
+            in_mode = by_mode.get(_mode(place), set())
+            if group in surely:  # in an epoch without any array, all are lost
+                in_mode = in_mode | (wanted - set().union(*stored.values()))
+            expected = seen.get((_mode(place), layer), in_mode)
             if missing := sorted((expected & wanted) - held):
                 lost[place] = missing
     return lost

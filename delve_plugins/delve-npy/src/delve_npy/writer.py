@@ -67,13 +67,14 @@ class NPYWriter:
         self._pace = Pace(SHARE)
         self._open = False
 
-    def start(self) -> None:
+    def start(self, run: RunInfo) -> None:
         """Begin with an empty folder: an earlier run's arrays and scalars are removed."""
         self._prepare(first=0)
         self._archive_path.unlink(missing_ok=True)
         self._table, self._row = ScalarTable(), {}
         self._write_scalars()
         self._open = True
+        self._expect_arrays(run)
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Keep what is below ``initial_epoch``; answers with the first epoch without scalars."""
@@ -104,7 +105,8 @@ class NPYWriter:
             return
         if self._arrays_since is None:
             self._arrays_since = epoch
-            run.remember(arrays_since=epoch, every=self._every)
+            if run.state.get("arrays_since") is None:
+                run.remember(arrays_since=epoch, every=self._every)
         self._arrays.write(name, epoch, value)
 
     def save(self, epoch: int, run: RunInfo) -> None:
@@ -173,14 +175,29 @@ class NPYWriter:
         self._replayed_until = -1
         since = run.state.get("arrays_since")
         if since is not None:
-            self._name_lost_arrays(run.epochs, since, run.state["every"])
+            computed = run.state.get("computed", ())
+            self._name_lost_arrays(run.epochs, since, run.state["every"], computed)
             run.remember(arrays_since=None)
+        self._expect_arrays(run)
 
-    def _name_lost_arrays(self, epochs: Iterable[int], since: int | None, every: int) -> None:
+    def _expect_arrays(self, run: RunInfo) -> None:
+        """Note what is to come now: a process killed in its first epoch has no other chance."""
+        if run.arrays:
+            run.remember(
+                arrays_since=run.initial_epoch, every=self._every, computed=list(run.arrays)
+            )
+        elif run.state.get("computed"):
+            run.remember(computed=[])
+
+    def _name_lost_arrays(
+        self, epochs: Iterable[int], since: int | None, every: int, computed: Iterable[str] = ()
+    ) -> None:
         if since is None:
             return
         wanted = [epoch for epoch in epochs if epoch >= since and epoch % every == 0]
-        lost = lost_arrays(self._arrays.epochs(), wanted, self._table.columns(), self._table.epochs)
+        lost = lost_arrays(
+            self._arrays.epochs(), wanted, self._table.columns(), self._table.epochs, computed
+        )
         if lost:
             logger.warning(
                 "%s: arrays that a crash or a fault took are not in the journal and stay lost: %s",

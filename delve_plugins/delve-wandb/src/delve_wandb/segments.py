@@ -6,6 +6,8 @@ import glob
 from dataclasses import dataclass
 from pathlib import Path
 
+from delve.files import replacing
+
 # `wandb sync` skips a segment that has this file beside it. Its own is empty, so that text tells
 # a segment that was replaced from one that was uploaded.
 _MARK = ".synced"
@@ -26,7 +28,8 @@ class Segment:
     def supersede(self) -> None:
         """Keep `wandb sync` from sending it; what was sent already stays marked so."""
         if not self.is_uploaded:
-            self._mark.write_text(_SUPERSEDED)
+            with replacing(self._mark) as file:
+                file.write(_SUPERSEDED.encode())
 
     @property
     def _mark(self) -> Path:
@@ -34,8 +37,9 @@ class Segment:
 
 
 def segments(folder: Path, run_id: str) -> list[Segment]:
-    """The segments of a run that was started with ``dir=folder``."""
+    """The segments of a run that was started with ``dir=folder``; links are not followed."""
     name = f"run-{glob.escape(run_id)}.wandb"
     # W&B prefers a folder .wandb where there is one.
     files = [*folder.glob(f"wandb/*run-*/{name}"), *folder.glob(f".wandb/*run-*/{name}")]
-    return [Segment(file) for file in sorted(files)]
+    own = [file for file in files if not file.is_symlink() and not file.parent.is_symlink()]
+    return [Segment(file) for file in sorted(own)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -98,7 +99,10 @@ def share(opened: Run, run: RunInfo, ours: bool) -> Session:
 
 def known_id(run: RunInfo) -> str | None:
     """The W&B run that Delve started for this one, in this process or an earlier one."""
-    return run.state["run_id"] if run.state.get("owned") else None
+    run_id = run.state.get("run_id")
+    # It becomes a part of paths, and a journal may come from somebody else.
+    is_plain = isinstance(run_id, str) and re.fullmatch(r"[\w-]+", run_id)
+    return run_id if is_plain and run.state.get("owned") else None
 
 
 def remember(run: RunInfo, **state: Any) -> None:
