@@ -13,6 +13,7 @@ import math
 import os
 import time
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,9 @@ FORMAT = 1
 FSYNC_INTERVAL = 1.0  # seconds
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+_CHECKSUM_MARK = b', "crc32": '
+_CHECKSUM = _CHECKSUM_MARK + b'"%08x"}\n'
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +159,7 @@ class Journal:
                 initial_epoch,
             )
         journal._append({"type": "resume", "epoch": initial_epoch, "time": now_in_ms()})
-        if config and json.loads(_encode(config)) != journal.config:
+        if config and json.loads(_to_json(config)) != journal.config:
             journal._append({"type": "config", "config": dict(config)})
         return journal
 
@@ -262,7 +266,7 @@ class Journal:
         self._file = -1
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        line = _encode(entry)
+        line = _with_checksum(_to_json(entry))
         self._contents.add(entry, self._contents.size, len(line))
         self._contents.size += len(line)
         self._pending += line
@@ -374,7 +378,12 @@ def _read(path: Path) -> _Contents:
             if not line.endswith(b"\n"):
                 break  # torn by a crash
             try:
-                contents.add(json.loads(line), contents.size, len(line))
+                entry, is_whole = json.loads(line), _is_whole(line)
+                if not is_whole and entry["type"] != "run":  # without a header nothing is read
+                    raise ValueError("changed since it was written")
+                contents.add(entry, contents.size, len(line))
+                if not is_whole:
+                    contents.damaged_lines.append(number)
             except (ValueError, KeyError, TypeError, AttributeError):
                 contents.damaged_lines.append(number)
             contents.size += len(line)
@@ -411,12 +420,23 @@ def _next_free_name(folder: Path) -> Path:
     return path
 
 
-def _encode(entry: Mapping[str, Any]) -> bytes:
+def _to_json(entry: Mapping[str, Any]) -> bytes:
     try:
         text = json.dumps(entry, allow_nan=False, default=_plain)
     except ValueError:  # something is not finite, which is rare: only then look at each value
         text = json.dumps(_finite(entry), allow_nan=False, default=_plain)
-    return text.encode() + b"\n"
+    return text.encode()
+
+
+def _with_checksum(content: bytes) -> bytes:
+    """The line of a JSON object, with the checksum of the object as its last field."""
+    return content[:-1] + _CHECKSUM % zlib.crc32(content)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a line is as it was written; one without a checksum cannot tell."""
+    content, mark, _ = line.rpartition(_CHECKSUM_MARK)
+    return not mark or line == _with_checksum(content + b"}")
 
 
 def _plain(value: Any) -> Any:

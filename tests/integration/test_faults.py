@@ -240,13 +240,8 @@ def test_a_damaged_backend_is_whole_again_after_a_resume(recorded, tmp_path, see
     rng = random.Random(seed)
     folder = tmp_path / "run"
     shutil.copytree(recorded, folder)
-    for path in (*folder.rglob("*.npz"), *folder.rglob("*tfevents*")):
+    for path in (folder / "metrics.csv", *folder.rglob("*.npz"), *folder.rglob("*tfevents*")):
         path.write_bytes(damaged(path.read_bytes(), rng))
-    table = (
-        folder / "metrics.csv"
-    )  # which has no checksums: a digit that became another is not seen
-    header, _, rows = table.read_bytes().partition(b"\n")
-    table.write_bytes(header + b"\n" + damaged(rows, rng, ("cut", "zeros")))
     record(folder, ["csv", "npy", "tensorboard"], range(6, 8))
     check_local_backends(folder, 8)
 

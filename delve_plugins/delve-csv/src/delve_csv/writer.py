@@ -50,12 +50,24 @@ class CSVWriter:
         self._replace(())
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
-        """Keep the whole rows below ``initial_epoch``; answers with the first one that lacks."""
+        """Keep the rows that only the table has; asks for all that the journal has again.
+
+        A table has no checksums: a digit that a fault changed looks like any other.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._columns, self._row = self._read_columns(), {}
-        rows = {epoch: cells for epoch, cells in self._rows() if epoch < initial_epoch}
-        self._replace(rows[epoch] for epoch in sorted(rows))
-        return run.first_lacking(rows)
+        known = self._read_columns()
+        rows = {
+            epoch: cells
+            for epoch, cells in self._rows()
+            if epoch < initial_epoch and epoch not in run.epochs
+        }
+        used = [
+            place for place in range(len(known)) if any(cells[place] for cells in rows.values())
+        ]
+        columns = [EPOCH, *run.metrics, *(known[place] for place in used)]
+        self._columns, self._row = list(dict.fromkeys(columns)), {}
+        self._replace(self._rearranged(rows[epoch], known) for epoch in sorted(rows))
+        return run.first_lacking(())
 
     def add_scalar(self, name: str, value: float) -> None:
         """Stage a scalar of the user's."""
@@ -113,6 +125,10 @@ class CSVWriter:
                 yield cells
         if not placed:
             yield self._cells(epoch)
+
+    def _rearranged(self, cells: list[str], columns: list[str]) -> list[str]:
+        values = dict(zip(columns, cells, strict=True))
+        return [values.get(column, "") for column in self._columns]
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Epoch and cells of each readable row; a torn or damaged one is passed over."""
