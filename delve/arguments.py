@@ -16,7 +16,7 @@ import torch
 
 from delve import lock
 from delve.errors import ArgumentError
-from delve.journal import read_epochs
+from delve.recorded_run import read_epochs
 from delve.records import Metric
 from delve.statistics import SelectedStat, is_stat_name, select_stats
 

@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from delve import plugins
 from delve.discovery import GROUP, NamedWriter
 from delve.errors import WriterConfigurationError, WriterFailedError
-from delve.journal import Journal, enumerate_epochs
-from delve.records import EpochRecord, Metric, RunInfo
+from delve.journal import Journal
+from delve.records import EpochRecord, Metric, RunInfo, enumerate_epochs
 
 FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled each time
 LONGEST_WAIT = 300.0

@@ -14,9 +14,10 @@ from tqdm.auto import tqdm
 from delve.delivery import Delivery
 from delve.discovery import NamedWriter, make_writers
 from delve.errors import DelveError, JournalError, WriterFailedError
-from delve.journal import Journal, enumerate_epochs, read_run
+from delve.journal import Journal
 from delve.lock import FolderLock
-from delve.records import RunInfo
+from delve.recorded_run import read_run
+from delve.records import RunInfo, enumerate_epochs
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,3 +108,15 @@ class RunInfo:
         This is what ``resume_from_saved_state`` has to return.
         """
         return next((epoch for epoch in self.epochs if epoch not in held), self.initial_epoch)
+
+
+def enumerate_epochs(numbers: Sequence[int]) -> str:
+    """``[0, 1, 2, 5]`` as ``0-2, 5``."""
+    parts: list[str] = []
+    start = previous = numbers[0]
+    for number in [*numbers[1:], None]:
+        if number != previous + 1:
+            parts.append(str(start) if start == previous else f"{start}-{previous}")
+            start = number  # type: ignore[assignment]
+        previous = number  # type: ignore[assignment]
+    return ", ".join(parts)

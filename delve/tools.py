@@ -19,9 +19,9 @@ from delve.arguments import check_threshold
 from delve.epoch_files import epoch_of
 from delve.errors import ArgumentError
 from delve.files import file_name, replacing
-from delve.journal import enumerate_epochs, read_run
 from delve.metrics import Spectrum, intrinsic_dimensionality, saturation
-from delve.records import MODES, Metric
+from delve.recorded_run import read_run
+from delve.records import MODES, Metric, enumerate_epochs
 
 if TYPE_CHECKING:
     import pandas as pd

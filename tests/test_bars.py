@@ -4,7 +4,8 @@ from support.journals import saturations, write_run
 from delve.cli.bars import layer_bars, merge_orders, notes, shorten
 from delve.cli.facts import facts, run_names
 from delve.cli.report import layer_table
-from delve.journal import Journal, read_run
+from delve.journal import Journal
+from delve.recorded_run import read_run
 
 
 def tables(folder, *rows):

@@ -15,8 +15,8 @@ from torch import nn
 
 from delve import SaturationTracker, __version__
 from delve.cli import main
-from delve.journal import read_run
 from delve.lock import FolderLock
+from delve.recorded_run import read_run
 
 ROW = {"loss": 0.25, **saturations({"conv": 0.5, "fc": 1.0})}
 COMMANDS = ["export", "plot", "recompute", "show", "writers"]

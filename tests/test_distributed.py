@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from delve.journal import read_epochs
+from delve.recorded_run import read_epochs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROLOGUE = """

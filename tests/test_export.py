@@ -16,8 +16,8 @@ from torch import nn
 from delve import SaturationTracker
 from delve.errors import JournalError, RunFolderInUseError, WriterConfigurationError
 from delve.export import export
-from delve.journal import read_run
 from delve.lock import FolderLock
+from delve.recorded_run import read_run
 
 ROWS = [
     {"loss": 1.0, **saturations({"a": 0.5})},

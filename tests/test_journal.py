@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.errors import JournalError
-from delve.journal import FILE_NAME, Journal, enumerate_epochs, read_epochs, read_run
-from delve.records import EpochRecord, Metric
+from delve.journal import Journal
+from delve.recorded_run import FILE_NAME, read_epochs, read_run
+from delve.records import EpochRecord, Metric, enumerate_epochs
 
 FC = Metric("train", "saturation", "fc")
 

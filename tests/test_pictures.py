@@ -6,7 +6,7 @@ from support.journals import saturations, write_run
 from delve.cli.pictures import draw_comparison, draw_run
 from delve.cli.report import layer_table
 from delve.errors import ArgumentError, WriterNotFoundError
-from delve.journal import read_run
+from delve.recorded_run import read_run
 
 TAIL = dict(zip("abcdef", (0.8, 0.9, 0.7, 0.1, 0.05, 0.9), strict=True))
 FLAT = dict.fromkeys("abcdef", 0.5)

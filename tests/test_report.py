@@ -7,7 +7,7 @@ from support.journals import saturations, write_run
 from delve.cli.report import as_json, choose_stats, layer_table
 from delve.cli.scalars import summarise_scalars
 from delve.errors import ArgumentError
-from delve.journal import read_run
+from delve.recorded_run import read_run
 
 
 def run(folder, *rows, **options):

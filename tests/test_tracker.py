@@ -12,7 +12,7 @@ from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import ArgumentError, DelveError, RunFolderInUseError
-from delve.journal import read_epochs
+from delve.recorded_run import read_epochs
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from delve.cli import bars, facts, health, pictures
 from delve.cli.report import as_json, choose_stats, layer_table
 from delve.cli.terminal import CommandGroup, one_line, print_table
 from delve.discovery import GROUP
-from delve.journal import enumerate_epochs, read_run
+from delve.recorded_run import read_run
+from delve.records import enumerate_epochs
 
 FAILED = 1  # something is wrong with a run or a writer; a wrong call exits with 2, as click does
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from delve.cli.bars import merge_orders, shorten
 from delve.cli.scalars import ScalarSummary, summarise_scalars
-from delve.journal import RecordedRun, enumerate_epochs
+from delve.recorded_run import RecordedRun
+from delve.records import enumerate_epochs
 
 _GAP = "  "
 _INDENT = "  "

@@ -14,7 +14,7 @@ from delve.cli.tail import TAIL_LABEL
 from delve.discovery import OUR_PLUGINS
 from delve.errors import WriterNotFoundError
 from delve.files import file_name, replacing
-from delve.journal import RecordedRun
+from delve.recorded_run import RecordedRun
 from delve.records import Metric
 
 if TYPE_CHECKING:

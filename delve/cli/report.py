@@ -11,9 +11,9 @@ from typing import Any
 from delve.cli.scalars import summarise_scalars
 from delve.cli.tail import find_tail
 from delve.errors import ArgumentError
-from delve.journal import RecordedRun, enumerate_epochs
 from delve.metrics import STATS
-from delve.records import MODES, EpochRecord, Metric
+from delve.recorded_run import RecordedRun
+from delve.records import MODES, EpochRecord, Metric, enumerate_epochs
 
 SATURATION = "saturation"
 SAMPLES = "samples"

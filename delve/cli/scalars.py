@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from delve.journal import RecordedRun
+from delve.recorded_run import RecordedRun
 
 _LOWEST_IS_BEST = ("loss", "err", "nll", "perplexity", "ppl", "mse", "mae")  # parts of names
 

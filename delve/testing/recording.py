@@ -14,7 +14,8 @@ from delve.delivery import Delivery
 from delve.discovery import check_writer
 from delve.errors import WriterConfigurationError
 from delve.hookspecs import HOOKS, hookimpl
-from delve.journal import FILE_NAME, Journal, now_in_ms
+from delve.journal import Journal, now_in_ms
+from delve.recorded_run import FILE_NAME
 from delve.records import EpochRecord, RunInfo
 from delve.testing.rows import LAYERS, Row
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from delve.journal import enumerate_epochs
-from delve.records import Metric
+from delve.records import Metric, enumerate_epochs
 
 LAYERS = ("features.0", "classifier")
 

@@ -23,7 +23,7 @@ from support.seven_writers import mlflow_run, read_all, read_points_of, wandb_ru
 from support.wandb_files import recorded_id
 
 from delve.errors import DelveError
-from delve.journal import read_epochs
+from delve.recorded_run import read_epochs
 from delve.testing.rows import differences
 
 LOCAL = ("csv", "npy", "tensorboard")

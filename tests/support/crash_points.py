@@ -52,7 +52,7 @@ class CrashPoint:
             case ["torn line"]:
                 self._tear_line(count)
             case ["journal", "read"]:
-                count.watch(journal, "_read")
+                count.watch(journal, "read_contents")
             case [writer, "open"]:
                 for hook in _OPENING:
                     count.watch(load_writer_class(writer), hook)

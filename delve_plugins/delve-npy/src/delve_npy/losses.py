@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from delve.files import file_name
-from delve.journal import enumerate_epochs
-from delve.records import Metric
+from delve.records import Metric, enumerate_epochs
 from delve_npy.scalars import has_value
 
 _NAMED = 3  # places named in a message
