@@ -116,6 +116,8 @@ def check_scalar(name: str, value: Any) -> float:
     """A scalar of the user's as a float."""
     if not isinstance(name, str) or not name:
         raise ArgumentError(f"a scalar's name must be a text that is not empty, not {name!r}")
+    if not _is_encodable(name):
+        raise ArgumentError(f"the scalar name {name!r} cannot be written as UTF-8; choose another")
     metric = Metric.parse(name)
     if name == "epoch" or (metric and is_stat_name(metric.stat)):
         raise ArgumentError(f"the scalar name {name!r} is taken by Delve itself; choose another")
@@ -128,3 +130,11 @@ def check_scalar(name: str, value: Any) -> float:
             f"{type(value).__name__} {value!r}"
         )
     return float(value)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True

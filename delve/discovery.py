@@ -149,6 +149,12 @@ def load_writer_class(name: str) -> type[Any]:
     entry_point = plugins.find(GROUP, name)
     if entry_point is None:
         raise WriterNotFoundError(_not_found(name, plugins.offers(GROUP)))
+    unmet = plugins.unmet_requirements(entry_point)
+    if unmet:
+        raise WriterLoadError(
+            f"writer {name!r}: the distribution {plugins.distribution(entry_point)} requires "
+            f"{'; '.join(unmet)}; install what it requires"
+        )
     writer_class = plugins.load(entry_point, "writer")
     if not inspect.isclass(writer_class):
         raise WriterLoadError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
 
 from delve.errors import WriterConflictError, WriterLoadError
@@ -56,3 +56,26 @@ def load(entry_point: EntryPoint, kind: str) -> Any:
 def distribution(entry_point: EntryPoint) -> str:
     """The name of the distribution that an entry point belongs to."""
     return entry_point.dist.name if entry_point.dist else "unknown"
+
+
+def unmet_requirements(entry_point: EntryPoint) -> list[str]:
+    """What the entry point's distribution requires and this environment does not have.
+
+    Each in words: ``wandb>=0.28, but 0.20.1 is installed``. Requirements of extras do not count.
+    """
+    from packaging.requirements import Requirement  # only where a plugin is used
+
+    unmet = []
+    for line in (entry_point.dist.requires if entry_point.dist else None) or []:
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        wanted = f"{requirement.name}{requirement.specifier}"
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            unmet.append(f"{wanted}, which is not installed")
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            unmet.append(f"{wanted}, but {found} is installed")
+    return unmet

@@ -10,6 +10,7 @@ import sysconfig
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
+import packaging.requirements  # noqa: F401  # the tests' sys.path does not lead to it
 import pytest
 
 from delve import hookimpl
@@ -78,11 +79,12 @@ def site(tmp_path, monkeypatch):
 def install(site):
     """Installs a distribution that offers writers: its name, their entry points, its modules."""
 
-    def install(distribution, writers, folder=site, **modules):
+    def install(distribution, writers, folder=site, requires=(), **modules):
         info = folder / f"{distribution.replace('-', '_')}-1.0.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
+            + "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
         )
         lines = [f"{name} = {value}" for name, value in writers.items()]
         (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]))
@@ -98,6 +100,29 @@ class Saves:
 
 
 # Selection
+
+
+@pytest.mark.parametrize(
+    ("requirement", "reason"),
+    [
+        ("backend>=2", "requires backend>=2, but 1.0 is installed; install what it requires"),
+        ("backend<1", "requires backend<1, but 1.0 is installed"),
+        ("no-such-backend>=2", "requires no-such-backend>=2, which is not installed"),
+    ],
+)
+def test_a_backend_that_is_too_old_or_missing_is_named(install, tmp_path, requirement, reason):
+    install("backend", {})
+    install("acme-delve", {"acme": "acme_writer:Writer"}, requires=["backend>=1", requirement])
+    with pytest.raises(WriterLoadError, match=f"writer 'acme': .*acme-delve {reason}"):
+        make_writers("acme", tmp_path)
+
+
+@pytest.mark.parametrize("more", ["backend==1.*", "no-such; extra == 'more'"])
+def test_requirements_that_are_met_or_of_an_extra_are_no_hindrance(install, tmp_path, more):
+    install("backend", {})
+    source = "class Writer:\n    def save(self, epoch): pass\n"
+    install("acme-delve", {"acme": "acme_writer:Writer"}, requires=[more], acme_writer=source)
+    assert [writer.name for writer in make_writers("acme", tmp_path)] == ["acme"]
 
 
 def test_only_the_installed_distributions_are_seen(install):

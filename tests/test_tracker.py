@@ -349,7 +349,7 @@ def test_any_single_number_is_a_scalar(tmp_path, model, writer, value):
     assert writer.rows == {0: {"loss": 1.0}}
 
 
-@pytest.mark.parametrize("name", ["epoch", "train-saturation/0", "", 3])
+@pytest.mark.parametrize("name", ["epoch", "train-saturation/0", "", 3, "\ud800"])
 def test_names_that_delve_uses_are_refused(tmp_path, model, writer, name):
     tracker = SaturationTracker(tmp_path, writer, model)
     with pytest.raises(ArgumentError, match="name"):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import re
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, PackageNotFoundError, version
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from delve import plugins
@@ -56,9 +55,6 @@ def _examine(name: str, found: list[EntryPoint]) -> WriterHealth:
         problem = str(error)
     except Exception as error:  # of the writer's own constructor
         problem = f"it cannot be made ({type(error).__name__}: {error})"
-    missing = [requirement for e in owners.values() for requirement in _missing(e)]
-    if problem is None and missing:
-        problem = f"it requires what is not installed: {', '.join(missing)}"
     return WriterHealth(name, ", ".join(owners), ", ".join(versions), problem, needs)
 
 
@@ -71,18 +67,3 @@ def _needed_arguments(writer_class: type) -> tuple[str, ...]:
         and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         and p.name != "savepath"
     )
-
-
-def _missing(entry_point: EntryPoint) -> list[str]:
-    """The distributions that the writer's own requires under all circumstances."""
-    required = (entry_point.dist.requires if entry_point.dist else None) or []
-    names = [re.split(r"[^\w.-]", entry, maxsplit=1)[0] for entry in required if ";" not in entry]
-    return [name for name in names if not _is_installed(name)]
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        version(distribution)
-    except PackageNotFoundError:
-        return False
-    return True
