@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from delve.covariance import TorchCovarianceMatrix
+from delve.eigenspace import eigenspace, eigenvalues, settled
 
 LEADING = 5  # eigenvalues that `spectrum` gives as scalars
 
@@ -53,13 +54,15 @@ class Spectrum:
             broken = np.full(features, np.nan)
             empty = np.full((features, min(2, features)), np.nan) if vectors else None
             return cls(broken, samples, float("nan"), covariance, empty)
-        values, directions = _eigen(matrix, vectors)
-        eigenvalues = np.zeros(features)
-        eigenvalues[: len(values)] = values.cpu().numpy()
-        if directions is not None and rows is not None:
-            directions = rows.T @ directions
-        leading = None if directions is None else _signed(directions[:, :2])
-        return cls(eigenvalues, samples, float(matrix.trace()), covariance, leading)
+        leading: np.ndarray | None = None
+        if vectors:
+            values, directions = eigenspace(matrix)
+            leading = _leading(directions[:, :2] if rows is None else rows.T @ directions[:, :2])
+        else:
+            values = eigenvalues(matrix)
+        padded = np.zeros(features)
+        padded[: len(values)] = values.cpu().numpy()
+        return cls(padded, samples, float(matrix.trace()), covariance, leading)
 
     @classmethod
     def of_matrix(cls, matrix: Tensor) -> Spectrum:
@@ -67,7 +70,7 @@ class Spectrum:
         matrix = torch.as_tensor(matrix).detach().double()
         if not torch.isfinite(matrix).all():
             return cls(np.full(len(matrix), np.nan), 0)
-        return cls(_eigen(matrix, False)[0].cpu().numpy(), 0, float(matrix.trace()))
+        return cls(eigenvalues(matrix).cpu().numpy(), 0, float(matrix.trace()))
 
     @property
     def features(self) -> int:
@@ -269,29 +272,9 @@ def compute_diag_trace(cov: Tensor) -> float:
     return diagonal_trace(Spectrum.of_matrix(cov), 0)
 
 
-def _eigen(matrix: Tensor, vectors: bool) -> tuple[Tensor, Tensor | None]:
-    """Falling eigenvalues of a symmetric matrix, none below 0, and eigenvectors if wanted."""
-    try:
-        values, directions = _decompose(matrix, vectors)
-    except RuntimeError:  # a GPU's solver gives up where LAPACK does not
-        values, directions = _decompose(matrix.cpu(), vectors)
-    falling = values.flip(0).clamp_(min=0)
-    return falling, None if directions is None else directions.flip(1).to(matrix.device)
-
-
-def _decompose(matrix: Tensor, vectors: bool) -> tuple[Tensor, Tensor | None]:
-    if vectors:
-        values, directions = torch.linalg.eigh(matrix)
-        return values, directions
-    return torch.linalg.eigvalsh(matrix), None
-
-
-def _signed(directions: Tensor) -> np.ndarray:
-    """Unit columns, each with the sign that makes its greatest component positive."""
-    columns: np.ndarray = directions.cpu().numpy()
-    norms = np.linalg.norm(columns, axis=0)
-    columns = columns / np.where(norms == 0, 1, norms)
-    greatest = np.abs(columns).argmax(axis=0)
-    signs = np.sign(columns[greatest, np.arange(columns.shape[1])])
-    signed: np.ndarray = columns * np.where(signs == 0, 1, signs)
-    return signed
+def _leading(directions: Tensor) -> np.ndarray:
+    """Unit columns of settled sign; a direction without any variance stays 0."""
+    norms = directions.norm(dim=0)
+    unit = settled(directions / torch.where(norms == 0, 1.0, norms))
+    columns: np.ndarray = unit.cpu().numpy()
+    return columns

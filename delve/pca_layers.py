@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from delve.covariance import Moments, TorchCovarianceMatrix
+from delve.eigenspace import eigenspace, random_directions
 from delve.errors import ArgumentError
 from delve.metrics import Spectrum, intrinsic_dimensionality
 
@@ -173,7 +174,7 @@ class LinearPCALayer(nn.Module):
 
     def inject_random_directions(self) -> None:
         """Project onto ``in_dim`` random directions, until something is learned or changed."""
-        directions = torch.from_numpy(_random_directions(self.fs_dim, self.in_dim))
+        directions = torch.from_numpy(random_directions(self.fs_dim, self.in_dim))
         self.random_directions = directions.to(self.eigenvectors)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -241,9 +242,13 @@ class LinearPCALayer(nn.Module):
         covariance = Moments(self._samples, self.mean, self._scatter).covariance()
         if not self.centering:
             covariance.addr_(self.mean, self.mean)
-        values, vectors = _eigenspace(covariance)
-        self.eigenvalues.copy_(values)
-        self.eigenvectors.copy_(vectors)
+        if covariance.isfinite().all():
+            values, vectors = eigenspace(covariance)
+            self.eigenvalues.copy_(values)
+            self.eigenvectors.copy_(vectors)
+        else:
+            self.eigenvalues.fill_(torch.nan)
+            self.eigenvectors.fill_(torch.nan)
         self.random_directions = None
         self.pca_computed = True
         self._report()
@@ -436,27 +441,7 @@ def rvs(dim: int = 3) -> np.ndarray:
     It is uniform over all orthogonal matrices (Haar's measure), those of determinant -1 included.
     Source: Mezzadri 2007, Notices of the AMS 54(5), section 5.
     """
-    return _random_directions(dim, dim)
-
-
-def _random_directions(dim: int, count: int) -> np.ndarray:
-    """Random orthonormal columns, (dim x count), uniform over all such."""
-    columns, triangle = np.linalg.qr(np.random.standard_normal((dim, count)))
-    # The signs that QR leaves open follow the algorithm, not chance, unless they are set so.
-    oriented: np.ndarray = columns * np.copysign(1.0, triangle.diagonal())
-    return oriented
-
-
-def _eigenspace(covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, falling, none below 0, and eigenvectors, one a column; NaN for NaN."""
-    if not covariance.isfinite().all():
-        return covariance.new_full(covariance.shape[:1], torch.nan), covariance * torch.nan
-    try:
-        values, vectors = torch.linalg.eigh(covariance)
-    except RuntimeError:  # a GPU's solver gives up where LAPACK does not
-        values, vectors = torch.linalg.eigh(covariance.cpu())
-    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
-    return values.flip(0).clamp(min=0), (vectors * largest.sign()).flip(1)
+    return random_directions(dim, dim)
 
 
 def _pca_layers(network: nn.Module) -> list[LinearPCALayer]:
