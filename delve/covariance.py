@@ -151,6 +151,15 @@ class TorchCovarianceMatrix:
         covariance = moments.covariance()
         return covariance if center else covariance.addr_(moments.mean, moments.mean)
 
+    def lower_triangle(self) -> Tensor:
+        """As :meth:`fix`, but right on and below the diagonal only, which is all that LAPACK reads.
+
+        Raises:
+            ValueError: No sample was seen yet.
+        """
+        moments = self.moments()
+        return moments.scatter.div_(moments.samples)
+
     @torch.no_grad()
     def moments(self) -> Moments:
         """The moments of all samples so far.

@@ -48,9 +48,10 @@ class Spectrum:
         Where samples are fewer than features, it is that of their Gram matrix.
         """
         rows = covariance.few_samples()
-        matrix = covariance.fix() if rows is None else rows @ rows.T / len(rows)
+        matrix = covariance.lower_triangle() if rows is None else rows @ rows.T / len(rows)
         features, samples = covariance.features, covariance.samples
-        if not torch.isfinite(matrix).all():
+        # A feature that is not finite anywhere has no finite variance.
+        if not torch.isfinite(matrix.diagonal()).all():
             broken = np.full(features, np.nan)
             empty = np.full((features, min(2, features)), np.nan) if vectors else None
             return cls(broken, samples, float("nan"), covariance, empty)
