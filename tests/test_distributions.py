@@ -1,0 +1,38 @@
+"""What the core and the plugins have in common as distributions, read from the checkout."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import delve
+
+ROOT = Path(__file__).parents[1]
+PLUGINS = sorted(path.parent for path in ROOT.glob("delve_plugins/*/pyproject.toml"))
+
+
+def project(folder):
+    return tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+
+
+def test_all_six_plugins_are_there():
+    names = ["csv", "mlflow", "npy", "plot", "tensorboard", "wandb"]
+    assert [path.name for path in PLUGINS] == [f"delve-{name}" for name in names]
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda path: path.name)
+def test_a_plugin_has_the_cores_version_and_needs_the_core(folder):
+    package = folder / "src" / folder.name.replace("-", "_")
+    version = re.search(r'__version__ = "(.+)"', (package / "__init__.py").read_text())[1]
+    assert version == delve.__version__
+    assert "delve>=1.0,<2" in project(folder)["dependencies"]
+    assert project(folder)["requires-python"] == project(ROOT)["requires-python"]
+    assert (package / "py.typed").exists()
+    assert list(project(folder)["entry-points"]["delve.writers"]) == [folder.name[6:]]
+
+
+def test_the_core_needs_no_plugin():
+    needed = " ".join(project(ROOT)["dependencies"])
+    assert not any(folder.name in needed for folder in PLUGINS)
+    assert (ROOT / "delve" / "py.typed").exists()
