@@ -133,7 +133,7 @@ def test_a_mistake_in_the_first_process_ends_all_with_the_same_error(tmp_path, m
         try:
             {code}
         except Exception as found:
-            sys.stdout.write(f"FOUND {{rank}} {{type(found).__name__}}\n"); sys.stdout.flush()
+            sys.stdout.write(f"FOUND {{rank}} {{type(found).__name__}}" + chr(10)); sys.stdout.flush()
         dist.barrier()
         dist.destroy_process_group()
     """
