@@ -230,9 +230,9 @@ class Journal:
         try:
             if self._refused:  # half a line must not stay: what follows it would be unreadable
                 os.ftruncate(self._file, self._contents.size - len(self._pending))
-            written = os.write(self._file, self._pending)
-            if written < len(self._pending):
-                raise OSError(f"only {written} of {len(self._pending)} bytes were written")
+            written = 0
+            while written < len(self._pending):  # the call after a short one says why it was short
+                written += os.write(self._file, bytes(self._pending[written:]))
             if time.monotonic() - self._synced_at >= FSYNC_INTERVAL:
                 os.fsync(self._file)
                 self._synced_at = time.monotonic()
