@@ -64,7 +64,7 @@ def report() -> None:
     command = Path(sys.executable).with_name("mlflow")
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
-    print(f"    {command} ui --backend-store-uri sqlite:///mlflow.db")
+    print(f"    {command} ui \\\n        --backend-store-uri sqlite:///mlflow.db")
 
 
 def bar(share: float, width: int = 40) -> str:

@@ -14,7 +14,7 @@ from delve.recorded_run import read_epochs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROLOGUE = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 import torch, torch.distributed as dist
 from torch import nn
@@ -133,7 +133,7 @@ def test_a_mistake_in_the_first_process_ends_all_with_the_same_error(tmp_path, m
         try:
             {code}
         except Exception as found:
-            sys.stdout.write(f"FOUND {{rank}} {{type(found).__name__}}" + chr(10)); sys.stdout.flush()
+            os.write(1, f"FOUND {{rank}} {{type(found).__name__}}\\n".encode())  # at once, whole
         dist.barrier()
         dist.destroy_process_group()
     """
@@ -145,7 +145,7 @@ def test_a_mistake_in_the_first_process_ends_all_with_the_same_error(tmp_path, m
 
 def test_a_process_that_dies_does_not_leave_the_others_hanging(tmp_path):
     body = """
-        import datetime, os
+
         tracker = SaturationTracker(folder, "print", model)
         model(torch.randn(20, 6))
         if rank == 1:
