@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from delve.covariance import TorchCovarianceMatrix
-from delve.eigenspace import eigenspace, eigenvalues, settled
+from delve.eigenspace import eigenspace, eigenvalues, rough_eigenvalues, settled
 
 LEADING = 5  # eigenvalues that `spectrum` gives as scalars
 
@@ -42,10 +42,22 @@ class Spectrum:
     leading_vectors: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, covariance: TorchCovarianceMatrix, vectors: bool = False) -> Spectrum:
+    def of(
+        cls,
+        covariance: TorchCovarianceMatrix,
+        vectors: bool = False,
+        threshold: float | None = None,
+    ) -> Spectrum:
         """The spectrum of a covariance, by one eigendecomposition.
 
         Where samples are fewer than features, it is that of their Gram matrix.
+
+        Args:
+            covariance: Of at least one sample.
+            vectors: Whether the leading eigenvectors are wanted.
+            threshold: Given where nothing but the intrinsic dimensionality at this threshold is
+                read off the eigenvalues: they may then be as rough as float32, if that leaves it
+                beyond doubt.
         """
         rows = covariance.few_samples()
         matrix = covariance.lower_triangle() if rows is None else rows @ rows.T / len(rows)
@@ -60,7 +72,8 @@ class Spectrum:
             values, directions = eigenspace(matrix)
             leading = _leading(directions[:, :2] if rows is None else rows.T @ directions[:, :2])
         else:
-            values = eigenvalues(matrix)
+            rough = None if threshold is None else rough_eigenvalues(matrix, threshold)
+            values = eigenvalues(matrix) if rough is None else rough
         padded = np.zeros(features)
         padded[: len(values)] = values.cpu().numpy()
         return cls(padded, samples, float(matrix.trace()), covariance, leading)
@@ -213,6 +226,8 @@ class Stat:
             ``is_array``), or None where the layer has none.
         is_array: Whether it gives an array, for writers that can store one.
         needs_samples: Whether the first samples and the leading eigenvectors are needed.
+        needs_eigenvalues: False if it reads no more off the eigenvalues than the intrinsic
+            dimensionality, which can then be had in less time.
     """
 
     key: str
@@ -220,6 +235,7 @@ class Stat:
     compute: Callable[[Spectrum, float], float | np.ndarray | None]
     is_array: bool = False
     needs_samples: bool = False
+    needs_eigenvalues: bool = True
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
@@ -230,11 +246,11 @@ class Stat:
 
 
 STATS = (
-    Stat("lsat", "saturation", saturation),
-    Stat("idim", "intrinsic-dimensionality", intrinsic_dimensionality),
-    Stat("cov", "covariance-matrix", covariance_matrix, is_array=True),
+    Stat("lsat", "saturation", saturation, needs_eigenvalues=False),
+    Stat("idim", "intrinsic-dimensionality", intrinsic_dimensionality, needs_eigenvalues=False),
+    Stat("cov", "covariance-matrix", covariance_matrix, is_array=True, needs_eigenvalues=False),
     Stat("det", "covariance-determinant", covariance_determinant),
-    Stat("trc", "covariance-trace", covariance_trace),
+    Stat("trc", "covariance-trace", covariance_trace, needs_eigenvalues=False),
     Stat("dtrc", "diagonal-trace", diagonal_trace),
     Stat("embed", "embedded-sample", embedded_samples, is_array=True, needs_samples=True),
     Stat("spectrum", "spectrum", all_eigenvalues, is_array=True),
@@ -243,7 +259,7 @@ STATS = (
     Stat("pr", "participation-ratio", participation_ratio),
     Stat("srank", "stable-rank", stable_rank),
     Stat("alpha", "power-law-exponent", power_law_exponent),
-    Stat("n", "samples", sample_count),
+    Stat("n", "samples", sample_count, needs_eigenvalues=False),
 )
 
 

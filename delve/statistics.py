@@ -62,6 +62,7 @@ class Statistics:
         self._threshold = threshold
         self._named_as_few: set[str] = set()
         self.needs_samples = any(item.stat.needs_samples for item in selected)
+        self._counts_alone = not any(item.stat.needs_eigenvalues for item in selected)
         self.array_groups = tuple(
             f"{mode}-{s.stat.name}" for s in selected if s.stat.is_array for mode in s.modes
         )
@@ -70,8 +71,9 @@ class Statistics:
     def compute(self, covariances: Mapping[Key, TorchCovarianceMatrix]) -> Results:
         """The metrics of each (mode, layer), in the order given, by one eigendecomposition each."""
         results = Results({}, {}, {})
+        threshold = self._threshold if self._counts_alone else None
         spectra = {
-            key: Spectrum.of(covariance, vectors=self.needs_samples)
+            key: Spectrum.of(covariance, self.needs_samples, threshold)
             for key, covariance in covariances.items()
         }
         for key, spectrum in spectra.items():

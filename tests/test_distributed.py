@@ -145,7 +145,6 @@ def test_a_mistake_in_the_first_process_ends_all_with_the_same_error(tmp_path, m
 
 def test_a_process_that_dies_does_not_leave_the_others_hanging(tmp_path):
     body = """
-
         tracker = SaturationTracker(folder, "print", model)
         model(torch.randn(20, 6))
         if rank == 1:

@@ -1,0 +1,79 @@
+"""Eigenvalues against those of matrices that were made from them."""
+
+import numpy as np
+import pytest
+import torch
+
+from delve.covariance import TorchCovarianceMatrix
+from delve.eigenspace import rough_eigenvalues
+from delve.metrics import Spectrum, intrinsic_dimensionality
+
+RANKS = np.arange(1, 257)
+SPECTRA = {
+    "falling as 1/rank": 1 / RANKS,
+    "falling as 1/rank^2": RANKS**-2.0,
+    "exponential": np.exp(-RANKS / 10),
+    "uniform": np.linspace(1, 0.1, 256),
+    "low rank": np.where(RANKS <= 20, 1.0, 0.0),
+    "a spike": np.where(RANKS == 1, 1e6, 1 / RANKS),
+    "tiny": 1e-60 / RANKS,
+    "huge": 1e60 / RANKS,
+}
+
+
+def matrix_of(eigenvalues, seed=0):
+    """A symmetric matrix with these eigenvalues and random eigenvectors."""
+    generator = np.random.default_rng(seed)
+    vectors, _ = np.linalg.qr(generator.standard_normal((len(eigenvalues), len(eigenvalues))))
+    matrix = (vectors * eigenvalues) @ vectors.T
+    return torch.from_numpy((matrix + matrix.T) / 2)
+
+
+def dimensionality(eigenvalues, threshold):
+    explained = np.cumsum(eigenvalues)
+    return np.count_nonzero(explained < threshold * explained[-1]) + 1
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_rough_eigenvalues_count_as_exact_ones_do(name):
+    taken = 0
+    for seed, threshold in enumerate(np.linspace(0.5, 0.9995, 40)):
+        rough = rough_eigenvalues(matrix_of(SPECTRA[name], seed), threshold)
+        if rough is not None:
+            taken += 1
+            spectrum = Spectrum(rough.numpy(), samples=1000)
+            assert intrinsic_dimensionality(spectrum, threshold) == dimensionality(
+                SPECTRA[name], threshold
+            )
+            np.testing.assert_allclose(
+                rough, SPECTRA[name], rtol=0, atol=1e-5 * SPECTRA[name].max()
+            )
+    assert taken > 30
+
+
+def test_where_the_threshold_is_met_within_rounding_there_is_doubt():
+    flat = matrix_of(np.full(300, 1 / 300))
+    assert rough_eigenvalues(flat, 0.5) is None  # 150 of them reach it, or 151
+    assert rough_eigenvalues(flat, 0.5 + 1 / 600) is not None
+    assert rough_eigenvalues(flat, 1.0) is None
+
+
+def test_small_matrices_and_those_without_variance_are_left_to_the_exact_solver():
+    assert rough_eigenvalues(torch.eye(10, dtype=torch.float64), 0.99) is None
+    assert rough_eigenvalues(torch.zeros(300, 300, dtype=torch.float64), 0.99) is None
+
+
+def test_a_spectrum_for_counting_gives_the_exact_dimensionality():
+    torch.manual_seed(0)
+    for threshold in (0.9, 0.99):
+        covariance = TorchCovarianceMatrix()
+        covariance.update(
+            torch.randn(2000, 300) * torch.logspace(0, -2, 300) @ torch.randn(300, 300)
+        )
+        exact = Spectrum.of(covariance)
+        rough = Spectrum.of(covariance, threshold=threshold)
+        assert not np.array_equal(rough.eigenvalues, exact.eigenvalues)
+        assert rough.trace == exact.trace
+        assert intrinsic_dimensionality(rough, threshold) == intrinsic_dimensionality(
+            exact, threshold
+        )
