@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import math
 import numbers
 import shlex
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,8 @@ from delve.records import EpochRecord, Metric, RunInfo, enumerate_epochs
 
 FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled each time
 LONGEST_WAIT = 300.0
-WAIT_RATIO = 20.0  # times the failed attempt's own duration: attempts take at most 5 % of a run
+WAIT_RATIO = 20.0  # times the attempt's own duration: attempts take at most 5 % of a run
+CATCH_UP_TIME = 5.0  # seconds of one attempt, within the training, to feed what was missed
 LONGEST_REASON = 1000  # characters of a failure's first line, which may name files to look at
 SLOW_CALL = 10.0  # seconds from which a writer is named for blocking the training
 
@@ -46,7 +49,7 @@ class Delivery:
         run: RunInfo,
         raise_errors: bool = False,
     ) -> None:
-        self._channels = [_Channel(writer, journal, run) for writer in writers]
+        self._channels = [_Channel(writer, journal, run, self._behind) for writer in writers]
         self._raise_errors = raise_errors
         self._feeding: int | None = None  # the thread that feeds the writers just now
 
@@ -61,27 +64,44 @@ class Delivery:
         Raises:
             WriterConfigurationError: A writer can never work as it is set up.
         """
-        self._broadcast(_Channel.open)
+        with self._calling_writers():
+            for channel in self._channels:
+                channel.open()
 
     def add_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
         """Pass a scalar on as soon as the user logs it."""
-        self._broadcast(lambda channel: channel.add_scalar(name, value, epoch, timestamp))
+        self._broadcast(epoch, lambda channel: channel.add_scalar(name, value, epoch, timestamp))
 
     def save(
         self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray], layers: Sequence[str]
     ) -> None:
         """Pass on an epoch that the journal already holds."""
-        self._broadcast(lambda channel: channel.save(record, arrays, tuple(layers)))
+        self._broadcast(record.epoch, lambda channel: channel.save(record, arrays, tuple(layers)))
 
     def close(self, error: BaseException | None) -> None:
         """Feed what is still undelivered a last time, then close every writer."""
-        self._broadcast(lambda channel: channel.close(error), raise_errors=error is None)
+        with self._calling_writers(raise_errors=error is None), contextlib.ExitStack() as stack:
+            for channel in reversed(self._channels):
+                stack.callback(channel.close, error)  # so that an interrupt ends one close alone
 
-    def _broadcast(self, call: Callable[[_Channel], None], raise_errors: bool = True) -> None:
+    def _broadcast(self, epoch: int, call: Callable[[_Channel], None]) -> None:
+        with self._calling_writers():
+            for place, channel in enumerate(self._channels):
+                try:
+                    call(channel)
+                except BaseException:  # an interrupt, after which the run may go on or be closed
+                    for unserved in self._channels[place:]:
+                        unserved.fall_behind(epoch)
+                    raise
+
+    def _behind(self) -> int:
+        return sum(channel.is_behind for channel in self._channels)
+
+    @contextlib.contextmanager
+    def _calling_writers(self, raise_errors: bool = True) -> Iterator[None]:
         self._feeding = threading.get_ident()
         try:
-            for channel in self._channels:
-                call(channel)
+            yield
         finally:
             self._feeding = None
         if self._raise_errors and raise_errors:
@@ -93,9 +113,18 @@ class Delivery:
 
 
 class _Channel:
-    """The way to one writer: what it lacks, and when to try again."""
+    """The way to one writer: what it lacks, and when to try again.
 
-    def __init__(self, writer: NamedWriter, journal: Journal, run: RunInfo) -> None:
+    Args:
+        writer: The writer.
+        journal: Where what it missed is read from.
+        run: What it is told.
+        behind: How many writers of the run lack something: they share what time attempts may take.
+    """
+
+    def __init__(
+        self, writer: NamedWriter, journal: Journal, run: RunInfo, behind: Callable[[], int]
+    ) -> None:
         self.name = writer.name
         self.failure: Exception | None = None
         self._hook = writer.hook
@@ -105,6 +134,7 @@ class _Channel:
             for hook in ("add_scalar", "add_scalars", "save")
         )
         self._journal = journal
+        self._behind = behind
         self._run = dataclasses.replace(
             run,
             config=_copied(run.config),
@@ -114,10 +144,16 @@ class _Channel:
         self._opened = False
         self._lacks: int | None = None  # from this epoch on; None: it is up to date
         self._begun: int | None = None  # the epoch that it may hold in part
+        self._saved: int | None = None  # the epoch that it was given last
         self._missed: list[int] = []  # never to be fed: they may be there in part
         self._slow = False
         self._wait = 0.0
         self._retry_at = 0.0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the writer lacks epochs."""
+        return self._lacks is not None
 
     def open(self) -> None:
         first = self._run.initial_epoch
@@ -135,7 +171,8 @@ class _Channel:
         if self._lacks is None:
             self._attempt(record.epoch, lambda: self._complete(record, arrays))
         elif time.monotonic() >= self._retry_at:
-            self._attempt(record.epoch, lambda: self._catch_up(record.epoch, arrays))
+            until = time.monotonic() + CATCH_UP_TIME
+            self._attempt(record.epoch, lambda: self._catch_up(record.epoch, arrays, until))
 
     def close(self, error: BaseException | None) -> None:
         if self._lacks is not None:
@@ -148,6 +185,15 @@ class _Channel:
             logger.warning("writer %r failed to close: %s", self.name, _describe(failure))
             logger.debug("its traceback", exc_info=failure)
         self._name_undelivered()
+
+    def fall_behind(self, epoch: int) -> None:
+        """The epoch did not get here whole: it is fed again, or named if that would double it."""
+        if self._lacks is None and self._saved != epoch:
+            self._lacks = epoch
+        if self._begun is not None and not self._replaces:
+            self._missed.append(self._begun)
+            self._lacks = self._begun + 1
+        self._begun = None
 
     def _attempt(
         self,
@@ -163,10 +209,21 @@ class _Channel:
         except Exception as failure:
             self._set_aside(failure, epoch, time.monotonic() - begun)
         else:
-            self._restore()
+            self._restore(time.monotonic() - begun)
 
-    def _catch_up(self, until: int, arrays: Mapping[Metric, np.ndarray] | None = None) -> None:
-        """Feed all that is lacking up to ``until``; ``arrays`` belong to that last epoch."""
+    def _catch_up(
+        self,
+        until: int,
+        arrays: Mapping[Metric, np.ndarray] | None = None,
+        deadline: float = math.inf,
+    ) -> None:
+        """Feed what is lacking up to ``until``, or as much of it as there is time for.
+
+        Args:
+            until: The last epoch to feed.
+            arrays: What belongs to that epoch.
+            deadline: On the monotonic clock.
+        """
         if not self._opened:
             self._lacks = self._open_writer()
             self._opened = True
@@ -182,6 +239,8 @@ class _Channel:
                 self._give_scalar(name, value, epoch, record.timestamp)
             self._complete(record, arrays or {} if epoch == until else {})
             self._lacks = epoch + 1
+            if epoch != epochs[-1] and time.monotonic() > deadline:
+                return
         self._lacks = None
 
     def _open_writer(self) -> int | None:
@@ -237,7 +296,7 @@ class _Channel:
                 timestamp=record.timestamp,
             )
         self._call("save", epoch=record.epoch, timestamp=record.timestamp)
-        self._begun = None
+        self._begun, self._saved = None, record.epoch
 
     def _call(self, hook: str, **arguments: Any) -> Any:
         begun = time.monotonic()
@@ -252,14 +311,9 @@ class _Channel:
                 )
 
     def _set_aside(self, failure: Exception, epoch: int, seconds: float) -> None:
-        if self._lacks is None:
-            self._lacks = epoch
-        if self._begun is not None and not self._replaces:
-            self._missed.append(self._begun)
-            self._lacks = self._begun + 1
-        self._begun = None
+        self.fall_behind(epoch)
         self._wait = min(max(FIRST_WAIT, 2 * self._wait), LONGEST_WAIT)
-        self._retry_at = time.monotonic() + max(self._wait, WAIT_RATIO * seconds)
+        self._rest_after(seconds)
         if self.failure is None:
             logger.warning(
                 "writer %r failed at epoch %d: %s; the training goes on, and the writer is fed "
@@ -271,11 +325,17 @@ class _Channel:
         logger.debug("writer %r: its traceback", self.name, exc_info=failure)
         self.failure = failure
 
-    def _restore(self) -> None:
-        if self.failure is not None:
+    def _restore(self, seconds: float) -> None:
+        self._wait = 0.0
+        if self._lacks is not None:
+            self._rest_after(seconds)
+        elif self.failure is not None:
             logger.info("writer %r has caught up", self.name)
         self.failure = None
-        self._wait = 0.0
+
+    def _rest_after(self, seconds: float) -> None:
+        rest = WAIT_RATIO * seconds * max(self._behind(), 1)
+        self._retry_at = time.monotonic() + max(self._wait, rest)
 
     def _name_undelivered(self) -> None:
         lacking = (

@@ -5,6 +5,7 @@ The writers of the plugins are imported when their names are first used, and not
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from abc import ABC, abstractmethod
@@ -107,19 +108,26 @@ class CompositWriter:
         self._checked: list[NamedWriter] = [
             check_writer(type(writer).__name__, writer) for writer in self.writers
         ]
+        self._lacks = [0] * len(self.writers)  # the first epoch that each is to be given
 
     def start(self, run: RunInfo) -> None:
         """Start all writers."""
-        self._call("start", run=run)
+        self._lacks = [0] * len(self.writers)
+        for writer in self._checked:
+            writer.hook.start(run=run)
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int | None:
         """Resume all writers; the lowest epoch that any of them lacks."""
-        answers = self._call("resume_from_saved_state", initial_epoch=initial_epoch, run=run)
+        answers = [self._resume(writer, initial_epoch, run) for writer in self._checked]
+        self._lacks = [initial_epoch if answer is None else answer for answer in answers]
         return min((answer for answer in answers if answer is not None), default=None)
 
     def add_scalar(self, name: str, value: float, epoch: int, timestamp: int, run: RunInfo) -> None:
         """Pass on a scalar of the user's."""
-        self._call("add_scalar", name=name, value=value, epoch=epoch, timestamp=timestamp, run=run)
+        for writer in self._without(epoch):
+            writer.hook.add_scalar(
+                name=name, value=value, epoch=epoch, timestamp=timestamp, run=run
+            )
 
     def add_scalars(
         self,
@@ -131,7 +139,7 @@ class CompositWriter:
         sample_value_dict: dict[Metric, Any],
     ) -> None:
         """Pass on the layer metrics of an epoch, to each writer a dictionary of its own."""
-        for writer in self._checked:
+        for writer in self._without(global_step):
             writer.hook.add_scalars(
                 prefix=prefix,
                 value_dict=dict(value_dict),
@@ -143,18 +151,39 @@ class CompositWriter:
 
     def add_array(self, name: Metric, value: Any, epoch: int, timestamp: int, run: RunInfo) -> None:
         """Pass on an array."""
-        self._call("add_array", name=name, value=value, epoch=epoch, timestamp=timestamp, run=run)
+        for writer in self._without(epoch):
+            writer.hook.add_array(name=name, value=value, epoch=epoch, timestamp=timestamp, run=run)
 
     def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
         """Save all writers."""
-        self._call("save", epoch=epoch, timestamp=timestamp, run=run)
+        for writer in self._without(epoch):
+            writer.hook.save(epoch=epoch, timestamp=timestamp, run=run)
 
     def close(self, error: BaseException | None, run: RunInfo) -> None:
-        """Close all writers."""
-        self._call("close", error=error, run=run)
+        """Close all writers, also those behind one that fails."""
+        with contextlib.ExitStack() as stack:
+            for writer in reversed(self._checked):
+                stack.callback(writer.hook.close, error=error, run=run)
 
-    def _call(self, hook: str, **arguments: Any) -> list[Any]:
-        return [getattr(writer.hook, hook)(**arguments) for writer in self._checked]
+    def _resume(self, writer: NamedWriter, initial_epoch: int, run: RunInfo) -> int | None:
+        try:
+            answer: int | None = writer.hook.resume_from_saved_state(
+                initial_epoch=initial_epoch, run=run
+            )
+        except NotImplementedError:
+            logger.warning(
+                "writer %r cannot resume; it gets the epochs from %d on", writer.name, initial_epoch
+            )
+            return None
+        return answer
+
+    def _without(self, epoch: int) -> list[NamedWriter]:
+        """The writers that are to be given an epoch: one that answered None may hold it."""
+        return [
+            writer
+            for writer, lacks in zip(self._checked, self._lacks, strict=True)
+            if lacks <= epoch
+        ]
 
 
 class PrintWriter:

@@ -176,11 +176,54 @@ def test_the_traceback_is_there_for_who_asks(tmp_path, caplog):
     assert isinstance(debug.exc_info[1], ConnectionError)
 
 
-def test_an_interrupt_is_no_fault_of_the_writer(tmp_path):
-    run = Run(tmp_path, Flaky(error=KeyboardInterrupt)).open()
+@pytest.mark.parametrize("hook", ["add_scalar", "add_scalars", "save"])
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_interrupted_epoch_reaches_every_writer(tmp_path, caplog, hook, goes_on):
+    first, interrupted, last = Recorder(), Flaky(hook, [1], KeyboardInterrupt), Recorder()
+    run = Run(tmp_path, first, interrupted, last).open().save(0)
     with pytest.raises(KeyboardInterrupt):
-        run.save(0)
+        run.save(1)
+    if hook == "add_scalar":
+        run.save(1)  # as a tracker does, whose epoch is still open
+    if goes_on:
+        run.save(2)
     run.close()
+    for writer in (first, interrupted, last):
+        assert writer.rows == rows(*range(3 if goes_on else 2))
+        assert writer.hooks[-1] == "close"
+    assert first.hooks.count("save") == (3 if goes_on else 2)  # it was served before
+    assert not warnings_of(caplog)
+
+
+def test_an_interrupted_epoch_is_named_where_feeding_it_again_would_double_it(tmp_path, caplog):
+    class Appends:
+        def __init__(self):
+            self.lines = []
+
+        def add_scalars(self, prefix, value_dict):
+            self.lines.append("metrics")
+
+        def save(self):
+            if len(self.lines) == 3:
+                raise KeyboardInterrupt
+            self.lines.append("save")
+
+    writer = Appends()
+    run = Run(tmp_path, writer).open().save(0)
+    with pytest.raises(KeyboardInterrupt):
+        run.save(1)
+    run.save(2).close()
+    assert writer.lines == ["metrics", "save", "metrics", "metrics", "save"]
+    (warning,) = warnings_of(caplog)
+    assert warning.startswith("writer 'Appends' did not get epochs 1;")
+
+
+def test_an_interrupt_in_close_leaves_no_other_writer_open(tmp_path):
+    first, last = Flaky("close", error=KeyboardInterrupt), Recorder()
+    run = Run(tmp_path, first, last).open().save(0)
+    with pytest.raises(KeyboardInterrupt):
+        run.close()
+    assert last.hooks[-1] == "close"
 
 
 # Recovery
@@ -382,6 +425,46 @@ def test_attempts_that_take_long_are_a_twentieth_of_the_run_at_most(tmp_path, cl
     tries_at(run, slow, clock, 1000)
     assert 9 * slow.tries <= 0.05 * (clock.now - begun) + 9
     run.close()
+
+
+def test_two_dead_writers_share_what_one_may_take(tmp_path, clock):
+    class Slow(Flaky):
+        def may_fail(self, hook):
+            if hook == self.failing:
+                clock.now += 9
+            super().may_fail(hook)
+
+    dead = Slow("add_scalar"), Slow("add_scalar")
+    run = Run(tmp_path, *dead).open()
+    begun = clock.now
+    tries_at(run, dead[0], clock, 4000)
+    assert 9 * sum(writer.tries for writer in dead) <= 0.05 * (clock.now - begun) + 2 * 9
+    run.close()
+
+
+def test_catching_up_holds_the_training_up_for_seconds_at_a_time(tmp_path, clock):
+    class Slow(Flaky):
+        def save(self, epoch, timestamp):
+            clock.now += 1
+            super().save(epoch, timestamp)
+
+    slow = Slow("add_scalar", calls=[0])
+    run = Run(tmp_path, slow).open()
+    for epoch in range(100):
+        run.save(epoch)
+    assert slow.saved == []
+    clock.now += 200
+    begun = clock.now
+    run.save(100)
+    assert slow.saved == list(range(6))
+    assert clock.now - begun == 6
+    run.save(101)
+    assert clock.now - begun == 6  # a twentieth of the run
+    clock.now += 20 * 6
+    run.save(102)
+    assert slow.saved == list(range(12))
+    run.close()
+    assert slow.rows == rows(*range(103))
 
 
 def test_a_writer_that_holds_the_training_up_is_named_once_with_its_seconds(

@@ -273,6 +273,44 @@ def test_a_composite_is_all_its_writers(tmp_path):
     assert first.hooks == ["start", "add_scalar", "add_scalars", "save", "close"]
 
 
+def test_a_composite_resumes_each_of_its_writers(tmp_path, caplog):
+    class Old(Recorder):
+        def resume_from_saved_state(self, initial_epoch):
+            raise NotImplementedError
+
+    class Lacking(Recorder):
+        def resume_from_saved_state(self, initial_epoch, run):
+            return 1
+
+    def train(composite, initial_epoch):
+        with SaturationTracker(
+            tmp_path, composite, nn.Linear(4, 6), initial_epoch=initial_epoch
+        ) as tracker:
+            for epoch in range(initial_epoch, initial_epoch + 3):
+                tracker.add_scalar("accuracy", epoch)
+                tracker.save()
+
+    train(writers.CompositWriter([Recorder(), Recorder()]), 0)
+    old, holds_all, lacking = Old(), Recorder(), Lacking()
+    train(writers.CompositWriter([old, holds_all, lacking]), 3)
+    assert "writer 'Old' cannot resume" in caplog.text
+    assert list(old.rows) == list(holds_all.rows) == [3, 4, 5]
+    assert list(lacking.rows) == [1, 2, 3, 4, 5]
+
+
+def test_a_composite_closes_the_writers_behind_one_that_fails(tmp_path, caplog):
+    class Fails(Recorder):
+        def close(self, error):
+            raise RuntimeError("boom")
+
+    last = Recorder()
+    composite = writers.CompositWriter([Fails(), last])
+    with SaturationTracker(tmp_path, composite, nn.Linear(4, 6)):
+        pass
+    assert last.hooks[-1] == "close"
+    assert "boom" in caplog.text
+
+
 def test_a_missing_state_is_named(tmp_path, caplog):
     class Mine(writers.AbstractWriter):
         def resume_from_saved_state(self, initial_epoch): ...
