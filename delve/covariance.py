@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,6 +67,10 @@ class Moments:
         self.mean.add_(offset, alpha=samples / total)
         self.samples = total
 
+    def to(self, device: torch.device) -> Moments:
+        """The same on a device, where they may be already."""
+        return Moments(self.samples, self.mean.to(device), self.scatter.to(device))
+
     def copy(self) -> Moments:
         """An independent copy."""
         return Moments(self.samples, self.mean.clone(), self.scatter.clone())
@@ -101,7 +106,8 @@ class TorchCovarianceMatrix:
         save_data: bool = False,
     ) -> None:
         self.bias = bias
-        self.device = None if device is None else torch.device(device)
+        self._wanted_device = None if device is None else torch.device(device)
+        self.device = self._wanted_device
         self.save_data = save_data
         self.saved_samples: Tensor | None = None
         self.samples = 0
@@ -136,7 +142,10 @@ class TorchCovarianceMatrix:
                 raise ValueError(
                     f"samples of {x.shape[-1]} features cannot follow samples of {self.features}"
                 )
-            self._take(x if self.device is None else x.to(self.device, non_blocking=True))
+            self._settle(x.device)
+            # A copy to the CPU that does not block would be read before it has arrived.
+            is_to_cpu = self.device is not None and self.device.type == "cpu"
+            self._take(x.to(self.device, non_blocking=not is_to_cpu))
 
     def fix(self, center: bool = True) -> Tensor:
         """The population covariance of all samples so far, (features x features), float64.
@@ -190,14 +199,13 @@ class TorchCovarianceMatrix:
 
     def merge_moments(self, moments: Moments) -> None:
         """Add the moments of samples that were seen elsewhere."""
+        self._settle(moments.mean.device)
         if self._shift is None:
-            self.device = self.device or moments.mean.device
             self._shift = moments.mean.to(self.device, torch.float32)
             self._block = self._shift.new_empty(0, len(self._shift))
         self.samples += moments.samples
         self._moments = self._moments or self._no_moments()
-        mean, scatter = moments.mean.to(self.device), moments.scatter.to(self.device)
-        self._moments.merge(Moments(moments.samples, mean, scatter))
+        self._moments.merge(moments.to(self._shift.device))
 
     def state_dict(self) -> dict[str, Any]:
         """All that :meth:`load_state_dict` needs to go on with the same bits."""
@@ -214,19 +222,36 @@ class TorchCovarianceMatrix:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a :meth:`state_dict`."""
-        self.samples = state["samples"]
+        state = {
+            key: value.clone() if isinstance(value, Tensor) else value
+            for key, value in state.items()
+        }
+        self.samples, self.saved_samples = state["samples"], state["saved_samples"]
         self._shift, self._block = state["shift"], state["rows"]
-        if self._shift is not None:
-            self.device = self.device or self._shift.device
-            self._shift = self._shift.to(self.device)
-        if self._block is not None:
-            self._block = self._block.to(self.device, copy=True)
         self._rows = 0 if self._block is None else len(self._block)
         self._moments = None
         if state["block_samples"]:
-            mean, scatter = (state[key].to(self.device, copy=True) for key in ("mean", "scatter"))
-            self._moments = Moments(state["block_samples"], mean, scatter)
-        self.saved_samples = state["saved_samples"]
+            self._moments = Moments(state["block_samples"], state["mean"], state["scatter"])
+        # A checkpoint may have been loaded to any device; the next samples tell the right one.
+        self.device = self._wanted_device
+        if self.device is not None:
+            self._move_to(self.device)
+
+    def _settle(self, device: torch.device) -> None:
+        """Stay on the device of the first samples, unless one was asked for."""
+        if self.device is None:
+            # Apple's GPUs have no float64, of which the sums are.
+            self.device = torch.device("cpu") if device.type == "mps" else device
+            self._move_to(self.device)
+
+    def _move_to(self, device: torch.device) -> None:
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        self._shift, self._block = moved(self._shift), moved(self._block)
+        self.saved_samples = moved(self.saved_samples)
+        if self._moments:
+            self._moments = self._moments.to(device)
 
     def _take(self, x: Tensor) -> None:
         if self._shift is None:
@@ -240,7 +265,6 @@ class TorchCovarianceMatrix:
 
     def _begin(self, x: Tensor) -> None:
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        self.device = x.device
         self._shift = x.mean(dim=tuple(range(x.dim() - 1)), dtype=dtype)
         self._block = torch.empty(0, x.shape[-1], dtype=dtype, device=x.device)
 
@@ -301,6 +325,7 @@ class TorchCovarianceMatrix:
 
     def _add_maps(self, maps: Tensor) -> None:
         """Feature maps with many positions, (batch x features x positions): no transposed copy."""
+        self._empty_block()  # which holds rows less the shift that is about to move
         assert self._shift is not None
         features, positions = maps.shape[1:]
         self._moments = self._moments or self._no_moments()
@@ -353,12 +378,25 @@ def _products(maps: Tensor) -> list[Block]:
 @contextlib.contextmanager
 def _exact_products(device: torch.device) -> Iterator[None]:
     """Switch off what would demote float32 products: autocast, TF32 and bfloat16 inside BLAS."""
-    precision = torch.get_float32_matmul_precision()
-    if precision != "highest":
-        torch.set_float32_matmul_precision("highest")
+    get, change, exact = _product_precision(device)
+    before = get()
+    if before != exact:
+        change(exact)
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        if precision != "highest":
-            torch.set_float32_matmul_precision(precision)
+        if before != exact:
+            change(before)
+
+
+def _product_precision(
+    device: torch.device,
+) -> tuple[Callable[[], str], Callable[[str], None], str]:
+    """How the precision of float32 products is read and changed, and what it must be."""
+    backends = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
+    backend, name = getattr(backends, "matmul", None), "fp32_precision"
+    if hasattr(backend, name):
+        return partial(getattr, backend, name), partial(setattr, backend, name), "ieee"
+    # Before PyTorch 2.9; since then this raises where a user has set the other.
+    return torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +113,25 @@ def test_feature_maps_of_any_layout_are_exact(space, layout, dtype, offset):
         maps = maps.repeat(1, 2, 1, 1)[:, ::2]
     rows = maps.flatten(2).transpose(1, 2)
     assert_close(stream(rows.split(4)), rows.reshape(-1, 20))
+
+
+@given(
+    batches=st.lists(
+        st.tuples(st.sampled_from([2, 5, 17]), st.booleans(), st.integers(1, 4)),
+        min_size=2,
+        max_size=8,
+    ),
+    seed=st.integers(0, 2**16),
+)
+def test_maps_of_changing_sizes_and_layouts_are_exact(batches, seed):
+    generator = torch.Generator().manual_seed(seed)
+    stack = []
+    for i, (size, is_channels_last, count) in enumerate(batches):
+        maps = torch.randn(count, 20, size, size, generator=generator).cumsum(1) + i
+        if is_channels_last:
+            maps = maps.to(memory_format=torch.channels_last)
+        stack.append(maps.flatten(2).transpose(1, 2))
+    assert_close(stream(stack), torch.cat([rows.reshape(-1, 20) for rows in stack]))
 
 
 def test_a_strided_batch_is_exact():
@@ -236,3 +258,54 @@ def test_a_gpu_is_exact_also_where_tf32_is_allowed(allow_tf32):
         torch.set_float32_matmul_precision("highest")
     expected = reference(samples)[1]
     assert np.abs(got - expected).max() <= BOUND * np.linalg.eigvalsh(expected).max()
+
+
+LOWERED = """
+import torch
+from delve.covariance import TorchCovarianceMatrix
+def settings():
+    return [b.fp32_precision for b in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)]
+{setting}
+before = settings()
+covariance = TorchCovarianceMatrix()
+covariance.update(torch.randn(500, 80))
+assert covariance.fix().shape == (80, 80)
+assert settings() == before, (settings(), before)
+"""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "torch.backends.fp32_precision = 'tf32'",
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
+        "torch.set_float32_matmul_precision('medium')",
+    ],
+)
+def test_any_way_to_lower_the_precision_of_products_is_undone_afterwards(setting):
+    program = LOWERED.format(setting=setting)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_state_goes_on_where_the_next_samples_are():
+    first = stream([torch.randn(300, 70)])
+    state = first.state_dict()
+    second = TorchCovarianceMatrix()
+    second.load_state_dict({k: v.to("meta") if torch.is_tensor(v) else v for k, v in state.items()})
+    assert second.device is None  # what a checkpoint was loaded to does not bind it
+    second.load_state_dict(state)
+    more = torch.randn(40, 70)
+    first.update(more)
+    second.update(more)
+    assert second.device == more.device
+    assert torch.equal(first.fix(), second.fix())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_samples_of_a_gpu_are_whole_when_they_are_gathered_on_the_cpu():
+    covariance = TorchCovarianceMatrix(device="cpu")
+    batches = [torch.randn(5000, 200, device="cuda") for _ in range(5)]
+    for batch in batches:
+        covariance.update(batch)
+    assert_close(covariance, torch.cat(batches).cpu())
