@@ -2,83 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-BLOCK_ELEMENTS = 2**18  # of a block of samples: 1 MiB of float32 stays in a core's cache
+from delve.moments import Moments, products
+
+BLOCK_ELEMENTS = 2**19  # of a block of samples: 2 MiB of float32 stay in a core's cache
+GPU_BLOCK_ELEMENTS = 2**22  # where starting an operation costs more than memory does
 BLOCK_SAMPLES = 4096  # more would add up too many float32 roundings where features are few
 EMBEDDED_SAMPLES = 1000
-# BLAS adds up few features one sample after the other, with too much rounding for float32.
-_DOUBLE_BELOW = 64
-_TRIANGLE_FROM = 128  # features, from which computing the lower triangle alone pays
-_TRIANGLE_BLOCKS = 4
-
-Block = tuple[int, int, Tensor]  # rows from, to, and their products with the columns up to there
-
-
-@dataclass
-class Moments:
-    """What a set of samples adds up to.
-
-    Attributes:
-        samples: How many there are.
-        mean: (features,), float64.
-        scatter: (features x features), float64: the sum over samples of (x - mean)(x - mean)'.
-            Only the lower triangle is kept up.
-    """
-
-    samples: int
-    mean: Tensor
-    scatter: Tensor
-
-    @classmethod
-    def none(cls, features: int, device: torch.device) -> Moments:
-        """The moments of no samples."""
-        zeros = torch.zeros(features + 1, features, dtype=torch.float64, device=device)
-        return cls(0, zeros[0].clone(), zeros[1:].clone())
-
-    def merge(self, other: Moments) -> None:
-        """Add the moments of another set of samples."""
-        whole = [(0, len(other.mean), other.scatter)]
-        self.add(other.samples, other.mean, torch.zeros_like(other.mean), whole)
-
-    def add(self, samples: int, centre: Tensor, rest: Tensor, blocks: Iterable[Block]) -> None:
-        """Add samples by their products (Chan, Golub and LeVeque 1979).
-
-        Args:
-            samples: How many.
-            centre: (features,): what was taken off them before the products, near their mean.
-            rest: (features,): the mean that they had left then.
-            blocks: Of the lower triangle of their products, as :func:`_products` gives them.
-        """
-        rest = rest.double()
-        total = self.samples + samples
-        offset = centre.double() + rest - self.mean
-        for begin, end, product in blocks:
-            self.scatter[begin:end, :end].add_(product.double())
-        left = torch.stack([offset * (self.samples * samples / total), rest * -samples])
-        self.scatter.addmm_(left.T, torch.stack([offset, rest]))
-        self.mean.add_(offset, alpha=samples / total)
-        self.samples = total
-
-    def to(self, device: torch.device) -> Moments:
-        """The same on a device, where they may be already."""
-        return Moments(self.samples, self.mean.to(device), self.scatter.to(device))
-
-    def copy(self) -> Moments:
-        """An independent copy."""
-        return Moments(self.samples, self.mean.clone(), self.scatter.clone())
-
-    def covariance(self) -> Tensor:
-        """The population covariance, (features x features), float64."""
-        lower = self.scatter.tril()
-        return (lower + lower.tril(-1).T) / self.samples
 
 
 class TorchCovarianceMatrix:
@@ -289,7 +224,12 @@ class TorchCovarianceMatrix:
     @property
     def _capacity(self) -> int:
         """How many samples make a full block."""
-        return max(2 * self.features, min(BLOCK_ELEMENTS // self.features, BLOCK_SAMPLES))
+        return max(2 * self.features, min(self._block_elements // self.features, BLOCK_SAMPLES))
+
+    @property
+    def _block_elements(self) -> int:
+        assert self.device is not None
+        return BLOCK_ELEMENTS if self.device.type == "cpu" else GPU_BLOCK_ELEMENTS
 
     def _grown(self, rows: int) -> Tensor:
         assert self._block is not None
@@ -300,6 +240,14 @@ class TorchCovarianceMatrix:
             larger[: self._rows] = self._block[: self._rows]
             self._block = larger
         return self._block
+
+    def _space(self, elements: int) -> Tensor:
+        """So many elements of the block, while it holds no rows."""
+        assert self._block is not None
+        rows = -(-elements // self.features)
+        if len(self._block) < rows:
+            self._block = self._block.new_empty(rows, self.features)
+        return self._block.view(-1)[:elements]
 
     def _empty_block(self) -> None:
         assert self._block is not None
@@ -319,22 +267,20 @@ class TorchCovarianceMatrix:
             rest = rows.mean(dim=0)
             rows.sub_(rest)
             centre = centre.double() + rest
-        with _exact_products(rows.device):
-            blocks = _products(rows[None].transpose(1, 2))
-        moments.add(len(rows), centre, rows.mean(dim=0), blocks)
+        moments.add(len(rows), centre, rows.mean(dim=0), products(rows[None].transpose(1, 2)))
 
     def _add_maps(self, maps: Tensor) -> None:
         """Feature maps with many positions, (batch x features x positions): no transposed copy."""
         self._empty_block()  # which holds rows less the shift that is about to move
         assert self._shift is not None
-        features, positions = maps.shape[1:]
         self._moments = self._moments or self._no_moments()
-        for part in torch.split(maps, max(1, BLOCK_ELEMENTS // (features * positions))):
+        for part in _parts(maps, self._block_elements):
             centre = self._shift
-            centred = part - centre[:, None]
-            with _exact_products(maps.device):
-                blocks = _products(centred)
-            self._moments.add(len(part) * positions, centre, centred.mean(dim=(0, 2)), blocks)
+            # Memory that is taken anew for each part would cost more than the subtraction.
+            centred = self._space(part.numel()).view(part.shape)
+            torch.sub(part, centre[:, None], out=centred)
+            samples = part.shape[0] * part.shape[2]
+            self._moments.add(samples, centre, centred.mean(dim=(0, 2)), products(centred))
             self._shift = self._moments.mean.to(self._dtype)
 
     @property
@@ -354,49 +300,8 @@ class TorchCovarianceMatrix:
             self.saved_samples = new if held is None else torch.cat([held, new])
 
 
-def _products(maps: Tensor) -> list[Block]:
-    """The features' products with each other, summed over batch and positions.
-
-    Args:
-        maps: (batch x features x positions).
-
-    Returns:
-        Blocks of the lower triangle, each with its rows: from, to, and (rows x columns to there).
-    """
-    features = maps.shape[1]
-    if features < _DOUBLE_BELOW:
-        maps = maps.double()
-    width = features if features < _TRIANGLE_FROM else -(-features // _TRIANGLE_BLOCKS)
-    blocks = []
-    for begin in range(0, features, width):
-        end = min(begin + width, features)
-        product = maps[:, begin:end] @ maps[:, :end].transpose(1, 2)
-        blocks.append((begin, end, product.sum(dim=0) if len(product) > 1 else product[0]))
-    return blocks
-
-
-@contextlib.contextmanager
-def _exact_products(device: torch.device) -> Iterator[None]:
-    """Switch off what would demote float32 products: autocast, TF32 and bfloat16 inside BLAS."""
-    get, change, exact = _product_precision(device)
-    before = get()
-    if before != exact:
-        change(exact)
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        if before != exact:
-            change(before)
-
-
-def _product_precision(
-    device: torch.device,
-) -> tuple[Callable[[], str], Callable[[str], None], str]:
-    """How the precision of float32 products is read and changed, and what it must be."""
-    backends = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
-    backend, name = getattr(backends, "matmul", None), "fp32_precision"
-    if hasattr(backend, name):
-        return partial(getattr, backend, name), partial(setattr, backend, name), "ieee"
-    # Before PyTorch 2.9; since then this raises where a user has set the other.
-    return torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"
+def _parts(maps: Tensor, most: int) -> Iterator[Tensor]:
+    """Split maps, (batch x features x positions), into parts of at most so many elements."""
+    features, positions = maps.shape[1:]
+    for images in torch.split(maps, max(1, most // (features * positions))):
+        yield from torch.split(images, most // features, dim=2)

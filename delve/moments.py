@@ -1,0 +1,130 @@
+"""What a set of samples adds up to, and the float32 products that it is made from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+# BLAS adds up few features one sample after the other, with too much rounding for float32.
+_DOUBLE_BELOW = 64
+_TRIANGLE_FROM = 128  # features, from which computing the lower triangle alone pays
+_TRIANGLE_BLOCKS = 4
+
+Block = tuple[int, int, Tensor]  # rows from, to, and their products with the columns up to there
+
+
+@dataclass
+class Moments:
+    """What a set of samples adds up to.
+
+    Attributes:
+        samples: How many there are.
+        mean: (features,), float64.
+        scatter: (features x features), float64: the sum over samples of (x - mean)(x - mean)'.
+            Only the lower triangle is kept up.
+    """
+
+    samples: int
+    mean: Tensor
+    scatter: Tensor
+
+    @classmethod
+    def none(cls, features: int, device: torch.device) -> Moments:
+        """The moments of no samples."""
+        zeros = torch.zeros(features + 1, features, dtype=torch.float64, device=device)
+        return cls(0, zeros[0].clone(), zeros[1:].clone())
+
+    def merge(self, other: Moments) -> None:
+        """Add the moments of another set of samples."""
+        whole = [(0, len(other.mean), other.scatter)]
+        self.add(other.samples, other.mean, torch.zeros_like(other.mean), whole)
+
+    def add(self, samples: int, centre: Tensor, rest: Tensor, blocks: Iterable[Block]) -> None:
+        """Add samples by their products (Chan, Golub and LeVeque 1979).
+
+        Args:
+            samples: How many.
+            centre: (features,): what was taken off them before the products, near their mean.
+            rest: (features,): the mean that they had left then.
+            blocks: Of the lower triangle of their products, as :func:`products` gives them.
+        """
+        rest = rest.double()
+        total = self.samples + samples
+        offset = centre.double() + rest - self.mean
+        for begin, end, product in blocks:
+            self.scatter[begin:end, :end].add_(product.double())
+        left = torch.stack([offset * (self.samples * samples / total), rest * -samples])
+        self.scatter.addmm_(left.T, torch.stack([offset, rest]))
+        self.mean.add_(offset, alpha=samples / total)
+        self.samples = total
+
+    def to(self, device: torch.device) -> Moments:
+        """The same on a device, where they may be already."""
+        return Moments(self.samples, self.mean.to(device), self.scatter.to(device))
+
+    def copy(self) -> Moments:
+        """An independent copy."""
+        return Moments(self.samples, self.mean.clone(), self.scatter.clone())
+
+    def covariance(self) -> Tensor:
+        """The population covariance, (features x features), float64."""
+        lower = self.scatter.tril()
+        return (lower + lower.tril(-1).T) / self.samples
+
+
+def products(maps: Tensor) -> list[Block]:
+    """The features' products with each other, summed over batch and positions.
+
+    Args:
+        maps: (batch x features x positions).
+
+    Returns:
+        Blocks of the lower triangle, each with its rows: from, to, and (rows x columns to there).
+    """
+    with _exact_products(maps.device):
+        return _lower_triangle(maps)
+
+
+def _lower_triangle(maps: Tensor) -> list[Block]:
+    features = maps.shape[1]
+    if features < _DOUBLE_BELOW:
+        maps = maps.double()
+    width = features if features < _TRIANGLE_FROM else -(-features // _TRIANGLE_BLOCKS)
+    blocks = []
+    for begin in range(0, features, width):
+        end = min(begin + width, features)
+        product = maps[:, begin:end] @ maps[:, :end].transpose(1, 2)
+        blocks.append((begin, end, product.sum(dim=0) if len(product) > 1 else product[0]))
+    return blocks
+
+
+@contextlib.contextmanager
+def _exact_products(device: torch.device) -> Iterator[None]:
+    """Switch off what would demote float32 products: autocast, TF32 and bfloat16 inside BLAS."""
+    get, change, exact = _product_precision(device)
+    before = get()
+    if before != exact:
+        change(exact)
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        if before != exact:
+            change(before)
+
+
+def _product_precision(
+    device: torch.device,
+) -> tuple[Callable[[], str], Callable[[str], None], str]:
+    """How the precision of float32 products is read and changed, and what it must be."""
+    backends = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
+    backend, name = getattr(backends, "matmul", None), "fp32_precision"
+    if hasattr(backend, name):
+        return partial(getattr, backend, name), partial(setattr, backend, name), "ieee"
+    # Before PyTorch 2.9; since then this raises where a user has set the other.
+    return torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"
