@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from delve.arguments import check_count
 from delve.errors import ArgumentError
 
 # torch.nn.functional.interpolate's modes, and for how many dimensions of space each works.
@@ -30,10 +31,17 @@ def _positions(maps: Tensor) -> Tensor:
     return maps.flatten(2).transpose(1, 2)
 
 
+def _means(maps: Tensor) -> Tensor:
+    # Means spread less than what they are of, so rounding them to its dtype would show. They are
+    # few: in float64 they cost the covariance nothing worth saving.
+    precise = torch.float32 if maps.device.type == "mps" else torch.float64  # MPS lacks float64
+    return maps.flatten(2).mean(dim=2, dtype=precise)
+
+
 # (batch x channels x space...) to rows of features
 CONV_METHODS: dict[str, Callable[[Tensor], Tensor]] = {
     "channelwise": _positions,
-    "mean": lambda maps: maps.flatten(2).mean(dim=2),
+    "mean": _means,
     "max": lambda maps: maps.flatten(2).amax(dim=2),
     "median": lambda maps: maps.flatten(2).median(dim=2).values,
     "flatten": lambda maps: maps.flatten(1),
@@ -51,10 +59,14 @@ class SamplingMethods:
     """How feature maps and time series become samples.
 
     Attributes:
-        conv: A key of ``CONV_METHODS``.
+        conv: A key of ``CONV_METHODS``. ``median`` is torch's: of an even number of values, the
+            lower of the two in the middle.
         timeseries: A key of ``TIMESERIES_METHODS``.
         interpolation: The mode by which large feature maps are shrunk first, if any.
         largest: The size that they are shrunk to, in each dimension of space.
+
+    Raises:
+        ArgumentError: A choice is unknown, or the size is not a whole number of at least 1.
     """
 
     conv: str = "channelwise"
@@ -67,22 +79,33 @@ class SamplingMethods:
         _check_choice("timeseries_method", self.timeseries, TIMESERIES_METHODS)
         if self.interpolation is not None:
             _check_choice("interpolation_strategy", self.interpolation, INTERPOLATION_MODES)
-        if not isinstance(self.largest, int) or self.largest < 1:
-            raise ArgumentError(
-                "interpolation_downsampling must be a size of at least 1, for example 32, not "
-                f"{self.largest!r}"
-            )
+        largest = check_count("interpolation_downsampling", self.largest)
+        object.__setattr__(self, "largest", largest)  # an int, also where it was NumPy's
 
     def of_maps(self, maps: Tensor) -> Tensor:
         """Samples of feature maps, (batch x channels x space...)."""
         if self.interpolation is not None and max(maps.shape[2:]) > self.largest:
-            size = [min(length, self.largest) for length in maps.shape[2:]]
-            maps = nn.functional.interpolate(maps, size=size, mode=self.interpolation)
+            maps = _shrunk(maps, self.interpolation, self.largest)
         return CONV_METHODS[self.conv](maps)
 
     def of_series(self, series: Tensor) -> Tensor:
         """Samples of time series, (batch x time x features)."""
         return TIMESERIES_METHODS[self.timeseries](series)
+
+
+def _shrunk(maps: Tensor, mode: str, largest: int) -> Tensor:
+    space = maps.shape[2:]
+    if len(space) not in INTERPOLATION_MODES[mode]:
+        fitting = [other for other, spaces in INTERPOLATION_MODES.items() if len(space) in spaces]
+        raise ValueError(
+            f"interpolation_strategy {mode!r} does not fit {len(space)}-dimensional maps; these "
+            f"do: {', '.join(fitting)}"
+        )
+    if not mode.startswith("nearest"):  # which picks values; others round what they compute
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    return nn.functional.interpolate(
+        maps, size=[min(length, largest) for length in space], mode=mode
+    )
 
 
 @singledispatch

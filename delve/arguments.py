@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 
 from delve import lock
 from delve.errors import ArgumentError
+from delve.metrics import check_share
 from delve.recorded_run import read_epochs
 from delve.records import Metric
 from delve.statistics import SelectedStat, is_stat_name, select_stats
@@ -23,10 +24,10 @@ from delve.statistics import SelectedStat, is_stat_name, select_stats
 
 def check_savefile(savefile: str | os.PathLike[str]) -> Path:
     """The run's folder, which may not exist yet."""
-    try:
-        folder = Path(savefile)
-    except TypeError:
-        raise ArgumentError(f"savefile must be the path of a folder, not {savefile!r}") from None
+    # Path("") is the working directory, which nobody means by an empty text.
+    if not isinstance(savefile, (str, os.PathLike)) or not os.fspath(savefile):
+        raise ArgumentError(f"savefile must be the path of a folder, not {savefile!r}")
+    folder = Path(savefile)
     if folder.exists() and not folder.is_dir():
         raise ArgumentError(f"savefile must be a folder, but {folder} is a file; name another")
     return folder
@@ -34,9 +35,7 @@ def check_savefile(savefile: str | os.PathLike[str]) -> Path:
 
 def check_threshold(threshold: Any) -> float:
     """The share of the variance that counts as explained."""
-    if not isinstance(threshold, numbers.Real) or not 0 < float(threshold) <= 1:
-        raise ArgumentError(f"sat_threshold must be in (0, 1], for example 0.99, not {threshold!r}")
-    return float(threshold)
+    return check_share("sat_threshold", threshold)
 
 
 def check_count(name: str, value: Any) -> int:
@@ -112,24 +111,43 @@ def _epoch_after_the_last(folder: Path) -> int:
     return max(epochs, default=-1) + 1 if epochs else 0
 
 
-def check_scalar(name: str, value: Any) -> float:
-    """A scalar of the user's as a float."""
+def check_scalar_name(name: Any, reserved: Container[str] = ()) -> None:
+    """The name of a scalar of the user's.
+
+    Args:
+        name: What the user calls it.
+        reserved: Names that this tracker gives itself.
+    """
     if not isinstance(name, str) or not name:
         raise ArgumentError(f"a scalar's name must be a text that is not empty, not {name!r}")
     if not _is_encodable(name):
         raise ArgumentError(f"the scalar name {name!r} cannot be written as UTF-8; choose another")
     metric = Metric.parse(name)
-    if name == "epoch" or (metric and is_stat_name(metric.stat)):
+    if name == "epoch" or name in reserved or (metric and is_stat_name(metric.stat)):
         raise ArgumentError(f"the scalar name {name!r} is taken by Delve itself; choose another")
-    item = getattr(value, "item", None)
-    if item is not None and getattr(value, "shape", ()) in ((), (1,)):
-        value = item()
-    if not isinstance(value, numbers.Real):
+
+
+def check_scalar(name: str, value: Any) -> float:
+    """A scalar of the user's as a float."""
+    number = _only_element(value)
+    if not isinstance(number, numbers.Real):
         raise ArgumentError(
             f"the scalar {name!r} must be a number, or a tensor or array of one, not "
             f"{type(value).__name__} {value!r}"
         )
-    return float(value)
+    try:
+        return float(number)
+    except OverflowError:
+        raise ArgumentError(
+            f"the scalar {name!r} must be a number that a float can hold, below 1.8e308; log its "
+            "logarithm"
+        ) from None
+
+
+def _only_element(value: Any) -> Any:
+    """The number in a tensor or array of one; all else as it is."""
+    count = value.numel() if isinstance(value, torch.Tensor) else getattr(value, "size", None)
+    return value.item() if count == 1 and hasattr(value, "item") else value
 
 
 def _is_encodable(text: str) -> bool:

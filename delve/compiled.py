@@ -2,20 +2,31 @@
 
 A hook that ran as ordinary code inside ``torch.compile`` would break the graph at each layer, and
 fail under ``fullgraph=True``. So a compiled hook calls one operator that the compiler does not
-look into; the operator finds the Python function by its number.
+look into; the operator finds the Python function by its number, which it reads from a tensor: a
+plain number would be a part of the graph, and each layer would have to be compiled anew.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from delve.activations import first_tensor
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# Keeps the compiler out of a function. The first use imports the compiler, which takes as long as
+# importing torch.
+uncompiled: Callable[[_F], _F] = functools.cache(torch.compiler.disable)
+
+# Newer than the oldest torch that is supported.
+is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
 
 _numbers = itertools.count()
 _gates: weakref.WeakValueDictionary[int, Gate] = weakref.WeakValueDictionary()
@@ -30,25 +41,31 @@ class Gate:
 
     def __init__(self, receive: Callable[[Any, str], None]) -> None:
         self.receive = receive
-        self._number = next(_numbers)
-        # The compiler drops operators without effect: this one is said to write here.
-        self._token = torch.zeros(())
-        _gates[self._number] = self
+        number = next(_numbers)
+        # The compiler drops operators without effect: this one is said to write here. Reading the
+        # number from another device would make the program wait.
+        self._token = torch.tensor(number, device="cpu")
+        _gates[number] = self
 
     def call(self, output: Any, mode: str) -> None:
         """Pass on the first tensor of a layer's output; there may be none."""
         tensor = first_tensor(output)
         if isinstance(tensor, Tensor):
-            _receive(self._token, tensor.detach(), self._number, mode == "train")
+            _receive(self._token, tensor.detach(), mode == "train")
 
 
-@torch.library.custom_op("delve::receive", mutates_args=("token",))
-def _receive(token: Tensor, output: Tensor, number: int, training: bool) -> None:
-    gate = _gates.get(number)
+# torch 2.4 cannot read the schema off annotations that are strings, as this module's are.
+@torch.library.custom_op(
+    "delve::receive",
+    mutates_args=("token",),
+    schema="(Tensor(a!) token, Tensor output, bool training) -> ()",
+)
+def _receive(token: Tensor, output: Tensor, training: bool) -> None:
+    gate = _gates.get(int(token))
     if gate is not None:
         gate.receive(output, "train" if training else "eval")
 
 
 @_receive.register_fake
-def _receive_nothing(token: Tensor, output: Tensor, number: int, training: bool) -> None:
+def _receive_nothing(token: Tensor, output: Tensor, training: bool) -> None:
     """What the compiler runs in its place while it traces."""

@@ -5,19 +5,23 @@ Every other module is free of ``torch.distributed``.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from delve.covariance import Moments, TorchCovarianceMatrix
+from delve.covariance import TorchCovarianceMatrix
 from delve.errors import DelveError
+from delve.moments import Moments
 
 T = TypeVar("T")
-Key = tuple[str, str]
+Key = tuple[str, str]  # mode, layer
+
+logger = logging.getLogger(__name__)
 
 
 def is_connected() -> bool:
@@ -39,35 +43,101 @@ def agree(decide: Callable[[], T]) -> T:
     """
     if not is_connected():
         return decide()
-    message: list[Any] = [None]
-    if is_first():
-        try:
-            message = [(decide(), None)]
-        except Exception as error:
-            message = [(None, _portable(error))]
+    message: list[Any] = [together(lambda: decide() if is_first() else None)]
     dist.broadcast_object_list(message, src=0, device=_device())
-    answer, failure = message[0]
-    if failure is not None:
-        raise failure
-    return answer  # type: ignore[no-any-return]
+    answer: T = message[0]
+    return answer
 
 
-def reduce_covariances(
-    covariances: Mapping[Key, TorchCovarianceMatrix],
-) -> dict[Key, TorchCovarianceMatrix]:
-    """The covariances over the samples of all processes, complete in the first one.
+def together(act: Callable[[], T]) -> T:
+    """Each process acts for itself; the first error in any of them is raised in all.
 
-    Collective where a process group is there. A process that lacks a layer, or has no sample at
-    all, takes part with none.
+    Collective where a process group is there: a mistake made in one process alone would leave the
+    others waiting for it.
     """
     if not is_connected():
-        return dict(covariances)
-    held = [(key, covariance.features) for key, covariance in covariances.items()]
-    all_held: list[list[tuple[Key, int]]] = [[]] * dist.get_world_size()
-    dist.all_gather_object(all_held, held)
-    features = {key: count for one in all_held for key, count in one}
-    # Every process goes through the same keys in the same order.
-    return {key: _reduce(covariances.get(key), features[key]) for key in features}
+        return act()
+    own_failure: Exception | None = None
+    try:
+        answer = act()
+    except Exception as error:
+        own_failure = _portable(error)
+    failures = _gather(own_failure)
+    failures[dist.get_rank()] = own_failure  # which still has its traceback
+    for failure in failures:
+        if failure is not None:
+            raise failure
+    return answer
+
+
+def union(keys: Iterable[Key]) -> list[Key]:
+    """The keys that any process has, in one order for all of them.
+
+    Collective where a process group is there.
+    """
+    if not is_connected():
+        return list(keys)
+    return list(dict.fromkeys(key for one in _gather(list(keys)) for key in one))
+
+
+class CovarianceReducer:
+    """Brings the covariances of all processes together, epoch by epoch."""
+
+    def __init__(self) -> None:
+        self._named_as_unequal: set[str] = set()
+
+    def reduce(
+        self, covariances: Mapping[Key, TorchCovarianceMatrix]
+    ) -> dict[Key, TorchCovarianceMatrix]:
+        """The covariances over the samples of all processes, complete in the first one.
+
+        Collective where a process group is there. A process that lacks a layer, or has no sample
+        at all, takes part with none. A layer whose number of features is not the same in all
+        processes is left out, with one warning.
+        """
+        if not is_connected():
+            return dict(covariances)
+        counts = _feature_counts(covariances)
+        self._warn_of_unequal(counts)
+        # Every process goes through the same keys in the same order.
+        return {
+            key: _reduce(covariances.get(key), *features)
+            for key, features in counts.items()
+            if len(features) == 1
+        }
+
+    def _warn_of_unequal(self, counts: Mapping[Key, set[int]]) -> None:
+        unequal = {
+            layer: " and ".join(map(str, sorted(features)))
+            for (_, layer), features in counts.items()
+            if len(features) > 1 and layer not in self._named_as_unequal
+        }
+        self._named_as_unequal.update(unequal)
+        if unequal and is_first():
+            logger.warning(
+                "the processes' outputs have different numbers of features, so these layers are "
+                "left out: %s; with conv_method='flatten' all images must have one size",
+                ", ".join(f"{layer} ({features})" for layer, features in unequal.items()),
+            )
+
+
+def _gather(mine: T) -> list[T]:
+    """What each process has, by rank."""
+    gathered = [mine] * dist.get_world_size()
+    dist.all_gather_object(gathered, mine)
+    return gathered
+
+
+def _feature_counts(
+    covariances: Mapping[Key, TorchCovarianceMatrix],
+) -> dict[Key, set[int]]:
+    """The numbers of features that a layer has in any process, in one order for all of them."""
+    mine = {key: one.features for key, one in covariances.items() if one.samples}
+    counts: dict[Key, set[int]] = {}
+    for features in _gather(mine):
+        for key, count in features.items():
+            counts.setdefault(key, set()).add(count)
+    return counts
 
 
 def _reduce(covariance: TorchCovarianceMatrix | None, features: int) -> TorchCovarianceMatrix:
@@ -100,9 +170,10 @@ def _device() -> torch.device:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error itself if it can travel, else one of the same text."""
+    """The error itself if it can travel, else one of the same text; it says where it was raised."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return DelveError(f"{type(error).__name__} in the first process: {error}")
+        error = DelveError(f"{type(error).__name__}: {error}")
+    error.add_note(f"raised in the process of rank {dist.get_rank()}")
     return error

@@ -17,16 +17,19 @@ class CheckLayerSat(SaturationTracker):
 
     Takes the parameters of :class:`~delve.tracker.SaturationTracker`, and the two forms of its
     time: ``CheckLayerSat("runs", layers)`` records saturation to TensorBoard, and
-    ``CheckLayerSat("runs", layers, "spectrum")`` the five largest eigenvalues of each layer.
+    ``CheckLayerSat("runs", layers, "spectrum")`` the five largest eigenvalues of each layer. All
+    further parameters of those forms are given by name.
+
+    Raises:
+        TypeError: A parameter of those forms has no name, or two values.
     """
 
     def __init__(self, savefile: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         if args and _are_modules(args[0]):
-            modules, *rest = args
-            stats = rest[0] if rest else kwargs.pop("stats", "lsat")
-            kwargs |= {"save_to": "tensorboard", "modules": modules, "stats": stats}
+            kwargs = _of_the_first_forms(*args, **kwargs)
             args = ()
-            shown = f"save_to='tensorboard', modules=layers, stats={_as_list(stats)!r}"
+            stats = _as_list(kwargs["stats"])
+            shown = f"save_to={kwargs['save_to']!r}, modules=layers, stats={stats!r}"
         else:
             shown = "save_to=..., modules=model"
         warnings.warn(
@@ -36,6 +39,22 @@ class CheckLayerSat(SaturationTracker):
             stacklevel=2,
         )
         super().__init__(savefile, *args, **kwargs)
+
+
+def _of_the_first_forms(
+    modules: Any,
+    stats: str | Sequence[str] = "lsat",
+    *nameless: Any,
+    save_to: Any = "tensorboard",
+    **others: Any,
+) -> dict[str, Any]:
+    """The parameters of today that say the same."""
+    if nameless:
+        raise TypeError(
+            "CheckLayerSat(savefile, modules, stats) takes nothing more without a name, but got "
+            f"{', '.join(map(repr, nameless))}; name each, for example log_interval=10"
+        )
+    return {"modules": modules, "stats": stats, "save_to": save_to, **others}
 
 
 def _are_modules(value: Any) -> bool:

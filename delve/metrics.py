@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from delve.covariance import TorchCovarianceMatrix
 from delve.eigenspace import eigenspace, eigenvalues, rough_eigenvalues, settled
+from delve.errors import ArgumentError
 
 LEADING = 5  # eigenvalues that `spectrum` gives as scalars
 
@@ -80,8 +83,12 @@ class Spectrum:
 
     @classmethod
     def of_matrix(cls, matrix: Tensor) -> Spectrum:
-        """The spectrum of a covariance matrix, (features x features)."""
-        matrix = torch.as_tensor(matrix).detach().double()
+        """The spectrum of a covariance matrix, (features x features).
+
+        Raises:
+            ArgumentError: It is no square matrix.
+        """
+        matrix = _square(matrix)
         if not torch.isfinite(matrix).all():
             return cls(np.full(len(matrix), np.nan), 0)
         return cls(eigenvalues(matrix).cpu().numpy(), 0, float(matrix.trace()))
@@ -264,29 +271,82 @@ STATS = (
 
 
 def compute_intrinsic_dimensionality(cov: Tensor, thresh: float = 0.99) -> int | float:
-    """Intrinsic dimensionality of a covariance matrix, (features x features); NaN if not finite."""
-    k = intrinsic_dimensionality(Spectrum.of_matrix(cov), thresh)
+    """Intrinsic dimensionality of a covariance matrix; NaN if the matrix is not finite.
+
+    Args:
+        cov: (features x features).
+        thresh: The share of the variance that counts as explained, in (0, 1].
+
+    Raises:
+        ArgumentError: ``cov`` is no square matrix, or ``thresh`` no such share.
+    """
+    k = intrinsic_dimensionality(Spectrum.of_matrix(cov), check_share("thresh", thresh))
     return k if np.isnan(k) else int(k)
 
 
 def compute_saturation(cov: Tensor, thresh: float = 0.99) -> float:
-    """Saturation of a covariance matrix, (features x features): from 0 to 1."""
-    return saturation(Spectrum.of_matrix(cov), thresh)
+    """Saturation of a covariance matrix, in (0, 1]; NaN if the matrix is not finite.
+
+    Args:
+        cov: (features x features).
+        thresh: The share of the variance that counts as explained, in (0, 1].
+
+    Raises:
+        ArgumentError: ``cov`` is no square matrix, or ``thresh`` no such share.
+    """
+    return saturation(Spectrum.of_matrix(cov), check_share("thresh", thresh))
 
 
 def compute_cov_determinant(cov: Tensor) -> float:
-    """The determinant of a covariance matrix, (features x features): generalised variance."""
+    """The determinant of a covariance matrix, (features x features): generalised variance.
+
+    Raises:
+        ArgumentError: ``cov`` is no square matrix.
+    """
     return covariance_determinant(Spectrum.of_matrix(cov), 0)
 
 
 def compute_cov_trace(cov: Tensor) -> float:
-    """The trace of a covariance matrix, (features x features): total variance."""
-    return float(torch.as_tensor(cov).double().trace())
+    """The trace of a covariance matrix, (features x features): total variance.
+
+    Raises:
+        ArgumentError: ``cov`` is no square matrix.
+    """
+    return float(_square(cov).trace())
 
 
 def compute_diag_trace(cov: Tensor) -> float:
-    """The trace of the diagonalised covariance matrix, with rounding below 0 set to 0."""
+    """The trace of the diagonalised covariance matrix, with rounding below 0 set to 0.
+
+    Args:
+        cov: (features x features).
+
+    Raises:
+        ArgumentError: ``cov`` is no square matrix.
+    """
     return diagonal_trace(Spectrum.of_matrix(cov), 0)
+
+
+def check_share(name: str, value: Any) -> float:
+    """A share of the variance, given as the argument of this name.
+
+    Raises:
+        ArgumentError: It is no number in (0, 1].
+    """
+    if not isinstance(value, numbers.Real) or not 0 < float(value) <= 1:
+        raise ArgumentError(f"{name} must be in (0, 1], for example 0.99, not {value!r}")
+    return float(value)
+
+
+def _square(matrix: Tensor) -> Tensor:
+    """A matrix that can be a covariance, float64."""
+    matrix = torch.as_tensor(matrix).detach()
+    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.numel():
+        raise ArgumentError(
+            "a covariance matrix has as many rows as columns, (features x features), not the "
+            f"shape {tuple(matrix.shape)}; TorchCovarianceMatrix makes one of samples"
+        )
+    return matrix.double()
 
 
 def _leading(directions: Tensor) -> np.ndarray:

@@ -10,21 +10,21 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from delve.covariance import Moments, TorchCovarianceMatrix
+from delve.arguments import check_count
+from delve.compiled import uncompiled
+from delve.covariance import TorchCovarianceMatrix
 from delve.eigenspace import eigenspace, random_directions
 from delve.errors import ArgumentError
 from delve.metrics import Spectrum, intrinsic_dimensionality
+from delve.moments import Moments
 
 logger = logging.getLogger(__name__)
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-_uncompiled: Callable[[_F], _F] = torch.compiler.disable
 
 
 class LinearPCALayer(nn.Module):
@@ -37,7 +37,9 @@ class LinearPCALayer(nn.Module):
     The state dictionary holds all that was learned: a saved and loaded layer projects
     identically. It stays in float64 when the model is moved to half precision. In distributed
     training a layer learns from the samples of its own process; DistributedDataParallel then
-    copies what the first process learned to the others.
+    copies what the first process learned to the others. DataParallel on several devices throws
+    away its replicas, and with them what they would learn: there a layer learns nothing, and one
+    warning says so. In a compiled model the layer itself runs uncompiled.
 
     Shapes: ``(..., in_features)`` to the same, or to ``(..., in_dim)`` if ``keepdim`` is False.
     The output has the input's dtype; half precision is projected in float32.
@@ -68,7 +70,8 @@ class LinearPCALayer(nn.Module):
         name: ``pca0``, ``pca1``, ... in the order of construction; used in messages.
 
     Raises:
-        ArgumentError: ``in_features`` or ``threshold`` is not positive.
+        ArgumentError: ``in_features`` is not a whole number of at least 1, or ``threshold`` is not
+            positive.
     """
 
     num: ClassVar[int] = 0  # of layers constructed
@@ -90,16 +93,14 @@ class LinearPCALayer(nn.Module):
         centering: bool = True,
     ) -> None:
         super().__init__()
-        self.fs_dim = _checked_size(in_features, "the number of features")
+        self.fs_dim = check_count("the number of features of a PCA layer", in_features)
         self.keepdim = keepdim
         self.verbose = verbose
         self.gradient_epoch = gradient_epoch_start
         self.name = f"pca{LinearPCALayer.num}"
         LinearPCALayer.num += 1
         self.epoch = 0
-        self.pca_computed = True
-        self._threshold = _checked_threshold(threshold)
-        self._centering = bool(centering)
+        self._warned: set[str] = set()  # which replicas share
         # Samples go into the stream, and from there into the moments, whose arrays are buffers.
         self._stream: TorchCovarianceMatrix | None = None
         self._samples = 0
@@ -109,6 +110,8 @@ class LinearPCALayer(nn.Module):
         self.register_buffer("eigenvectors", torch.eye(self.fs_dim, dtype=torch.float64))
         self.register_buffer("_scatter", torch.zeros_like(self.eigenvectors))
         self.register_buffer("random_directions", None)
+        self.threshold = threshold
+        self.centering = centering
 
     @property
     def threshold(self) -> float:
@@ -177,6 +180,7 @@ class LinearPCALayer(nn.Module):
         directions = torch.from_numpy(random_directions(self.fs_dim, self.in_dim))
         self.random_directions = directions.to(self.eigenvectors)
 
+    @uncompiled  # what it learned is no constant, for which a graph would have to be made anew
     def forward(self, x: Tensor) -> Tensor:
         """The input in training; its projection in evaluation.
 
@@ -198,8 +202,10 @@ class LinearPCALayer(nn.Module):
         """What ``print(model)`` shows of the layer."""
         return f"{self.fs_dim}, threshold={self.threshold:g}, centering={self.centering}"
 
-    @_uncompiled
     def _learn(self, x: Tensor) -> None:
+        if getattr(self, "_is_replica", False):  # which DataParallel throws away after the pass
+            self._warn_of_replicas()
+            return
         if x.numel() == 0:
             return
         if not self._is_epoch_open:
@@ -234,24 +240,26 @@ class LinearPCALayer(nn.Module):
             self._samples = moments.samples
         self._stream = None
 
-    @_uncompiled
     def _update_eigenspace(self) -> None:
         if self.pca_computed:
             return
         self._settle()
-        covariance = Moments(self._samples, self.mean, self._scatter).covariance()
-        if not self.centering:
-            covariance.addr_(self.mean, self.mean)
-        if covariance.isfinite().all():
-            values, vectors = eigenspace(covariance)
-            self.eigenvalues.copy_(values)
-            self.eigenvectors.copy_(vectors)
-        else:
-            self.eigenvalues.fill_(torch.nan)
-            self.eigenvectors.fill_(torch.nan)
+        # New tensors: the graph of an earlier pass may still need the old ones. They are ordinary
+        # ones also in inference mode, or no later graph could hold them.
+        with torch.inference_mode(False):
+            self.eigenvalues, self.eigenvectors = self._eigenspace()
         self.random_directions = None
         self.pca_computed = True
         self._report()
+
+    def _eigenspace(self) -> tuple[Tensor, Tensor]:
+        covariance = Moments(self._samples, self.mean, self._scatter).covariance()
+        if not self.centering:
+            covariance.addr_(self.mean, self.mean)
+        if not covariance.isfinite().all():
+            return self.eigenvalues * torch.nan, covariance * torch.nan
+        values, vectors = eigenspace(covariance)
+        return values, vectors.contiguous()  # as loaded ones are, so that both give the same bits
 
     def _report(self) -> None:
         if not self.eigenvalues.isfinite().all():
@@ -266,7 +274,15 @@ class LinearPCALayer(nn.Module):
                 *(self.name, self.in_dim, self.fs_dim, self.threshold, self._samples),
             )
 
-    @_uncompiled
+    def _warn_of_replicas(self) -> None:
+        if "replicas" not in self._warned:
+            self._warned.add("replicas")
+            logger.warning(
+                "%s learns nothing: it is inside nn.DataParallel, which throws away its replicas "
+                "after each pass; use DistributedDataParallel, or one device",
+                self.name,
+            )
+
     def _directions(self) -> Tensor:
         """What is projected onto, (in_features x in_dim), float64."""
         self._update_eigenspace()
@@ -346,7 +362,8 @@ class Conv2DPCALayer(LinearPCALayer):
             saves time, and changes nothing but what is learned. None takes every position.
 
     Raises:
-        ArgumentError: ``in_filters``, ``threshold`` or ``downsampling`` is not positive.
+        ArgumentError: ``in_filters`` or ``downsampling`` is not a whole number of at least 1, or
+            ``threshold`` is not positive.
     """
 
     _feature_axis = -3
@@ -368,7 +385,7 @@ class Conv2DPCALayer(LinearPCALayer):
             centering=centering,
         )
         if downsampling is not None:
-            _checked_size(downsampling, "downsampling")
+            downsampling = check_count("the downsampling of a PCA layer", downsampling)
         self.downsampling = downsampling
 
     def _samples_of(self, x: Tensor) -> Tensor:
@@ -469,12 +486,6 @@ def _names(layers: list[LinearPCALayer], linear: str) -> list[str]:
         kind = "Conv" if isinstance(layer, Conv2DPCALayer) else linear
         names.append(f"{kind}-{sum(name.startswith(f'{kind}-') for name in names)}")
     return names
-
-
-def _checked_size(size: int, what: str) -> int:
-    if size < 1:
-        raise ArgumentError(f"{what} of a PCA layer must be at least 1, not {size!r}")
-    return size
 
 
 def _checked_threshold(threshold: float) -> float:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
+import traceback
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +21,12 @@ from torch.utils.hooks import RemovableHandle
 from delve import compiled
 from delve.activations import SamplingMethods, first_tensor, samples
 from delve.covariance import TorchCovarianceMatrix
+from delve.errors import ArgumentError
 from delve.records import MODES
 
 Key = tuple[str, str]  # mode, layer
+
+_COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +39,8 @@ class Gathering:
         methods: How outputs become samples.
         device: Where to accumulate; None stays on the device of the activations.
         interval: Use every so many calls of each layer.
-        most: Stop at so many samples per layer and mode; None never does.
+        most: Stop at so many samples per layer, mode and epoch; None never does. Each process of
+            ``torch.distributed`` counts its own.
         keep_samples: Whether to keep the first samples themselves.
     """
 
@@ -60,11 +67,13 @@ class LayerRecorder:
     ) -> None:
         self.is_recording = True
         self._names: dict[str, None] = {}
+        self._hooked: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._order = dict.fromkeys(name for name in order if name in layers)
         self._gathering = gathering
         self._covariances: dict[Key, TorchCovarianceMatrix] = {}
         self._calls: Counter[Key] = Counter()
-        self._fresh: set[Key] = set()  # saw samples since the last statistics
+        self._fresh: Counter[Key] = Counter()  # samples since the last statistics
+        self._called: set[str] = set()  # since then, whether or not that was recorded
         self._unusable: dict[str, None] = {}
         self._warned: set[str] = set()
         self._lock = threading.Lock()  # DataParallel runs its replicas in threads
@@ -78,23 +87,37 @@ class LayerRecorder:
         return tuple(dict.fromkeys((*self._order, *self._names)))
 
     def track(self, name: str, layer: nn.Module) -> None:
-        """Hook one layer, under a name that no other has."""
+        """Hook one layer, under a name that no other has; one that is hooked keeps its name.
+
+        Raises:
+            ArgumentError: Another layer has the name.
+        """
+        if layer in self._hooked:
+            return
+        if name in self._names:
+            raise ArgumentError(
+                f"the {type(layer).__name__} cannot be tracked as {name!r}: another layer has that "
+                "name; choose one of its own"
+            )
         self._names[name] = None
+        self._hooked.add(layer)
         self._hooks.append(layer.register_forward_hook(_Hook(self, name, layer)))
 
     def record(self, name: str, layer: nn.Module, output: Any, mode: str) -> None:
         """Add one forward pass of a layer."""
+        self._called.add(name)
         if not self.is_recording or name in self._unusable or _is_recomputing():
             return
         key = (mode, name)
         with self._lock, torch.inference_mode(False), torch.no_grad():
             self._order.setdefault(name)
-            self._calls[key] += 1
-            if (self._calls[key] - 1) % self._gathering.interval:
+            if not self._is_due(key):
                 return
             try:
                 self._gather(key, samples(layer, first_tensor(output), self._gathering.methods))
-            except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            except (MemoryError, torch.cuda.OutOfMemoryError):  # says nothing about the layer
+                raise
+            except Exception as error:  # whatever a function that a user registered may raise
                 self._leave_out(name, layer, output, error)
 
     def fresh(self) -> dict[Key, TorchCovarianceMatrix]:
@@ -106,9 +129,24 @@ class LayerRecorder:
             if (key := (mode, name)) in self._fresh
         }
 
-    def mark_used(self, forget: bool) -> None:
-        """The statistics of the fresh samples were taken; ``forget`` drops the samples too."""
-        self._warn_of_unseen()
+    def held(self, keys: Iterable[Key]) -> dict[Key, TorchCovarianceMatrix]:
+        """Of these, what was gathered at all, also if :meth:`mark_used` came since."""
+        return {
+            key: self._covariances[key]
+            for key in keys
+            if key in self._covariances and key[1] not in self._unusable
+        }
+
+    def mark_used(self, forget: bool, used: Iterable[Key] = ()) -> None:
+        """The statistics of the fresh samples were taken.
+
+        Args:
+            forget: Whether to drop the samples too.
+            used: What the statistics are of, where that is more than what is fresh here: the
+                samples of other processes.
+        """
+        self._warn_of_unseen({name for _, name in (*used, *self._fresh)} | self._called)
+        self._called.clear()
         self._fresh.clear()
         if forget:
             self._covariances.clear()
@@ -121,40 +159,51 @@ class LayerRecorder:
     def state_dict(self) -> dict[str, Any]:
         """What was gathered so far, of tensors and plain values."""
         return {
+            "is_recording": self.is_recording,
+            "left_out": list(self._unusable),
             "order": list(self._order),
             "calls": [[*key, calls] for key, calls in self._calls.items()],
             "covariances": [
-                [*key, key in self._fresh, covariance.state_dict()]
+                [*key, self._fresh[key], covariance.state_dict()]
                 for key, covariance in self._covariances.items()
             ],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a :meth:`state_dict`; layers that are no longer tracked are passed over."""
-        self._order = dict.fromkeys(name for name in state["order"] if name in self._names)
+        self.is_recording = state.get("is_recording", self.is_recording)
+        self._unusable = self._tracked(state.get("left_out", ()))
+        self._order = self._tracked(state["order"])
         self._calls = Counter({(mode, name): calls for mode, name, calls in state["calls"]})
-        self._covariances, self._fresh = {}, set()
+        self._covariances, self._fresh = {}, Counter()
         for mode, name, fresh, covariance_state in state["covariances"]:
             if name in self._names:
                 covariance = self._covariance((mode, name))
                 covariance.load_state_dict(covariance_state)
                 if fresh:
-                    self._fresh.add((mode, name))
+                    self._fresh[mode, name] = fresh
+
+    def _tracked(self, names: Iterable[str]) -> dict[str, None]:
+        return dict.fromkeys(name for name in names if name in self._names)
+
+    def _is_due(self, key: Key) -> bool:
+        """Count a call of a layer, and tell whether its samples are wanted."""
+        self._calls[key] += 1
+        most = self._gathering.most
+        is_full = most is not None and self._fresh[key] >= most
+        return not is_full and (self._calls[key] - 1) % self._gathering.interval == 0
 
     def _gather(self, key: Key, rows: Tensor) -> None:
         if not rows.is_floating_point() or rows.dim() not in (2, 3):
             raise TypeError("samples are rows of floating-point numbers")
         if not rows.numel():
             return
-        covariance = self._covariance(key)
-        if self._gathering.most is not None:
-            left = self._gathering.most - covariance.samples
-            if left <= 0:
-                return
-            if rows.numel() // rows.shape[-1] > left:
-                rows = rows.reshape(-1, rows.shape[-1])[:left]
-        covariance.update(rows)
-        self._fresh.add(key)
+        most, count = self._gathering.most, rows.numel() // rows.shape[-1]
+        if most is not None and self._fresh[key] + count > most:
+            count = most - self._fresh[key]
+            rows = rows.reshape(-1, rows.shape[-1])[:count]
+        self._covariance(key).update(rows)
+        self._fresh[key] += count
 
     def _covariance(self, key: Key) -> TorchCovarianceMatrix:
         if key not in self._covariances:
@@ -166,21 +215,20 @@ class LayerRecorder:
     def _leave_out(self, name: str, layer: nn.Module, output: Any, error: Exception) -> None:
         self._unusable[name] = None
         for mode in MODES:
-            self._fresh.discard((mode, name))
+            del self._fresh[mode, name]
         logger.warning(
             "layer %s (%s) gave %s, which cannot be turned into samples (%s); it is left out",
             name,
             type(layer).__name__,
             _describe(output),
-            str(error).strip().partition("\n")[0] or type(error).__name__,
+            traceback.format_exception_only(error)[0].partition("\n")[0],
         )
+        logger.debug("what went wrong in layer %s:", name, exc_info=error)
 
-    def _warn_of_unseen(self) -> None:
+    def _warn_of_unseen(self, seen: set[str]) -> None:
         """A layer whose hook never fires while others do must not go unnoticed."""
-        seen = {name for _, name in self._fresh}
-        unseen = [
-            name for name in self.layers if name not in {*seen, *self._unusable, *self._warned}
-        ]
+        known = {*seen, *self._unusable, *self._warned}
+        unseen = [name for name in self.layers if name not in known]
         if unseen and self.is_recording:
             self._warned.update(unseen)
             logger.warning(
@@ -201,9 +249,15 @@ class _Hook:
         self._gate = compiled.Gate(lambda output, mode: recorder.record(name, layer, output, mode))
 
     def __call__(self, layer: nn.Module, _inputs: Any, output: Any) -> None:
+        if compiled.is_exporting():  # to where there is no Delve
+            return
         mode = "train" if layer.training else "eval"
         if torch.compiler.is_compiling():
             self._gate.call(output, mode)
+        elif _COMPILER in sys.modules:
+            # Beside a graph break the compiler would otherwise take up Delve's own code.
+            record = compiled.uncompiled(LayerRecorder.record)
+            record(self._recorder, self._name, layer, output, mode)
         else:
             self._recorder.record(self._name, layer, output, mode)
 

@@ -6,7 +6,12 @@ import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+T = TypeVar("T")
 
 MODES = ("train", "eval")
 
@@ -62,6 +67,50 @@ class EpochRecord:
     metrics: Mapping[Metric, float]
 
 
+@dataclass
+class StagedEpoch:
+    """What there is so far of an epoch that has not ended.
+
+    Attributes:
+        scalars: The user's own scalars, by name.
+        metrics: The layer metrics that are numbers.
+        arrays: Those that are arrays.
+    """
+
+    scalars: dict[str, float] = field(default_factory=dict)
+    metrics: dict[Metric, float] = field(default_factory=dict)
+    arrays: dict[Metric, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all that is staged."""
+        return (*self.scalars, *self.metrics, *self.arrays)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, made of tensors and plain values."""
+        return {
+            "scalars": dict(self.scalars),
+            "metrics": {str(metric): value for metric, value in self.metrics.items()},
+            "arrays": {
+                str(metric): torch.from_numpy(array.copy()) for metric, array in self.arrays.items()
+            },
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> StagedEpoch:
+        """What a :meth:`state_dict` was made of."""
+        arrays = _by_metric(state["arrays"])
+        return cls(
+            dict(state["scalars"]),
+            _by_metric(state["metrics"]),
+            {metric: array.cpu().numpy() for metric, array in arrays.items()},
+        )
+
+
+def _by_metric(values: Mapping[str, T]) -> dict[Metric, T]:
+    return {metric: value for key, value in values.items() if (metric := Metric.parse(key))}
+
+
 def _forget(_state: Mapping[str, Any]) -> None:
     """Where there is no journal."""
 
@@ -112,11 +161,10 @@ class RunInfo:
 
 def enumerate_epochs(numbers: Sequence[int]) -> str:
     """``[0, 1, 2, 5]`` as ``0-2, 5``."""
-    parts: list[str] = []
-    start = previous = numbers[0]
-    for number in [*numbers[1:], None]:
-        if number != previous + 1:
-            parts.append(str(start) if start == previous else f"{start}-{previous}")
-            start = number  # type: ignore[assignment]
-        previous = number  # type: ignore[assignment]
-    return ", ".join(parts)
+    spans: list[tuple[int, int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], number)
+        else:
+            spans.append((number, number))
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)

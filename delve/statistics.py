@@ -83,6 +83,17 @@ class Statistics:
         self._warn_of_few(spectra)
         return results
 
+    def saturations(self, covariances: Mapping[Key, TorchCovarianceMatrix]) -> dict[Key, float]:
+        """The saturation of each (mode, layer) so far, without a word on where it misleads.
+
+        An epoch that has only begun is biased low in every wide layer; what :meth:`compute` says
+        of the whole epoch is not to be used up by that.
+        """
+        return {
+            key: saturation(Spectrum.of(covariance, threshold=self._threshold), self._threshold)
+            for key, covariance in covariances.items()
+        }
+
     def _add(self, results: Results, mode: str, layer: str, spectrum: Spectrum) -> None:
         for item in self._selected:
             if mode not in item.modes:
@@ -117,7 +128,7 @@ class Statistics:
 
 
 def select_stats(names: Iterable[str], layerwise_saturation: bool = True) -> list[SelectedStat]:
-    """Look up what the user selected; ``lsat_eval`` keeps the evaluation alone.
+    """Look up what the user selected, each statistic once; ``lsat_eval`` keeps evaluation alone.
 
     Args:
         names: Keys of statistics, with or without a mode behind an underscore.
@@ -128,8 +139,15 @@ def select_stats(names: Iterable[str], layerwise_saturation: bool = True) -> lis
         WriterConflictError: Two distributions offer it.
         WriterLoadError: The one that offers it cannot be imported.
     """
-    selected = [item for name in names for item in _select(name)]
-    return [item for item in selected if layerwise_saturation or item.stat.key != "lsat"]
+    modes: dict[Stat, set[str]] = {}
+    for name in names:
+        for item in _select(name):
+            modes.setdefault(item.stat, set()).update(item.modes)
+    return [
+        SelectedStat(stat, tuple(mode for mode in MODES if mode in wanted))
+        for stat, wanted in modes.items()
+        if layerwise_saturation or stat.key != "lsat"
+    ]
 
 
 def is_stat_name(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -25,6 +25,7 @@ from delve.arguments import (
     check_on_writer_error,
     check_savefile,
     check_scalar,
+    check_scalar_name,
     check_stats,
     check_threshold,
 )
@@ -32,7 +33,7 @@ from delve.discovery import make_writers
 from delve.errors import ArgumentError
 from delve.layers import LayerFilter, Layers, Modules, find_layers, select_layers
 from delve.recorder import Gathering, LayerRecorder
-from delve.records import MODES, Metric
+from delve.records import MODES, StagedEpoch
 from delve.run import Run, SilentRun
 from delve.statistics import Key, Results, Statistics
 
@@ -41,6 +42,12 @@ logger = logging.getLogger(__name__)
 
 class SaturationTracker:
     """Records what the layers of a model do, epoch by epoch, in every backend named.
+
+    Under ``torch.distributed`` each process makes one, and a mistake in one is raised in all.
+
+    A tracker that nobody closes is closed when Python ends. The run then counts as failed if an
+    exception was not caught, but as complete after ``sys.exit``, whatever its status: Python keeps
+    no trace of it. Within ``with``, a status other than 0 counts as a failure.
 
     Args:
         savefile: The run's folder; it is made if need be.
@@ -123,33 +130,39 @@ class SaturationTracker:
         config: Mapping[str, Any] | None = None,
         on_writer_error: Literal["warn", "raise"] = "warn",
     ) -> None:
-        check_count("log_interval", log_interval)
-        if max_samples is not None:
-            check_count("max_samples", max_samples)
-        self._statistics = Statistics(
-            check_stats(stats, layerwise_sat), check_threshold(sat_threshold)
-        )
-        self._average = average_sat
+        self._averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
         self._verbose = verbose
         self._forget = reset_covariance
-        check_on_writer_error(on_writer_error)
-        config = check_config(config)
-        gathering = Gathering(
-            SamplingMethods(
-                conv_method, timeseries_method, interpolation_strategy, interpolation_downsampling
-            ),
-            check_device(device),
-            log_interval,
-            max_samples,
-            self._statistics.needs_samples,
-        )
-        layers = select_layers(modules, layer_filter, ignore_layer_names, include_conv)
         self._run: Run | SilentRun = SilentRun()
-        self._scalars: dict[str, float] = {}
-        self._metrics: dict[Metric, float] = {}
-        self._arrays: dict[Metric, np.ndarray] = {}
+        self._reducer = distributed.CovarianceReducer()
+        self._staged = StagedEpoch()
         self._saturations: dict[Key, float] = {}
         self._closed = False
+
+        def check_arguments() -> tuple[Statistics, Gathering, Layers, dict[str, Any]]:
+            check_count("log_interval", log_interval)
+            if max_samples is not None:
+                check_count("max_samples", max_samples)
+            check_on_writer_error(on_writer_error)
+            statistics = Statistics(
+                check_stats(stats, layerwise_sat), check_threshold(sat_threshold)
+            )
+            gathering = Gathering(
+                SamplingMethods(
+                    conv_method,
+                    timeseries_method,
+                    interpolation_strategy,
+                    interpolation_downsampling,
+                ),
+                check_device(device),
+                log_interval,
+                max_samples,
+                statistics.needs_samples,
+            )
+            layers = select_layers(modules, layer_filter, ignore_layer_names, include_conv)
+            return statistics, gathering, layers, check_config(config)
+
+        self._statistics, gathering, layers, hyperparameters = distributed.together(check_arguments)
 
         def open_run() -> tuple[Path, int, tuple[str, ...]]:
             folder = check_savefile(savefile)
@@ -159,7 +172,7 @@ class SaturationTracker:
                     folder,
                     first,
                     tuple(layers),
-                    config,
+                    hyperparameters,
                     make_writers(save_to, folder, writer_args),
                     images=not nosave,
                     raise_errors=on_writer_error == "raise",
@@ -187,16 +200,16 @@ class SaturationTracker:
         """Log a number of your own for the current epoch; the same name again replaces it.
 
         Args:
-            name: Any text but ``epoch`` and the names of layer metrics.
+            name: Any text but ``epoch``, the names of layer metrics and, with ``average_sat``,
+                those of the averages.
             value: A number, or a tensor or array of one element.
 
         Raises:
             ArgumentError: The name is taken, or the value is not a number.
         """
         self._check_open()
-        number = check_scalar(name, value)
-        self._scalars[name] = number
-        self._run.add_scalar(name, number, self._epoch)
+        check_scalar_name(name, self._averages)
+        self._log(name, check_scalar(name, value))
 
     def add_saturations(self, save: bool = True) -> None:
         """Compute the selected statistics of all layers over the samples since the last call.
@@ -207,29 +220,31 @@ class SaturationTracker:
             save: Whether that ends the epoch. False leaves it to :meth:`save`.
         """
         self._check_open()
-        covariances = distributed.reduce_covariances(self._recorder.fresh())
+        # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
+        seen = distributed.union(self._recorder.fresh())
+        covariances = self._reducer.reduce(self._recorder.held(seen))
         if distributed.is_first():
             self._stage(self._statistics.compute(covariances))
-        self._recorder.mark_used(self._forget)
+        self._recorder.mark_used(self._forget, seen)
         if save:
             self.save()
 
     def save(self) -> None:
         """End the epoch: write it to the journal, then to every writer."""
         self._check_open()
-        epoch, scalars, metrics, arrays = self._epoch, self._scalars, self._metrics, self._arrays
-        self._epoch, self._scalars, self._metrics, self._arrays = epoch + 1, {}, {}, {}
-        self._run.save(epoch, scalars, metrics, arrays, self._recorder.layers)
+        epoch, staged = self._epoch, self._staged
+        self._epoch, self._staged = epoch + 1, StagedEpoch()
+        self._run.save(epoch, staged.scalars, staged.metrics, staged.arrays, self._recorder.layers)
 
     def saturation(self) -> None:
         """Draw the current saturation of each layer on the console, as bars.
 
-        That is over the samples since the last :meth:`add_saturations`, or of that call where
-        there were none since.
+        That is over this process's samples since the last :meth:`add_saturations`, or of that call
+        where there were none since.
         """
         fresh = self._recorder.fresh()
         if fresh:
-            self._saturations = self._statistics.compute(fresh).saturations
+            self._saturations = self._statistics.saturations(fresh)
         console.show_saturations(self._saturations)
 
     def stop(self) -> None:
@@ -241,8 +256,8 @@ class SaturationTracker:
         self._recorder.is_recording = True
 
     def is_recording(self) -> bool:
-        """Whether forward passes are recorded."""
-        return self._recorder.is_recording
+        """Whether forward passes are recorded: not while stopped, nor once closed."""
+        return self._recorder.is_recording and not self._closed
 
     def get_layers_recursive(self, modules: Modules) -> Layers:
         """All trackable layers by name; a name that delve 0.1 has."""
@@ -263,24 +278,29 @@ class SaturationTracker:
             stats: Without effect: the statistics are those of the tracker.
         """
         del stats
-        for name, found in find_layers(layer).items():
-            kind = name.rpartition("-")[0] or name
-            self._recorder.track(f"{kind}-{len(self._recorder.layers)}", found)
+        for found in find_layers(layer).values():
+            taken = self._recorder.layers
+            names = (f"{type(found).__name__}-{n}" for n in itertools.count(len(taken)))
+            self._recorder.track(next(name for name in names if name not in taken), found)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint taken inside an epoch needs to go on exactly there.
 
         Made of tensors and plain values, so ``torch.load(..., weights_only=True)`` reads it back.
+        Under ``torch.distributed`` each process has samples of its own, so each must keep its own
+        state.
         """
         return {
             "epoch": self._epoch,
-            "scalars": dict(self._scalars),
-            "metrics": {str(metric): value for metric, value in self._metrics.items()},
+            "staged": self._staged.state_dict(),
             "recorder": self._recorder.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a :meth:`state_dict`, in a tracker that was made with its epoch.
+
+        Under ``torch.distributed`` each process loads the state that it kept itself: one state for
+        all would count its samples once a process.
 
         Example::
 
@@ -291,16 +311,18 @@ class SaturationTracker:
         Raises:
             ArgumentError: The state is of another epoch than this tracker's current one.
         """
+        self._check_open()
         if state["epoch"] != self._epoch:
             raise ArgumentError(
                 f"the state is of epoch {state['epoch']}, but the tracker is at epoch "
                 f"{self._epoch}; make it with initial_epoch={state['epoch']}"
             )
         self._recorder.load_state_dict(state["recorder"])
-        for name, value in state["scalars"].items():
-            self.add_scalar(name, value)
-        metrics = {Metric.parse(key): value for key, value in state["metrics"].items()}
-        self._metrics = {metric: value for metric, value in metrics.items() if metric}
+        staged = StagedEpoch.from_state_dict(state["staged"])
+        for name, number in staged.scalars.items():
+            self._log(name, number)
+        self._staged.metrics |= staged.metrics
+        self._staged.arrays |= staged.arrays
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run; a second call does nothing.
@@ -322,20 +344,23 @@ class SaturationTracker:
             self._recorder.remove_hooks()
             self._run.close(error)
 
+    def _log(self, name: str, number: float) -> None:
+        self._staged.scalars[name] = number
+        self._run.add_scalar(name, number, self._epoch)
+
     def _stage(self, results: Results) -> None:
-        self._metrics |= results.scalars
-        self._arrays |= results.arrays
+        self._staged.metrics |= results.scalars
+        self._staged.arrays |= results.arrays
         self._saturations = results.saturations
-        if self._average:
-            for mode in MODES:
-                average = results.average_saturation(mode)
-                if average is not None:
-                    self.add_scalar(f"average-{mode}-sat", average)
+        for name, mode in self._averages.items():
+            average = results.average_saturation(mode)
+            if average is not None:
+                self._log(name, average)
         if self._verbose:
             console.show_saturations(results.saturations, self._epoch)
 
     def _finish_epoch(self, error: BaseException | None) -> None:
-        staged = [*self._scalars, *self._metrics, *self._arrays]
+        staged = self._staged.names
         if staged and error is None:
             self.save()
         elif staged:
@@ -350,7 +375,8 @@ class SaturationTracker:
     def _close_at_exit(self) -> None:
         """Nobody has called :meth:`close`: the backends still get all that they can."""
         if os.getpid() == self._process:  # a forked child inherits what is to be done at exit
-            # An interactive session goes on after the errors that it shows.
+            # An interactive session goes on after the errors that it shows. Python sets
+            # `last_value` where it shows an error, so SystemExit of any status is not there.
             is_interactive = hasattr(sys, "ps1")
             self.close(None if is_interactive else getattr(sys, "last_value", None))
 

@@ -48,7 +48,7 @@ CONV_REFERENCES = {
 
 def rows(layer, output, **methods):
     found = samples(layer, first_tensor(output), SamplingMethods(**methods))
-    return found.detach().reshape(-1, found.shape[-1]).numpy()
+    return found.detach().reshape(-1, found.shape[-1]).double().numpy()
 
 
 @pytest.mark.parametrize(("layer", "shape"), CONVOLUTIONS, ids=BY_TYPE)
@@ -66,22 +66,95 @@ def test_an_image_without_a_batch_is_a_batch_of_one(layer, shape):
     np.testing.assert_allclose(rows(layer, layer(image)), expected, rtol=1e-5, atol=1e-6)
 
 
+def largest_eigenvalue_error(found, expected):
+    """The error of the covariance's eigenvalues, relative to the largest."""
+    found, expected = (
+        np.linalg.eigvalsh(np.cov(np.asarray(matrix, dtype=np.float64).T, bias=True))
+        for matrix in (found, expected)
+    )
+    return np.abs(found - expected).max() / expected.max()
+
+
+@pytest.mark.parametrize("method", ["mean", "max", "median"])
+@pytest.mark.parametrize(
+    ("dtype", "offset"),
+    [
+        (torch.bfloat16, 0),
+        (torch.float16, 10),
+        (torch.float32, 0),
+        (torch.float32, 1e5),
+        (torch.float64, 1e6),
+    ],
+)
+def test_pooling_is_exact_enough_for_the_covariance(method, dtype, offset):
+    maps = (torch.randn(64, 8, 16, 16) + offset).to(dtype)
+    expected = CONV_REFERENCES[method](maps.double().numpy())
+    found = rows(nn.Conv2d(1, 8, 1), maps, conv=method)
+    assert largest_eigenvalue_error(found, expected) <= 1e-6
+
+
+def nearest(length, size):
+    """The weights of nearest-neighbour interpolation, (size x length)."""
+    return np.eye(length)[[i * length // size for i in range(size)]]
+
+
+def area(length, size):
+    """The weights of averages over areas, which share what lies on their borders."""
+    weights = np.zeros((size, length))
+    for i in range(size):
+        weights[i, i * length // size : -(-(i + 1) * length // size)] = 1
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def linear(length, size):
+    """The weights of linear interpolation between the centres of the cells."""
+    centres = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
+    return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(length)))
+
+
+def shrunk(maps, weights, largest):
+    """Maps, (batch x channels x space...), by the weights of each dimension of space."""
+    for axis, length in enumerate(maps.shape[2:], 2):
+        along = weights(length, min(length, largest))
+        maps = np.moveaxis(np.moveaxis(maps, axis, -1) @ along.T, -1, axis)
+    return maps
+
+
+LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
 @pytest.mark.parametrize(("layer", "shape"), CONVOLUTIONS, ids=BY_TYPE)
-def test_large_maps_are_shrunk_first_where_asked(layer, shape):
+@pytest.mark.parametrize("weights", [nearest, area, linear])
+def test_large_maps_are_shrunk_first_where_asked(layer, shape, weights):
+    mode = LINEAR_MODES[len(shape) - 2] if weights is linear else weights.__name__
     output = layer(torch.randn(shape))
-    size = [min(length, 3) for length in output.shape[2:]]
-    expected = positions(np.stack([nearest(image, size) for image in output.detach().numpy()]))
-    got = rows(layer, output, interpolation="nearest", largest=3)
-    np.testing.assert_allclose(got, np.array(expected), rtol=1e-6)
-    untouched = rows(layer, output, interpolation="nearest", largest=50)
+    expected = positions(shrunk(output.detach().double().numpy(), weights, 3))
+    got = rows(layer, output, interpolation=mode, largest=3)
+    np.testing.assert_allclose(got, np.array(expected), rtol=1e-5, atol=1e-6)
+    untouched = rows(layer, output, interpolation=mode, largest=50)
     np.testing.assert_array_equal(untouched, rows(layer, output))
 
 
-def nearest(image, size):
-    for axis, length in enumerate(size, 1):
-        index = [i * image.shape[axis] // length for i in range(length)]
-        image = image.take(index, axis=axis)
-    return image
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize(("mode", "weights"), [("area", area), ("bilinear", linear)])
+def test_shrinking_rounds_nothing_to_half_precision(dtype, mode, weights):
+    maps = torch.randn(64, 8, 16, 16).to(dtype)
+    expected = positions(shrunk(maps.double().numpy(), weights, 5))
+    found = rows(nn.Conv2d(1, 8, 1), maps, interpolation=mode, largest=5)
+    assert largest_eigenvalue_error(found, expected) <= 1e-6
+
+
+def test_a_mode_that_does_not_fit_says_which_do():
+    layer = nn.Conv1d(2, 3, 2)
+    message = "'bilinear' does not fit 1-dimensional maps; these do: nearest, .*area, linear$"
+    with pytest.raises(ValueError, match=message):
+        rows(layer, layer(torch.randn(4, 2, 50)), interpolation="bilinear")
+
+
+def test_numpys_whole_numbers_are_sizes():
+    methods = SamplingMethods(interpolation="area", largest=np.int64(3))
+    assert methods == SamplingMethods(interpolation="area", largest=3)
+    assert type(methods.largest) is int
 
 
 def test_linear_rows_are_samples():
@@ -167,6 +240,8 @@ def test_attention(batch_first):
     series = output[0].detach().numpy()
     series = series if batch_first else series.swapaxes(0, 1)
     np.testing.assert_array_equal(rows(layer, output), series[:, -1])
+    every = np.array([series[b, t] for b in range(5) for t in range(7)])
+    np.testing.assert_array_equal(rows(layer, output, timeseries="timestepwise"), every)
 
 
 def test_any_type_can_be_registered():
@@ -215,7 +290,10 @@ def test_no_tensor_is_no_output():
         ({"conv": "sum"}, "conv_method: 'sum' is not one of 'channelwise', 'mean'"),
         ({"timeseries": "first"}, "timeseries_method: 'first' is not one of 'last_timestep'"),
         ({"interpolation": "cubic"}, "interpolation_strategy: 'cubic' is not one of 'nearest'"),
-        ({"largest": 0}, "interpolation_downsampling must be a size"),
+        *[
+            ({"largest": size}, "interpolation_downsampling must be a whole number of at least 1")
+            for size in (0, True, 1.5, "32")
+        ],
     ],
 )
 def test_an_unknown_method_is_refused_with_the_choices(wrong, message):

@@ -14,15 +14,21 @@ from delve.recorded_run import read_epochs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROLOGUE = """
-import json, os, sys
+import json, logging, os, sys
 from pathlib import Path
 import torch, torch.distributed as dist
 from torch import nn
 from delve import SaturationTracker
-from delve.distributed import reduce_covariances
+from delve.distributed import CovarianceReducer
 from delve.covariance import TorchCovarianceMatrix
 dist.init_process_group("gloo")
 rank, folder = dist.get_rank(), Path(sys.argv[1])
+logging.basicConfig(format="%(message)s")
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # at once, whole
+class Saying:
+    def add_scalars(self, value_dict, global_step):
+        say("ROW", global_step, json.dumps(value_dict, sort_keys=True))
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
 """
@@ -67,7 +73,7 @@ def test_covariances_of_unequal_processes_are_those_of_all_samples(tmp_path):
             if len(x):
                 mine[key] = TorchCovarianceMatrix()
                 mine[key].update(x)
-        whole = reduce_covariances(mine)
+        whole = CovarianceReducer().reduce(mine)
         if rank == 0:
             found = {f"{m}/{n}": c.fix().tolist() for (m, n), c in whole.items()}
             folder.mkdir()
@@ -111,6 +117,62 @@ def test_the_first_process_alone_writes(tmp_path):
     assert lines == ["STARTED 0", "SAVED 0 0", "SAVED 0 1"]
 
 
+def rows(done):
+    """The rows that a ``Saying`` writer got, by epoch."""
+    lines = [line.split(" ", 2) for line in done.stdout.splitlines() if line.startswith("ROW")]
+    return {int(epoch): json.loads(row) for _, epoch, row in lines}
+
+
+def test_without_reset_a_process_with_nothing_new_still_counts(tmp_path):
+    body = """
+        layer = nn.Linear(4, 3)
+        arguments = dict(stats=["n"], reset_covariance=False)
+        with SaturationTracker(folder, Saying(), layer, **arguments) as tracker:
+            for sizes in ((40, 40), (10, 0), (0, 5), (0, 0)):
+                layer(torch.randn(sizes[rank], 4))
+                tracker.add_saturations()
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, body)
+    assert done.returncode == 0, done.stderr
+    found = {epoch: row["train-samples/Linear-0"] for epoch, row in rows(done).items()}
+    assert found == {0: 80, 1: 90, 2: 95}  # and nothing where no process saw anything
+
+
+def test_a_process_without_batches_misses_no_layer_that_another_saw(tmp_path):
+    body = """
+        with SaturationTracker(folder, Saying(), model, stats=["n"]) as tracker:
+            if rank == 0:
+                model[0](torch.randn(20, 6))
+            tracker.add_saturations()
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, body)
+    assert done.returncode == 0, done.stderr
+    assert rows(done) == {0: {"train-samples/0": 20}}
+    named = [line for line in done.stderr.splitlines() if "saw nothing in this epoch" in line]
+    assert named
+    assert all("saw nothing in this epoch: 2. " in line for line in named)
+
+
+def test_a_layer_of_other_size_in_another_process_is_left_out_and_named_once(tmp_path):
+    body = """
+        model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(2), nn.Conv2d(2, 3, 1))
+        arguments = dict(stats=["n"], conv_method="flatten")
+        with SaturationTracker(folder, Saying(), model, **arguments) as tracker:
+            for _ in range(2):
+                model.train()(torch.randn(5, 1, 4 + rank, 4))
+                model.eval()(torch.randn(6, 1, 4, 4))
+                tracker.add_saturations()
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, body)
+    assert done.returncode == 0, done.stderr
+    row = {"train-samples/2": 10, "eval-samples/0": 12, "eval-samples/2": 12}
+    assert rows(done) == {0: row, 1: row}
+    assert done.stderr.count("these layers are left out: 0 (32 and 40);") == 1
+
+
 MISTAKES = {
     "an unknown writer": ('SaturationTracker(folder, "cvs", model)', "WriterNotFoundError"),
     "a locked folder": (
@@ -133,7 +195,7 @@ def test_a_mistake_in_the_first_process_ends_all_with_the_same_error(tmp_path, m
         try:
             {code}
         except Exception as found:
-            os.write(1, f"FOUND {{rank}} {{type(found).__name__}}\\n".encode())  # at once, whole
+            say("FOUND", rank, type(found).__name__)
         dist.barrier()
         dist.destroy_process_group()
     """
@@ -141,6 +203,40 @@ def test_a_mistake_in_the_first_process_ends_all_with_the_same_error(tmp_path, m
     assert done.returncode == 0, done.stderr
     found = sorted(line for line in done.stdout.splitlines() if line.startswith("FOUND"))
     assert found == [f"FOUND 0 {error}", f"FOUND 1 {error}"]
+
+
+LONE_MISTAKES = {
+    "a statistic in the first": ("stats=['lsatt'] if rank == 0 else 'lsat'", "ArgumentError", 0),
+    "a device in the last": ("device='warp' if rank == 1 else None", "ArgumentError", 1),
+    "an error that cannot travel": ("layer_filter=fail if rank == 1 else None", "DelveError", 1),
+    "both": ("stats=['a', 'b'][rank]", "ArgumentError", 0),
+}
+
+
+@pytest.mark.parametrize("mistake", LONE_MISTAKES)
+def test_a_mistake_in_one_process_is_raised_in_all(tmp_path, mistake):
+    arguments, error, culprit = LONE_MISTAKES[mistake]
+    body = f"""
+        def fail(layers):
+            class Local(Exception):
+                pass
+            raise Local("no such layer")
+        try:
+            SaturationTracker(folder, "print", model, {arguments})
+        except Exception as found:
+            text = str(found).partition("(")[0]
+            say("FOUND", type(found).__name__, *found.__notes__, text)
+        assert not any(module._forward_hooks for module in model.modules())
+        assert not folder.exists()
+        # The processes can go on, and together.
+        SaturationTracker(folder, "print", model).close()
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, body)
+    assert done.returncode == 0, done.stderr
+    first, second = (line for line in done.stdout.splitlines() if line.startswith("FOUND"))
+    assert first == second
+    assert first.startswith(f"FOUND {error} raised in the process of rank {culprit} ")
 
 
 def test_a_process_that_dies_does_not_leave_the_others_hanging(tmp_path):

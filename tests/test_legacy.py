@@ -184,6 +184,32 @@ def test_the_second_form_records_the_five_largest_eigenvalues(tmp_path):
         assert value == pytest.approx(expected[n - 1], abs=1e-5)
 
 
+def test_further_parameters_of_the_first_forms_are_given_by_name(tmp_path):
+    writer, layer = Recorder(), nn.Linear(4, 6)
+    with pytest.warns(DeprecationWarning, match="stats=\\['n'\\]\\)"):
+        tracker = delve.CheckLayerSat(tmp_path, layer, "n", save_to=writer, log_interval=10)
+    with tracker:
+        for _ in range(11):
+            layer(torch.randn(8, 4))
+        tracker.add_saturations()
+    assert writer.rows[0] == {"train-samples/Linear-0": 16}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "message"),
+    [
+        (("lsat", 10), {}, "takes nothing more without a name, but got 10; name each"),
+        (("lsat",), {"stats": "idim"}, "multiple values for argument 'stats'"),
+    ],
+)
+def test_a_parameter_of_the_first_forms_that_is_not_clear_is_refused(
+    tmp_path, arguments, named, message
+):
+    with pytest.raises(TypeError, match=message):
+        delve.CheckLayerSat(tmp_path / "run", nn.Linear(4, 6), *arguments, **named)
+    assert not (tmp_path / "run").exists()
+
+
 def test_todays_parameters_work_under_the_first_name(tmp_path):
     writer, layer = Recorder(), nn.Linear(4, 6)
     with pytest.warns(DeprecationWarning, match="called SaturationTracker now"):
@@ -192,6 +218,30 @@ def test_todays_parameters_work_under_the_first_name(tmp_path):
         layer(torch.randn(80, 4))
         tracker.add_saturations()
     assert set(writer.rows[0]) == {"train-intrinsic-dimensionality/Linear-0"}
+
+
+# --- import paths of delve 0.1 --------------------------------------------------------------------
+
+
+def test_the_tracker_of_torchcallback_records(tmp_path):
+    from delve.torchcallback import CheckLayerSat, SaturationTracker
+
+    assert issubclass(CheckLayerSat, SaturationTracker)
+    writer, layer, x = Recorder(), nn.Linear(4, 6), torch.randn(80, 4)
+    with SaturationTracker(tmp_path, writer, layer) as tracker:
+        outputs = layer(x).detach().numpy()
+        tracker.add_saturations()
+    assert writer.rows[0] == {"train-saturation/Linear-0": reference_saturation(outputs)}
+
+
+def test_the_covariance_of_torch_utils_is_numpys():
+    from delve.torch_utils import TorchCovarianceMatrix
+
+    covariance, x = TorchCovarianceMatrix(), torch.randn(80, 5)
+    for batch in x.split(30):
+        covariance.update(batch)
+    expected = np.cov(x.double().numpy().T, bias=True)
+    np.testing.assert_allclose(covariance.fix(), expected, rtol=1e-6, atol=1e-7)
 
 
 # --- methods -------------------------------------------------------------------------------------

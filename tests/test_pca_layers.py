@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch._dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -366,6 +367,21 @@ def test_gradients_are_projected_in_evaluation(centering):
     torch.testing.assert_close(some.grad, weights @ vectors @ vectors.T)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_graph_of_an_evaluation_outlives_its_epoch(dtype):
+    x, later = samples(dtype=dtype), samples(seed=1, dtype=dtype)
+    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
+    some = x[:3].clone().requires_grad_()
+    total = layer(some).sum()
+    vectors = layer.eigenvectors[:, : layer.in_dim].to(dtype)
+    expected = torch.ones_like(some) @ vectors @ vectors.T
+
+    taught(layer, later)(later)
+
+    total.backward()
+    torch.testing.assert_close(some.grad, expected)
+
+
 def test_nothing_of_the_graph_is_kept():
     x = samples().requires_grad_()
     layer = taught(LinearPCALayer(FEATURES), x * 2)
@@ -389,6 +405,35 @@ def test_a_compiled_model_learns_and_projects_the_same():
     plain = nn.Sequential(nn.Tanh(), LinearPCALayer(FEATURES, threshold=0.9))
     compiled = torch.compile(copy.deepcopy(plain), backend="eager")
     torch.testing.assert_close(taught(compiled, x)(x), taught(plain, x)(x))
+
+
+def test_a_compiled_model_is_not_compiled_anew_each_epoch():
+    torch._dynamo.reset()
+    blocks = [nn.Sequential(nn.Linear(8, 8), nn.Tanh(), LinearPCALayer(8)) for _ in range(10)]
+    model = torch.compile(nn.Sequential(*blocks), backend="eager")
+    frames = torch._dynamo.utils.counters["frames"]
+    counts = []
+    for epoch in range(12):
+        x = torch.randn(40 + epoch, 8)
+        taught(model, x, batch=20)
+        with torch.no_grad():
+            model(x[:20])
+        counts.append(frames["total"])
+    assert blocks[-1][-1].epoch == 12
+    assert counts[2:] == counts[2:3] * 10  # by then every shape and mode has come
+
+
+def test_a_replica_of_data_parallel_learns_nothing_and_says_so_once(caplog):
+    x = samples()
+    layer = LinearPCALayer(FEATURES).train()
+    for _ in range(2):
+        for part in x.split(300):  # what DataParallel does on two devices, in each pass
+            replica = layer._replicate_for_data_parallel()
+            assert replica(part) is part
+    assert layer.seen_samples == 0
+    assert caplog.text.count(f"{layer.name} learns nothing: it is inside nn.DataParallel") == 1
+    expected = taught(layer, x)(x)
+    assert torch.equal(layer._replicate_for_data_parallel()(x), expected)
 
 
 def test_a_solver_that_gives_up_is_tried_again_on_the_cpu(monkeypatch):
@@ -548,10 +593,12 @@ def test_maps_smaller_than_the_downsampling_are_taken_as_they_are():
     assert layer.seen_samples == 40 * 5 * 5
 
 
-@pytest.mark.parametrize("arguments", [(0,), (6, 0.99, False, 20, False, 0)])
-def test_sizes_that_are_not_positive_are_refused(arguments):
-    with pytest.raises(ArgumentError, match="at least 1"):
-        Conv2DPCALayer(*arguments)
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, "6"])
+def test_sizes_that_are_not_positive_whole_numbers_are_refused(size):
+    with pytest.raises(ArgumentError, match="features of a PCA layer must be a whole"):
+        Conv2DPCALayer(size)
+    with pytest.raises(ArgumentError, match="downsampling of a PCA layer must be a whole"):
+        Conv2DPCALayer(6, downsampling=size)
 
 
 def test_half_precision_maps():

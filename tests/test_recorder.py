@@ -9,10 +9,13 @@ import torch
 from support.models import reference_saturation
 from support.writers import Recorder
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
 
 from delve import SaturationTracker
+from delve.activations import samples
 from delve.errors import ArgumentError
+from delve.recorder import Gathering, LayerRecorder
 
 
 class Network(nn.Module):
@@ -51,7 +54,8 @@ def train(model, batches=BATCHES):
 def row(folder, model, action=train, **arguments):
     """The row of one epoch in which ``action`` used the model."""
     writer = Recorder()
-    with SaturationTracker(folder, writer, model, stats=["lsat", "idim"], **arguments) as tracker:
+    arguments = {"stats": ["lsat", "idim"]} | arguments
+    with SaturationTracker(folder, writer, model, **arguments) as tracker:
         action(model)
         tracker.add_saturations()
     return writer.rows.get(0, {})
@@ -234,6 +238,27 @@ def test_a_recurrent_and_an_attention_layer(tmp_path):
     assert {key.layer for key in found} == {"gru", "attention"}  # not attention.out_proj
 
 
+@pytest.mark.parametrize("method", ["last_timestep", "timestepwise"])
+def test_packed_sequences_give_what_each_sequence_gives_alone(tmp_path, method):
+    torch.manual_seed(0)
+    layer = nn.LSTM(6, 8, batch_first=True)
+    padded, lengths = torch.randn(40, 9, 6), torch.arange(40) % 9 + 1
+
+    def together(model):
+        for part, sizes in zip(padded.split(10), lengths.split(10), strict=True):
+            model(pack_padded_sequence(part, sizes, batch_first=True, enforce_sorted=False))
+
+    def one_by_one(model):
+        for sequence, length in zip(padded, lengths, strict=True):
+            model(sequence[:length])
+
+    arguments = {"stats": ["lsat", "idim", "trc", "n"], "timeseries_method": method}
+    expected = row(tmp_path / "plain", layer, one_by_one, **arguments)
+    found = row(tmp_path / "run", layer, together, **arguments)
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert found["train-samples/LSTM-0"] == (len(padded) if method[0] == "l" else lengths.sum())
+
+
 # --- which layers --------------------------------------------------------------------------------
 
 
@@ -287,6 +312,24 @@ def test_a_dictionary_names_its_modules_by_its_keys(tmp_path):
     assert layers_of(tmp_path, modules) == ("encoder.0", "head")
 
 
+def test_a_name_that_another_layer_has_is_refused():
+    recorder = LayerRecorder({"head": nn.Linear(6, 4)}, Gathering())
+    other = nn.Linear(6, 4)
+    with pytest.raises(ArgumentError, match="Linear cannot be tracked as 'head': another layer"):
+        recorder.track("head", other)
+    other(BATCHES[0])
+    assert not recorder.fresh()
+
+
+def test_a_layer_that_is_tracked_already_keeps_its_name_and_counts_once():
+    layer = nn.Linear(6, 4)
+    recorder = LayerRecorder({"head": layer}, Gathering())
+    recorder.track("again", layer)
+    layer(BATCHES[0])
+    assert recorder.layers == ("head",)
+    assert recorder.fresh()["train", "head"].samples == len(BATCHES[0])
+
+
 # --- how much ------------------------------------------------------------------------------------
 
 
@@ -309,6 +352,33 @@ def test_max_samples_counts_each_layer_and_mode_apart(tmp_path):
 
     found = row(tmp_path / "run", Network(), action, max_samples=20)
     assert found == row(tmp_path / "plain", Network(), halves)
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_max_samples_counts_each_epoch_apart(tmp_path, reset):
+    writer, model = Recorder(), Network()
+    with SaturationTracker(
+        tmp_path / "run", writer, model, stats=["n"], max_samples=40, reset_covariance=reset
+    ) as tracker:
+        for _ in range(3):
+            train(model)
+            tracker.add_saturations()
+    counts = [writer.rows[epoch]["train-samples/hidden"] for epoch in range(3)]
+    assert counts == ([40, 40, 40] if reset else [40, 80, 120])
+
+
+def test_a_checkpoint_keeps_how_many_samples_the_epoch_has_had():
+    model = Network()
+    recorder = LayerRecorder({"first": model.first}, Gathering(most=40))
+    model(BATCHES[0])
+    recorder.mark_used(forget=False)
+    model(BATCHES[1])
+    state = recorder.state_dict()
+    recorder.remove_hooks()
+    other = LayerRecorder({"first": model.first}, Gathering(most=40))
+    other.load_state_dict(state)
+    train(model)
+    assert other.fresh()["train", "first"].samples == len(BATCHES[0]) + 40
 
 
 def test_log_interval_uses_every_so_many_batches(tmp_path):
@@ -365,6 +435,43 @@ def test_a_layer_that_saw_nothing_is_named_once_with_likely_causes(tmp_path, cap
     assert "compiled model" in caplog.text
 
 
+def test_a_process_without_batches_does_not_miss_what_others_saw(caplog):
+    recorder = LayerRecorder(dict(Network().named_children()), Gathering())
+    seen = [("train", "first"), ("train", "hidden"), ("eval", "last")]
+    recorder.mark_used(forget=True, used=seen)
+    assert not caplog.text
+    recorder.mark_used(forget=True, used=seen[:2])
+    assert "saw nothing in this epoch: last. " in caplog.text
+
+
+def test_what_was_called_while_recording_was_off_is_not_said_to_have_seen_nothing(tmp_path, caplog):
+    model = Network()
+    with SaturationTracker(tmp_path, Recorder(), model) as tracker:
+        tracker.stop()
+        train(model)
+        tracker.resume()
+        tracker.add_saturations()
+        assert "saw nothing" not in caplog.text
+        tracker.stop()
+        train(model)
+        tracker.resume()
+        model.first(BATCHES[0])
+        tracker.add_saturations()
+        assert "saw nothing" not in caplog.text
+        model.first(BATCHES[0])
+        tracker.add_saturations()
+    assert caplog.text.count("saw nothing in this epoch: hidden, last. ") == 1
+
+
+def test_calls_that_log_interval_leaves_out_are_not_said_to_have_seen_nothing(tmp_path, caplog):
+    model = Network()
+    with SaturationTracker(tmp_path, Recorder(), model, log_interval=10) as tracker:
+        for _ in range(2):
+            train(model)
+            tracker.add_saturations()
+    assert "saw nothing" not in caplog.text
+
+
 def test_an_output_that_cannot_be_used_is_named_and_the_rest_goes_on(tmp_path, caplog):
     class Odd(nn.Linear):
         def forward(self, x):
@@ -383,6 +490,56 @@ def test_an_output_that_cannot_be_used_is_named_and_the_rest_goes_on(tmp_path, c
     found = row(tmp_path, Model())
     assert {key.layer for key in found} == {"fine"}
     assert caplog.text.count("layer odd (Odd) gave int64 of shape (30, 4)") == 1
+
+
+class Registered(nn.Linear):
+    """A layer whose samples come from a function of the user's, which raises ``error``."""
+
+    error: BaseException
+
+
+@samples.register
+def _(layer: Registered, output, methods):
+    raise layer.error
+
+
+def with_registered(error):
+    model = nn.Sequential(Registered(6, 8), nn.Linear(8, 3))
+    model[0].error = error
+    return model
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("missing"), "KeyError: 'missing'"),
+        (ZeroDivisionError("a\nb"), "ZeroDivisionError: a"),
+        (AssertionError(), "AssertionError"),
+    ],
+)
+def test_whatever_a_function_of_the_users_raises_the_training_goes_on(
+    tmp_path, caplog, error, reason
+):
+    found = row(tmp_path, with_registered(error))
+    assert {key.layer for key in found} == {"1"}
+    assert "layer 0 (Registered) gave float32 of shape (30, 8), which cannot" in caplog.text
+    assert caplog.text.count(f"({reason}); it is left out") == 1
+
+
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError(), MemoryError()])
+def test_a_lack_of_memory_is_nothing_that_leaving_out_a_layer_would_mend(tmp_path, error):
+    with pytest.raises(type(error)):
+        row(tmp_path, with_registered(error))
+
+
+def test_a_mode_of_interpolation_that_does_not_fit_is_named(tmp_path, caplog):
+    model = nn.Sequential(nn.Conv1d(2, 3, 1), nn.Flatten(), nn.Linear(150, 2))
+    row(tmp_path, model, lambda m: m(torch.randn(9, 2, 50)), interpolation_strategy="bilinear")
+    assert "layer 0 (Conv1d) gave float32 of shape (9, 3, 50)" in caplog.text
+    assert (
+        "interpolation_strategy 'bilinear' does not fit 1-dimensional maps; these do: nearest, "
+        in caplog.text
+    )
 
 
 def test_empty_batches_are_ignored(tmp_path, plain):
@@ -436,6 +593,30 @@ def test_a_checkpoint_inside_an_epoch_goes_on_to_the_same_bits(tmp_path):
     with SaturationTracker(tmp_path / "reference", Recorder(), reference) as tracker:
         train(reference, batches(0, 40))
         assert torch.equal(tracker._recorder.fresh()["train", "hidden"].fix(), covariance)
+
+
+def test_a_checkpoint_keeps_what_is_off_and_what_is_left_out(caplog):
+    model = with_registered(KeyError("missing"))
+    layers = dict(model.named_children())
+    recorder = LayerRecorder(layers, Gathering())
+    model(BATCHES[0])
+    recorder.is_recording = False
+    state = recorder.state_dict()
+    recorder.remove_hooks()
+    other = LayerRecorder(layers, Gathering())
+    other.load_state_dict(state)
+    assert not other.is_recording
+    other.is_recording = True
+    model(BATCHES[1])
+    assert caplog.text.count("it is left out") == 1
+    assert list(other.fresh()) == [("train", "1")]
+
+
+def test_a_state_that_says_nothing_of_either_is_taken():
+    recorder = LayerRecorder(dict(Network().named_children()), Gathering())
+    recorder.load_state_dict({"order": ["hidden"], "calls": [], "covariances": []})
+    assert recorder.is_recording
+    assert recorder.layers == ("hidden", "first", "last")
 
 
 def test_a_state_of_another_epoch_is_refused(tmp_path):

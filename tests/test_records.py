@@ -2,9 +2,11 @@ import copy
 import json
 import pickle
 
+import numpy as np
 import pytest
+import torch
 
-from delve.records import Metric, RunInfo
+from delve.records import Metric, RunInfo, StagedEpoch, enumerate_epochs
 
 
 def test_a_metric_is_its_key_and_knows_its_parts():
@@ -39,6 +41,26 @@ def test_what_a_writer_remembers_is_kept_and_there_at_once(tmp_path):
     run.remember(b=2)
     assert run.state == {"a": 1, "b": 2}
     assert kept == [{"a": 1, "b": 2}]
+
+
+def test_what_is_staged_comes_back_from_a_file_that_holds_no_code(tmp_path):
+    array = np.arange(6.0).reshape(2, 3)[:, ::-1]  # not contiguous
+    array.setflags(write=False)
+    metric, embedding = Metric("train", "saturation", "a/b"), Metric("eval", "embedded-sample", "b")
+    torch.save(
+        StagedEpoch({"loss": 1.0}, {metric: 0.5}, {embedding: array}).state_dict(), tmp_path / "s"
+    )
+    found = StagedEpoch.from_state_dict(torch.load(tmp_path / "s", weights_only=True))
+    assert found.names == ("loss", metric, embedding)
+    assert (found.scalars, found.metrics) == ({"loss": 1.0}, {metric: 0.5})
+    assert next(iter(found.metrics)).layer == "a/b"
+    np.testing.assert_array_equal(found.arrays[embedding], array)
+
+
+def test_epochs_are_enumerated_by_spans():
+    assert enumerate_epochs([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+    assert enumerate_epochs([3]) == "3"
+    assert enumerate_epochs([]) == ""
 
 
 def test_the_first_lacking_epoch_is_one_that_the_journal_can_feed(tmp_path):

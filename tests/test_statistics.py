@@ -1,6 +1,7 @@
 """Every statistic through the tracker, against numpy, scipy and scikit-learn."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,12 +9,16 @@ import scipy.linalg
 import scipy.stats
 import torch
 from sklearn.decomposition import PCA
+from support.models import reference_saturation
 from support.writers import Recorder
 from torch import nn
 
 from delve import SaturationTracker, metrics
+from delve.covariance import TorchCovarianceMatrix
 from delve.errors import ArgumentError
 from delve.metrics import STATS, Spectrum, Stat
+from delve.records import MODES
+from delve.statistics import SelectedStat, Statistics
 
 
 class Arrays(Recorder):
@@ -277,6 +282,31 @@ def test_what_names_no_statistic_is_refused(tmp_path, stats):
         SaturationTracker(tmp_path / "run", Recorder(), nn.Linear(2, 2), stats=stats)
 
 
+def test_an_array_selected_twice_is_announced_and_written_once(tmp_path):
+    writer, layer = Arrays(), nn.Linear(6, 4)
+    with SaturationTracker(tmp_path, writer, layer, stats=["cov", "cov_eval"]) as tracker:
+        layer.eval()(torch.randn(90, 6))
+        tracker.add_saturations()
+    run = writer.calls[0][1]["run"]
+    assert run.arrays == ("train-covariance-matrix", "eval-covariance-matrix")
+    assert [name for name, _ in writer.arrays] == ["eval-covariance-matrix/Linear-0"]
+
+
+def test_saturations_alone_compute_nothing_else_and_warn_of_nothing(caplog):
+    def explode(spectrum, threshold):
+        raise AssertionError("computed")
+
+    x = torch.randn(9, 12) * torch.logspace(0, -2, 12)
+    covariance = TorchCovarianceMatrix()
+    covariance.update(x)
+    key = ("train", "wide")
+    statistics = Statistics([SelectedStat(Stat("mine", "mine", explode), MODES)], 0.99)
+    assert statistics.saturations({key: covariance}) == {key: reference_saturation(x.numpy())}
+    assert not caplog.text
+    with pytest.raises(AssertionError, match="computed"):
+        statistics.compute({key: covariance})
+
+
 # --- the functions that delve 0.1 documents ------------------------------------------------------
 
 
@@ -312,3 +342,28 @@ def test_a_matrix_that_is_not_finite_gives_nan_and_no_error():
     matrix = torch.full((3, 3), math.nan)
     assert math.isnan(metrics.compute_intrinsic_dimensionality(matrix))
     assert math.isnan(metrics.compute_saturation(matrix))
+
+
+@pytest.mark.parametrize("thresh", [1.1, 0, -0.5, math.nan, "0.99", None])
+@pytest.mark.parametrize(
+    "compute", [metrics.compute_intrinsic_dimensionality, metrics.compute_saturation]
+)
+def test_a_threshold_that_is_no_share_is_refused(compute, thresh):
+    with pytest.raises(ArgumentError, match=r"thresh must be in \(0, 1\]"):
+        compute(torch.eye(4), thresh)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4,), (), (2, 3, 3), (0, 0)])
+@pytest.mark.parametrize(
+    "compute",
+    [
+        metrics.compute_intrinsic_dimensionality,
+        metrics.compute_saturation,
+        metrics.compute_cov_determinant,
+        metrics.compute_cov_trace,
+        metrics.compute_diag_trace,
+    ],
+)
+def test_what_is_no_square_matrix_is_refused_with_its_shape(compute, shape):
+    with pytest.raises(ArgumentError, match=re.escape(f"not the shape {shape};")):
+        compute(torch.ones(shape))

@@ -1,7 +1,9 @@
 import copy
 import io
 import math
+import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -24,6 +26,23 @@ def model():
 @pytest.fixture
 def writer():
     return Recorder()
+
+
+class Arrays(Recorder):
+    """Keeps arrays too."""
+
+    def __init__(self):
+        super().__init__()
+        self.arrays = {}
+
+    def add_array(self, name, value):
+        self.arrays[name] = value
+
+
+def run_python(program, *arguments):
+    """Run a program in a process of its own."""
+    command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def feed(model, batches=2):
@@ -179,6 +198,85 @@ def test_close_is_idempotent_and_ends_the_tracker(tmp_path, writer, model):
             call()
 
 
+def test_a_closed_tracker_does_not_record(tmp_path, writer, model):
+    tracker = SaturationTracker(tmp_path, writer, model)
+    assert tracker.is_recording()
+    tracker.close()
+    assert not tracker.is_recording()
+    tracker.resume()
+    assert not tracker.is_recording()
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "epochs"),
+    [
+        ("", 0, [0, 1]),
+        ("sys.exit(3)", 3, [0, 1]),  # Python keeps no trace of it
+        ("raise RuntimeError('diverged')", 1, [0]),
+    ],
+)
+def test_a_tracker_that_nobody_closes_is_closed_when_python_ends(tmp_path, ending, status, epochs):
+    program = f"""
+        import sys, torch
+        from delve import SaturationTracker
+        tracker = SaturationTracker(sys.argv[1], "print", torch.nn.Linear(2, 2))
+        tracker.save()
+        tracker.add_scalar("half", 0.5)
+        {ending}
+    """
+    done = run_python(program, tmp_path / "run")
+    assert done.returncode == status, done.stderr
+    assert read_epochs(tmp_path / "run") == epochs
+
+
+# --- the names of the layers and of scalars ------------------------------------------------------
+
+
+def test_one_more_layer_gets_a_name_that_is_free(tmp_path, writer):
+    first, second, third = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(4, 3)
+    with SaturationTracker(
+        tmp_path, writer, [first, second], stats=["n"], ignore_layer_names=["Linear-0"]
+    ) as tracker:
+        tracker.register_forward_hooks(third)
+        second(torch.randn(40, 4))
+        third(torch.randn(7, 4))
+        tracker.add_saturations()
+    assert writer.rows[0] == {"train-samples/Linear-1": 40, "train-samples/Linear-2": 7}
+
+
+def test_the_layers_of_a_container_are_named_by_their_types(tmp_path, writer, model):
+    container = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Conv1d(3, 2, 1))
+    with SaturationTracker(tmp_path, writer, model, stats=["n"]) as tracker:
+        tracker.register_forward_hooks(container)
+        container[0](torch.randn(40, 3))
+        container[2](torch.randn(5, 3, 2))
+        tracker.add_saturations()
+    assert writer.rows[0] == {"train-samples/Linear-2": 40, "train-samples/Conv1d-3": 10}
+
+
+@pytest.mark.parametrize("name", ["average-train-sat", "average-eval-sat"])
+def test_the_names_of_the_averages_are_taken_where_they_are_recorded(tmp_path, writer, model, name):
+    with SaturationTracker(tmp_path / "a", Recorder(), model, average_sat=True) as tracker:
+        with pytest.raises(ArgumentError, match=f"'{name}' is taken"):
+            tracker.add_scalar(name, 0.5)
+        feed(model)
+        tracker.add_saturations()
+    with SaturationTracker(tmp_path / "b", writer, model) as tracker:
+        tracker.add_scalar(name, 0.5)
+    assert writer.rows == {0: {name: 0.5}}
+
+
+def test_the_current_saturation_uses_up_no_warning(tmp_path, writer, caplog, capsys):
+    layer = nn.Linear(4, 10)
+    with SaturationTracker(tmp_path, writer, layer) as tracker:
+        layer(torch.randn(5, 4))
+        tracker.saturation()
+        assert capsys.readouterr().out.startswith("Linear-0:")
+        assert not caplog.text
+        tracker.add_saturations()
+    assert caplog.text.count("fewer samples than features") == 1
+
+
 # --- resuming ------------------------------------------------------------------------------------
 
 
@@ -213,6 +311,74 @@ def test_missing_epochs_are_named(tmp_path, model, caplog):
         tracker.save()
     SaturationTracker(tmp_path, Recorder(), model, initial_epoch=4).close()
     assert "no record of epochs 1-3" in caplog.text
+
+
+# --- checkpoints inside an epoch -----------------------------------------------------------------
+
+
+def test_a_checkpoint_keeps_all_that_is_staged(tmp_path, model):
+    expected, found = Arrays(), Arrays()
+    arguments = {"modules": model, "stats": ["lsat", "cov", "embed"], "average_sat": True}
+    with SaturationTracker(tmp_path / "whole", expected, **arguments) as tracker:
+        feed(model)
+        tracker.add_saturations(save=False)
+        torch.save(tracker.state_dict(), tmp_path / "state.pt")
+        tracker.save()
+    with SaturationTracker(tmp_path / "restored", found, **arguments) as tracker:
+        tracker.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+        tracker.save()
+    assert found.rows == expected.rows
+    assert set(found.arrays) == set(expected.arrays)
+    assert len(found.arrays) == 4
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array)
+    assert [name.layer for name in found.arrays] == ["0", "0", "2", "2"]
+
+
+TRAINING = """
+    import sys
+    from pathlib import Path
+    import torch
+    from torch import nn
+    from delve import SaturationTracker
+
+    class Keeping:
+        kept = {}
+        def add_scalars(self, value_dict):
+            self.kept |= {str(name): value for name, value in value_dict.items()}
+        def add_array(self, name, value):
+            self.kept[str(name)] = torch.from_numpy(value.copy())
+
+    folder, first, end, state = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 70), nn.ReLU(), nn.Linear(70, 3))
+    stats = ["lsat", "trc", "cov", "spectrum", "embed"]
+    tracker = SaturationTracker(folder, Keeping(), model, stats=stats, log_interval=2)
+    if first:
+        tracker.load_state_dict(torch.load(state, weights_only=True))
+    for batch in range(first, end):
+        model.train(batch % 3 > 0)
+        model(torch.randn(300, 6, generator=torch.Generator().manual_seed(batch)) * (batch + 1))
+    if end < 40:
+        torch.save(tracker.state_dict(), state)
+        tracker.close(RuntimeError("killed"))
+    else:
+        tracker.add_saturations()
+        tracker.close()
+        torch.save(Keeping.kept, folder / "kept.pt")
+"""
+
+
+def test_a_checkpoint_restored_in_a_new_process_goes_on_to_the_same_bits(tmp_path):
+    state = tmp_path / "state.pt"
+    for arguments in (("whole", 0, 40), ("begun", 0, 23), ("restored", 23, 40)):
+        done = run_python(TRAINING, tmp_path / arguments[0], *arguments[1:], state)
+        assert done.returncode == 0, done.stderr
+    expected, found = (torch.load(tmp_path / name / "kept.pt") for name in ("whole", "restored"))
+    assert {"train-saturation/0", "train-spectrum/0", "eval-embedded-sample/2"} <= set(expected)
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert torch.equal(torch.as_tensor(found[name]), torch.as_tensor(value)), name
 
 
 # --- the user's model ----------------------------------------------------------------------------
@@ -324,6 +490,13 @@ def test_a_gpu_that_is_not_there_is_named(tmp_path, model, writer):
         SaturationTracker(tmp_path, writer, model, device="cuda")
 
 
+def test_an_empty_savefile_leaves_the_working_directory_alone(tmp_path, model, writer, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError, match="savefile must be the path of a folder, not ''"):
+        SaturationTracker("", writer, model)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_savefile_that_is_a_file_is_refused(tmp_path, model, writer):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ArgumentError, match="is a file"):
@@ -379,8 +552,6 @@ def test_the_folder_is_free_again_after_a_failed_construction(tmp_path, model):
 
 
 def test_a_tracker_of_another_process_keeps_the_folder(tmp_path, model):
-    import subprocess
-
     program = (
         "import sys; from pathlib import Path; from delve.lock import FolderLock;"
         "lock = FolderLock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
