@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -13,11 +16,18 @@ MAX_NAME_LENGTH = 150
 
 _REFUSED = re.compile(r"[^A-Za-z0-9._-]")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
+_DIGEST_LENGTH = 8
+_DIGEST = re.compile(rf"-[0-9a-f]{{{_DIGEST_LENGTH}}}\Z")
+
+# A link would lead elsewhere, and to open a pipe would wait for somebody at its other end.
+_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, temporary_name: str | None = None) -> Iterator[BinaryIO]:
     """A file beside ``path`` that takes its place once it was written without an error.
+
+    It is not fsynced: what a power cut takes of a backend's file, the journal gives back.
 
     Raises:
         OSError: It cannot be written; the message names a file.
@@ -40,20 +50,53 @@ def unfinished_name(name: str) -> str:
     return f".{name}.tmp"
 
 
+def open_plain(path: Path, flags: int) -> int:
+    """A descriptor of a file that is a file: no link is followed, no pipe waited for.
+
+    Raises:
+        OSError: It cannot be opened, or is something else.
+    """
+    descriptor = os.open(path, flags | _AS_IT_IS, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return descriptor
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder outlast a power cut, where the file system can promise it."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def with_digest(cleaned: str, name: str, max_length: int) -> str:
-    """``cleaned``, which ``name`` had to become, told apart from what other names become."""
-    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    """``cleaned``, which ``name`` had to become, told apart from what other names become.
+
+    A name that :func:`ends_in_digest` must not stand as it is beside such names.
+    """
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
     return f"{cleaned[: max_length - len(digest) - 1]}-{digest}"
+
+
+def ends_in_digest(name: str) -> bool:
+    """Whether a name looks like one that :func:`with_digest` has made."""
+    return _DIGEST.search(name) is not None
 
 
 def file_name(name: str) -> str:
     """A metric's or layer's name as the name of one file or folder, the same in every run.
 
     A name that can stand as it is does. One that has to be changed ends in a digest of the
-    original, so that two names never meet in one file.
+    original, so that two names never meet in one file; nor does one stand that ends like that. On
+    a disk that takes ``Conv`` and ``conv`` for the same they do meet.
     """
     cleaned = _REFUSED.sub("_", name)
-    fits = len(name) <= MAX_NAME_LENGTH and not _DEVICE.fullmatch(name)
-    if cleaned == name and fits and name.strip(".") and not name.startswith("."):
+    is_taken = _DEVICE.fullmatch(name) or ends_in_digest(name)
+    fits = 0 < len(name) <= MAX_NAME_LENGTH and not name.startswith(".")
+    if cleaned == name and fits and not is_taken:
         return name
     return with_digest("_" + cleaned.lstrip("."), name, MAX_NAME_LENGTH)

@@ -2,26 +2,24 @@
 
 One JSON object a line: a header, then a line for each epoch, for each resume, for what a writer
 remembers, and for hyperparameters that a resumed run changed. A line that says ``resume`` voids
-the epochs at or after it that came before.
+the epochs at or after it that came before, and so does the line of an epoch.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
-import os
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from delve.errors import JournalError
+from delve.journal_file import JournalFile, begin, is_begun
 from delve.journal_lines import decode_epoch, encode, to_json
-from delve.recorded_run import FILE_NAME, FORMAT, Contents, read_contents
+from delve.recorded_run import FILE_NAME, FORMAT, Contents, open_journal, read_contents
 from delve.records import EpochRecord, enumerate_epochs
-
-FSYNC_INTERVAL = 1.0  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -38,19 +36,10 @@ class Journal:
     training: the line is kept in memory and tried again with the next one.
     """
 
-    def __init__(self, path: Path, contents: Contents) -> None:
-        self.path = path
+    def __init__(self, file: JournalFile, contents: Contents) -> None:
+        self.path = file.path
+        self._file = file
         self._contents = contents
-        self._pending = bytearray()  # lines that the disk has refused so far
-        self._synced_at = 0.0
-        self._refused = False
-        if path.is_symlink():
-            raise JournalError(
-                f"{path} is a link, and Delve writes nothing behind links; put the file in its "
-                "place, or name another savefile"
-            )
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        self._file = os.open(path, flags, 0o666)
 
     @classmethod
     def open(
@@ -64,25 +53,8 @@ class Journal:
     @classmethod
     def create(cls, folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> Journal:
         """Begin a new run's journal; an earlier run's is kept as ``journal.1.jsonl`` and so on."""
-        path = folder / FILE_NAME
-        if path.exists():
-            path.rename(_next_free_name(folder))
-        return cls._begin(path, layers, config)
-
-    @classmethod
-    def _begin(cls, path: Path, layers: Sequence[str], config: Mapping[str, Any]) -> Journal:
-        journal = cls(path, Contents())
-        journal._append(
-            {
-                "type": "run",
-                "format": FORMAT,
-                "run_id": uuid.uuid4().hex,
-                "created": now_in_ms(),
-                "layers": list(layers),
-                "config": dict(config),
-            }
-        )
-        return journal
+        begin(folder / FILE_NAME, encode(_header(layers, config)))
+        return cls.reopen(folder)
 
     @classmethod
     def resume(
@@ -96,21 +68,19 @@ class Journal:
 
         Says which epochs below it are missing. Without a journal a new one begins there.
         """
-        path = folder / FILE_NAME
-        if path.exists() and path.stat().st_size:
-            contents = read_contents(path)
-            journal = cls(path, contents)
-            os.ftruncate(journal._file, contents.size)
-            journal._report_damage(initial_epoch)
-        else:
-            journal = cls._begin(path, layers, config or {})
+        resume = {"type": "resume", "epoch": initial_epoch, "time": now_in_ms()}
+        if not is_begun(folder / FILE_NAME):
+            begin(folder / FILE_NAME, encode(_header(layers, config or {})) + encode(resume))
             logger.warning(
                 "%s: there is no journal to resume from; each backend keeps what it holds below "
                 "epoch %d, and nothing can be fed again",
                 folder,
                 initial_epoch,
             )
-        journal._append({"type": "resume", "epoch": initial_epoch, "time": now_in_ms()})
+            return cls.reopen(folder)
+        journal = cls.reopen(folder)
+        journal._report_damage(initial_epoch)
+        journal._append(resume)
         if config and json.loads(to_json(config)) != journal.config:
             journal._append({"type": "config", "config": dict(config)})
         return journal
@@ -119,21 +89,20 @@ class Journal:
     def reopen(cls, folder: Path) -> Journal:
         """The folder's journal as it is, to feed writers from and keep their states in."""
         path = folder / FILE_NAME
-        contents = read_contents(path)
-        journal = cls(path, contents)
-        os.ftruncate(journal._file, contents.size)
-        return journal
+        with open_journal(path) as file:
+            contents = read_contents(file)
+        return cls(JournalFile(path, contents.size), contents)
 
     def _report_damage(self, initial_epoch: int) -> None:
         lines = self._contents.damaged_lines
         if lines:
             logger.warning("%s: unreadable lines: %s", self.path, enumerate_epochs(lines))
-        missing = sorted(set(range(initial_epoch)) - set(self._contents.places))
+        missing = _missing(self._contents.places, initial_epoch)
         if missing:
             logger.warning(
                 "%s holds no record of epochs %s; backends keep what they hold of them",
                 self.path,
-                enumerate_epochs(missing),
+                missing,
             )
 
     @property
@@ -159,7 +128,7 @@ class Journal:
     @property
     def epochs(self) -> list[int]:
         """The recorded epochs, in rising order."""
-        return sorted(self._contents.places)
+        return list(self._contents.places)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -175,7 +144,7 @@ class Journal:
         self._append({"type": "state", "writer": writer, "state": dict(state)})
 
     def record(self, record: EpochRecord, layers: Sequence[str]) -> None:
-        """Append one epoch; the layers stand in its line where they changed."""
+        """Append one epoch; what is seldom new or seldom there stands in few lines."""
         entry: dict[str, Any] = {
             "type": "epoch",
             "epoch": record.epoch,
@@ -185,6 +154,8 @@ class Journal:
         }
         if tuple(layers) != self.layers:
             entry["layers"] = list(layers)
+        if record.few_samples:
+            entry["few_samples"] = record.few_samples
         self._append(entry)
 
     def read(self, epoch: int) -> EpochRecord:
@@ -193,64 +164,34 @@ class Journal:
         Raises:
             KeyError: The journal does not hold it.
         """
-        offset, length = self._contents.places[epoch]
-        written = self._contents.size - len(self._pending)
-        if offset >= written:
-            line = bytes(self._pending[offset - written :][:length])
-        else:
-            line = os.pread(self._file, length, offset)
-        return decode_epoch(line)
+        return decode_epoch(self._file.read(*self._contents.places[epoch]))
 
     def close(self) -> None:
         """Make everything durable; a second call does nothing."""
-        if self._file < 0:
-            return
-        self._flush()
-        if self._pending:
-            logger.error(
-                "%s: the disk refused the last %d bytes of the journal, which are lost",
-                self.path,
-                len(self._pending),
-            )
-        else:
-            os.fsync(self._file)
-        os.close(self._file)
-        self._file = -1
+        self._file.close()
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         line = encode(entry)
-        self._contents.add(entry, self._contents.size, len(line))
-        self._contents.size += len(line)
-        self._pending += line
-        self._flush()
-
-    def _flush(self) -> None:
-        if not self._pending:
-            return
-        try:
-            if self._refused:  # half a line must not stay: what follows it would be unreadable
-                os.ftruncate(self._file, self._contents.size - len(self._pending))
-            written = 0
-            while written < len(self._pending):  # the call after a short one says why it was short
-                written += os.write(self._file, bytes(self._pending[written:]))
-            if time.monotonic() - self._synced_at >= FSYNC_INTERVAL:
-                os.fsync(self._file)
-                self._synced_at = time.monotonic()
-        except OSError as error:
-            if not self._refused:
-                logger.warning(
-                    "%s cannot be written (%s); its lines are kept in memory and tried again",
-                    self.path,
-                    error,
-                )
-            self._refused = True
-        else:
-            self._pending.clear()
-            self._refused = False
+        # The file first: an epoch that a Ctrl-C keeps from the contents is recorded nevertheless,
+        # while one that they know must be where they say.
+        offset = self._file.add(line)
+        self._contents.add(entry, offset, len(line))
+        self._file.flush()
 
 
-def _next_free_name(folder: Path) -> Path:
-    number = 1
-    while (path := folder / f"journal.{number}.jsonl").exists():
-        number += 1
-    return path
+def _header(layers: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "run",
+        "format": FORMAT,
+        "run_id": uuid.uuid4().hex,
+        "created": now_in_ms(),
+        "layers": list(layers),
+        "config": dict(config),
+    }
+
+
+def _missing(held: Collection[int], until: int) -> str:
+    """The epochs below ``until`` that are not held, in ranges, however many they are."""
+    edges = [-1, *(epoch for epoch in held if epoch < until), until]
+    gaps = [(a + 1, b - 1) for a, b in itertools.pairwise(edges) if b - a > 1]
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps)

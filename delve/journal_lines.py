@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from delve.records import EpochRecord, Metric
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+# Whole numbers beyond this are not the same for every reader of JSON.
+_LARGEST_EPOCH = 2**53
+# The year 2262 in milliseconds, where clocks that count nanoseconds end.
+_LATEST = 2**63 // 1_000_000
 
 _CHECKSUM_MARK = b', "crc32": '
 _CHECKSUM = _CHECKSUM_MARK + b'"%08x"}\n'
@@ -71,19 +77,85 @@ def _layer_metrics(entries: Mapping[str, float | str]) -> Iterator[tuple[Metric,
 
 
 def decode_epoch(line: bytes) -> EpochRecord:
-    """The values of an epoch's line, which :func:`check_epoch` has let pass."""
+    """The values of an epoch's line, which :func:`check_entry` has let pass."""
     entry = json.loads(line)
     return EpochRecord(
         epoch=entry["epoch"],
         timestamp=entry["time"],
         scalars={name: _number(value) for name, value in entry["scalars"].items()},
         metrics=dict(_layer_metrics(entry["metrics"])),
+        few_samples=entry.get("few_samples") or {},
     )
 
 
-def check_epoch(entry: Mapping[str, Any]) -> None:
-    """Raise ValueError for an epoch's line that :func:`decode_epoch` could not use."""
-    values = (*entry["scalars"].values(), *entry["metrics"].values())
-    numbers = all(isinstance(value, (int, float)) or value in _NON_FINITE for value in values)
-    if not numbers or not isinstance(entry["epoch"], int) or not isinstance(entry["time"], int):
-        raise ValueError("not the line of an epoch")
+def _is_epoch(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _LARGEST_EPOCH
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _LATEST
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _are_new_names(value: Any) -> bool:
+    return value is None or _are_names(value)
+
+
+def _are_names_by_mode(value: Any) -> bool:
+    return value is None or (_is_object(value) and all(map(_are_names, value.values())))
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _is_number(value: Any) -> bool:
+    match value:
+        case float():
+            return True
+        case int():
+            return abs(value) <= sys.float_info.max
+        case _:
+            return _is_text(value) and value in _NON_FINITE
+
+
+# What the types of lines hold; of another type, which a later version may add, nothing is known.
+_FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "run": {
+        "run_id": _is_text,
+        "created": _is_time,
+        "layers": _are_names,
+        "config": _is_object,
+    },
+    "epoch": {
+        "epoch": _is_epoch,
+        "time": _is_time,
+        "scalars": _are_numbers,
+        "metrics": _are_numbers,
+        "layers": _are_new_names,
+        "few_samples": _are_names_by_mode,
+    },
+    "resume": {"epoch": _is_epoch},
+    "config": {"config": _is_object},
+    "state": {"writer": _is_text, "state": _is_object},
+}
+
+
+def check_entry(entry: Any) -> None:
+    """Raise ValueError for what is not the object of a journal's line."""
+    if not isinstance(entry, dict) or not _is_text(entry.get("type")):
+        raise ValueError("not a line of a journal")
+    for name, fits in _FIELDS.get(entry["type"], {}).items():
+        if not fits(entry.get(name)):
+            raise ValueError(f"a line of type {entry['type']} without a sound {name}")

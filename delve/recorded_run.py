@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from delve.errors import JournalError
-from delve.journal_lines import check_epoch, decode_epoch, is_whole
+from delve.files import open_plain, unfinished_name
+from delve.journal_lines import check_entry, decode_epoch, is_whole
 from delve.records import EpochRecord
 
 FILE_NAME = "journal.jsonl"
@@ -25,7 +26,8 @@ class Contents:
     created: int = 0
     config: dict[str, Any] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
-    places: dict[int, tuple[int, int]] = field(default_factory=dict)  # epoch: (offset, length)
+    # By rising epoch: offset and length.
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
     metrics: dict[str, None] = field(default_factory=dict)  # an ordered set
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     resumes: list[int] = field(default_factory=list)  # the epoch of each
@@ -33,34 +35,33 @@ class Contents:
     size: int = 0  # bytes up to the end of the last whole line
 
     def add(self, entry: Mapping[str, Any], offset: int, length: int) -> None:
-        """Take in one line's object, and where the line lies.
-
-        Raises:
-            JournalError: The journal is of a later format.
-            ValueError: The object is not that of a journal; also KeyError and TypeError.
-        """
+        """Take in one line's object, and where the line lies."""
         match entry["type"]:
             case "run":
-                if entry["format"] > FORMAT:
-                    raise JournalError(
-                        f"the journal has format {entry['format']}, this version of Delve reads "
-                        f"up to {FORMAT}; use the newer version that wrote it"
-                    )
                 self.run_id, self.created = entry["run_id"], entry["created"]
                 self.config, self.layers = entry["config"], tuple(entry["layers"])
             case "epoch":
-                check_epoch(entry)
+                self._void(entry["epoch"])
                 self.places[entry["epoch"]] = (offset, length)
                 self.metrics.update(dict.fromkeys(entry["scalars"]))
                 self.metrics.update(dict.fromkeys(entry["metrics"]))
-                self.layers = tuple(entry.get("layers", self.layers))
+                self.layers = tuple(entry.get("layers") or self.layers)
             case "config":
                 self.config = entry["config"]
             case "resume":
                 self.resumes.append(entry["epoch"])
-                self.places = {e: p for e, p in self.places.items() if e < entry["epoch"]}
+                self._void(entry["epoch"])
             case "state":
                 self.states[entry["writer"]] = entry["state"]
+
+    def _void(self, first: int) -> None:
+        """Drop the epochs from ``first`` on, which are the last of ``places``.
+
+        An epoch voids those after it as a resume does, because a process records them in rising
+        order: where the line of a resume is damaged, what it voided does not come back.
+        """
+        while self.places and next(reversed(self.places)) >= first:
+            self.places.popitem()
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,18 @@ def read_run(folder: Path) -> RecordedRun:
         JournalError: There is no journal, or it cannot be read.
     """
     path = folder / FILE_NAME
-    if not path.is_file():
-        what = "holds no journal" if folder.is_dir() else "is not a folder"
-        raise JournalError(f"{folder} {what}, so it is no run of Delve; name a run's folder")
     try:
-        contents = read_contents(path)
-        with path.open("rb") as file:
+        with open_journal(path) as file:
+            contents = read_contents(file)
             records = [
                 decode_epoch(os.pread(file.fileno(), length, offset))
-                for _, (offset, length) in sorted(contents.places.items())
+                for offset, length in contents.places.values()
             ]
+    except (FileNotFoundError, NotADirectoryError):
+        what = "holds no journal" if folder.is_dir() else "is not a folder"
+        raise JournalError(
+            f"{folder} {what}, so it is no run of Delve; name a run's folder"
+        ) from None
     except OSError as error:
         raise JournalError(f"{path} cannot be read ({error.strerror})") from error
     return RecordedRun(
@@ -128,39 +131,87 @@ def read_epochs(folder: Path) -> list[int] | None:
     """The epochs that the folder's journal holds, in rising order; None where there is none.
 
     A run that was killed before its first line was whole has recorded none.
+
+    Raises:
+        JournalError: It cannot be read.
     """
     path = folder / FILE_NAME
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        has_begun = file.readline().endswith(b"\n")
-    return sorted(read_contents(path).places) if has_begun else []
+    try:
+        with open_journal(path) as file:
+            has_begun = file.readline().endswith(b"\n")
+            file.seek(0)
+            return list(read_contents(file).places) if has_begun else []
+    except FileNotFoundError:
+        return [] if os.path.lexists(path.with_name(unfinished_name(FILE_NAME))) else None
 
 
-def read_contents(path: Path) -> Contents:
-    """What the file's whole lines add up to.
+def open_journal(path: Path) -> BinaryIO:
+    """Open a journal for reading.
+
+    Raises:
+        FileNotFoundError: There is none.
+        NotADirectoryError: The folder is a file.
+        JournalError: It cannot be opened, or is no plain file.
+    """
+    return open(path, "rb", opener=lambda _, flags: journal_descriptor(path, flags))
+
+
+def journal_descriptor(path: Path, flags: int) -> int:
+    """A descriptor of a journal, opened as it is: somebody else may have made up the folder.
+
+    Raises:
+        FileNotFoundError: There is none.
+        NotADirectoryError: The folder is a file.
+        JournalError: It cannot be opened, or is no plain file.
+    """
+    try:
+        return open_plain(path, flags)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        if path.is_symlink():
+            raise JournalError(
+                f"{path} is a link, which Delve does not follow; put the file in its place, or "
+                "name another savefile"
+            ) from error
+        raise JournalError(
+            f"{path} cannot be opened ({error.strerror}); change its permissions, or move it away"
+        ) from error
+
+
+def read_contents(file: BinaryIO) -> Contents:
+    """What the whole lines of a journal add up to.
 
     Raises:
         JournalError: It has no readable header, or a later format.
     """
     contents = Contents()
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                break  # torn by a crash
-            try:
-                entry, whole = json.loads(line), is_whole(line)
-                if not whole and entry["type"] != "run":  # without a header nothing is read
-                    raise ValueError("changed since it was written")
+    for number, line in enumerate(file, 1):
+        if not line.endswith(b"\n"):
+            break  # torn by a crash
+        try:
+            entry, whole = json.loads(line), is_whole(line)
+            _check_format(entry)
+            check_entry(entry)
+            if whole or entry["type"] == "run":  # without a header nothing is read
                 contents.add(entry, contents.size, len(line))
-                if not whole:
-                    contents.damaged_lines.append(number)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                contents.damaged_lines.append(number)
-            contents.size += len(line)
+        except (ValueError, RecursionError):  # the latter of too many brackets
+            whole = False
+        if not whole:
+            contents.damaged_lines.append(number)
+        contents.size += len(line)
     if not contents.run_id:
         raise JournalError(
-            f"{path} has no readable header, so it is not the journal of a run; move it away, or "
-            "start anew with initial_epoch=0, which keeps it under another name"
+            f"{file.name} has no readable header, so it is not the journal of a run; move it away, "
+            "or start anew with initial_epoch=0, which keeps it under another name"
         )
     return contents
+
+
+def _check_format(entry: Any) -> None:
+    match entry:
+        case {"type": "run", "format": int(version)} if version > FORMAT:
+            raise JournalError(
+                f"the journal has format {version}, this version of Delve reads up to {FORMAT}; "
+                "use the newer version that wrote it"
+            )

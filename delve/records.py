@@ -59,12 +59,14 @@ class EpochRecord:
         timestamp: When it was saved, in milliseconds since 1970.
         scalars: The user's own scalars, by name.
         metrics: The layer metrics.
+        few_samples: By mode, the layers that saw fewer samples than they have features.
     """
 
     epoch: int
     timestamp: int
     scalars: Mapping[str, float]
     metrics: Mapping[Metric, float]
+    few_samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,11 +77,13 @@ class StagedEpoch:
         scalars: The user's own scalars, by name.
         metrics: The layer metrics that are numbers.
         arrays: Those that are arrays.
+        few_samples: By mode, the layers that saw fewer samples than they have features.
     """
 
     scalars: dict[str, float] = field(default_factory=dict)
     metrics: dict[Metric, float] = field(default_factory=dict)
     arrays: dict[Metric, np.ndarray] = field(default_factory=dict)
+    few_samples: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,6 +98,7 @@ class StagedEpoch:
             "arrays": {
                 str(metric): torch.from_numpy(array.copy()) for metric, array in self.arrays.items()
             },
+            "few_samples": dict(self.few_samples),
         }
 
     @classmethod
@@ -104,6 +109,7 @@ class StagedEpoch:
             dict(state["scalars"]),
             _by_metric(state["metrics"]),
             {metric: array.cpu().numpy() for metric, array in arrays.items()},
+            dict(state["few_samples"]),
         )
 
 

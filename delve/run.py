@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from delve.delivery import Delivery
 from delve.discovery import NamedWriter
 from delve.journal import Journal, now_in_ms
 from delve.lock import FolderLock
-from delve.records import EpochRecord, Metric, RunInfo
+from delve.records import EpochRecord, RunInfo, StagedEpoch
 
 logger = logging.getLogger(__name__)
 
@@ -88,18 +86,11 @@ class Run:
         """Pass a scalar of the user's on at once."""
         self._delivery.add_scalar(name, value, epoch, now_in_ms())
 
-    def save(
-        self,
-        epoch: int,
-        scalars: Mapping[str, float],
-        metrics: Mapping[Metric, float],
-        arrays: Mapping[Metric, np.ndarray],
-        layers: Sequence[str],
-    ) -> None:
+    def save(self, epoch: int, staged: StagedEpoch, layers: Sequence[str]) -> None:
         """Record an epoch: into the journal, then to every writer."""
-        record = EpochRecord(epoch, now_in_ms(), scalars, metrics)
+        record = EpochRecord(epoch, now_in_ms(), staged.scalars, staged.metrics, staged.few_samples)
         self._journal.record(record, layers)
-        self._delivery.save(record, arrays, layers)
+        self._delivery.save(record, staged.arrays, layers)
 
     def close(self, error: BaseException | None) -> None:
         """Close the writers, the journal and the folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,11 +37,13 @@ class Results:
         scalars: The layer metrics that are numbers.
         arrays: Those that are arrays.
         saturations: The saturation of every layer, selected or not.
+        few_samples: By mode, the layers that saw fewer samples than they have features.
     """
 
-    scalars: dict[Metric, float]
-    arrays: dict[Metric, np.ndarray]
-    saturations: dict[Key, float]
+    scalars: dict[Metric, float] = field(default_factory=dict)
+    arrays: dict[Metric, np.ndarray] = field(default_factory=dict)
+    saturations: dict[Key, float] = field(default_factory=dict)
+    few_samples: dict[str, list[str]] = field(default_factory=dict)
 
     def average_saturation(self, mode: str) -> float | None:
         """The mean over the layers, NaN if one is; None where no layer has any."""
@@ -70,17 +72,19 @@ class Statistics:
 
     def compute(self, covariances: Mapping[Key, TorchCovarianceMatrix]) -> Results:
         """The metrics of each (mode, layer), in the order given, by one eigendecomposition each."""
-        results = Results({}, {}, {})
+        results = Results()
         threshold = self._threshold if self._counts_alone else None
         spectra = {
             key: Spectrum.of(covariance, self.needs_samples, threshold)
             for key, covariance in covariances.items()
         }
-        for key, spectrum in spectra.items():
-            results.saturations[key] = saturation(spectrum, self._threshold)
-            self._add(results, *key, spectrum)
+        for (mode, layer), spectrum in spectra.items():
+            results.saturations[mode, layer] = saturation(spectrum, self._threshold)
+            self._add(results, mode, layer, spectrum)
+            if spectrum.samples < spectrum.features:
+                results.few_samples.setdefault(mode, []).append(layer)
         self._warn_of_broken(spectra)
-        self._warn_of_few(spectra)
+        self._warn_of_few(results.few_samples)
         return results
 
     def saturations(self, covariances: Mapping[Key, TorchCovarianceMatrix]) -> dict[Key, float]:
@@ -114,16 +118,18 @@ class Statistics:
                 "outputs were not finite, so the statistics are NaN, in: %s", _listed(broken)
             )
 
-    def _warn_of_few(self, spectra: Mapping[Key, Spectrum]) -> None:
-        few = [
-            layer
-            for (_, layer), spectrum in spectra.items()
-            if spectrum.samples < spectrum.features and layer not in self._named_as_few
-        ]
-        if few:
-            self._named_as_few.update(few)
+    def _warn_of_few(self, few_samples: Mapping[str, Iterable[str]]) -> None:
+        few = {layer for layers in few_samples.values() for layer in layers}
+        if few - self._named_as_few:
+            named = [
+                f"{_listed(layer for layer in layers if layer not in self._named_as_few)} ({mode})"
+                for mode, layers in few_samples.items()
+                if not self._named_as_few.issuperset(layers)
+            ]
+            self._named_as_few |= few
             logger.warning(
-                "fewer samples than features, so saturation is biased low, in: %s", _listed(few)
+                "fewer samples than features, so saturation is biased low, in: %s",
+                "; ".join(named),
             )
 
 

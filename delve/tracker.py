@@ -234,7 +234,7 @@ class SaturationTracker:
         self._check_open()
         epoch, staged = self._epoch, self._staged
         self._epoch, self._staged = epoch + 1, StagedEpoch()
-        self._run.save(epoch, staged.scalars, staged.metrics, staged.arrays, self._recorder.layers)
+        self._run.save(epoch, staged, self._recorder.layers)
 
     def saturation(self) -> None:
         """Draw the current saturation of each layer on the console, as bars.
@@ -323,6 +323,7 @@ class SaturationTracker:
             self._log(name, number)
         self._staged.metrics |= staged.metrics
         self._staged.arrays |= staged.arrays
+        self._staged.few_samples |= staged.few_samples
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run; a second call does nothing.
@@ -351,6 +352,7 @@ class SaturationTracker:
     def _stage(self, results: Results) -> None:
         self._staged.metrics |= results.scalars
         self._staged.arrays |= results.arrays
+        self._staged.few_samples |= results.few_samples
         self._saturations = results.saturations
         for name, mode in self._averages.items():
             average = results.average_saturation(mode)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delve.files import file_name, replacing, unfinished_name
+from delve.files import file_name, open_plain, replacing, unfinished_name
 
 AWKWARD = [
     "../../x",
@@ -41,6 +41,26 @@ def test_a_plain_name_stands_as_it_is(name):
 @given(st.lists(st.text(max_size=20), unique=True, min_size=2, max_size=2))
 def test_two_names_never_meet_in_one_file(names):
     assert file_name(names[0]) != file_name(names[1])
+
+
+@given(st.one_of(st.sampled_from(AWKWARD), st.text(max_size=20)))
+def test_a_name_that_is_another_names_file_has_a_file_of_its_own(name):
+    file = file_name(name)
+    assert file == name or file_name(file) != file
+
+
+@pytest.mark.parametrize("name", ["a-c14cddc0", "-00000000", "train-saturation-deadbeef"])
+def test_a_name_that_ends_as_if_it_had_been_changed_is_changed(name):
+    assert file_name(name) != name
+    assert file_name(name).startswith(f"_{name}-")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("elsewhere")])
+def test_what_is_no_plain_file_is_not_opened_nor_waited_for(tmp_path, make):
+    make(tmp_path / "file")
+    with pytest.raises(OSError, match=r"not a plain file|Is a directory|symbolic links"):
+        open_plain(tmp_path / "file", os.O_RDONLY)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path):

@@ -17,6 +17,7 @@ def write_run(
     rows: Sequence[Mapping[str, float]],
     layers: Sequence[str] | None = None,
     config: Mapping[str, Any] | None = None,
+    few_samples: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Record epochs 0, 1, ... of these values; keys of the form of a layer metric are such."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -26,7 +27,8 @@ def write_run(
     for epoch, row in enumerate(rows):
         scalars = {key: value for key, value in row.items() if not Metric.parse(key)}
         metrics = {m: value for key, value in row.items() if (m := Metric.parse(key))}
-        journal.record(EpochRecord(epoch, BEGUN + 60_000 * epoch, scalars, metrics), order)
+        time = BEGUN + 60_000 * epoch
+        journal.record(EpochRecord(epoch, time, scalars, metrics, few_samples or {}), order)
     journal.close()
     return folder
 

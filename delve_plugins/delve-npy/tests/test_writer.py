@@ -362,6 +362,48 @@ class TestLostArrays:
         assert list(scalar_rows(tmp_path)) == [0, 1]
 
 
+class TestOneObjectForTwoRuns:
+    def feed(self, writer, run, epochs, with_array):
+        for epoch in epochs:
+            if with_array(epoch):
+                writer.add_array(CONV, matrix(epoch), epoch, run)
+            writer.add_scalars({Metric("train", "saturation", CONV.layer): 0.5}, epoch)
+            writer.save(epoch, run)
+
+    def test_arrays_count_from_the_second_runs_first_one(self, tmp_path, caplog):
+        writer = NPYWriter(tmp_path)
+        for first in (0, 2):
+            run = RunInfo(tmp_path, "id", 0)
+            writer.start(run)
+            self.feed(writer, run, range(4), lambda epoch, first=first: epoch >= first)
+            writer.close()
+            assert run.state["arrays_since"] == first
+        assert "arrays" not in caplog.text
+
+    def test_an_interrupted_replay_ends_with_its_run(self, tmp_path):
+        writer = NPYWriter(tmp_path)
+        earlier = RunInfo(tmp_path, "id", 0, initial_epoch=2, epochs=(0, 1))
+        assert writer.resume_from_saved_state(2, earlier) == 0
+        run = RunInfo(tmp_path, "id", 0)
+        writer.start(run)
+        self.feed(writer, run, range(2), lambda epoch: True)
+        assert run.state["arrays_since"] == 0
+
+    def test_a_failed_start_leaves_nothing_of_the_first_run_to_write(self, tmp_path):
+        writer = NPYWriter(tmp_path)
+        run = RunInfo(tmp_path, "id", 0)
+        writer.start(run)
+        self.feed(writer, run, range(2), lambda epoch: False)
+        folder = tmp_path / "npy"
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere/scalars.npz").unlink()
+        with pytest.raises(WriterConfigurationError, match="is a link"):
+            writer.start(run)
+        writer.close()
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 class TestZip:
     def test_everything_is_packed_at_the_end(self, tmp_path):
         run = Arrays(tmp_path, zip=True)

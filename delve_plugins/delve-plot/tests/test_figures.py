@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from delve_plot.figures import forward_order, rgba_pixels, saturation_figure, write_png
 from delve_plot.heatmap import heatmap_figure
-from delve_plot.names import common_prefix, short_names
 from delve_plot.scatter import scatter_figure
 from PIL import Image
 
@@ -26,6 +25,17 @@ def metrics(layers=LAYERS, modes=("train",), stat="saturation"):
 def render(figure):
     """The picture as an array of brightness; any warning while drawing is an error."""
     return rgba_pixels(figure, dpi=50)[..., :3].mean(axis=-1)
+
+
+def above(figure, box):
+    """The darkest pixel in the three points above an area."""
+    pixels = render(figure)[::-1]
+    top = round(box.y1)
+    return pixels[top + 1 : top + 3, round(box.x0) + 2 : round(box.x1) - 2].min()
+
+
+def legend_of(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
 def names_of(axes):
@@ -86,7 +96,7 @@ class TestLayers:
         axes = saturation_figure(values, LAYERS, stat="covariance-determinant").axes[0]
         assert axes.get_xscale() == "log"
         assert dots(axes) == {1: 1e-30, 2: 1.0}
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0"]
+        assert legend_of(axes.figure) == ["0"]
 
 
 class TestPrimaryMetric:
@@ -95,37 +105,25 @@ class TestPrimaryMetric:
         line = axes.lines[-1]
         assert line.get_linestyle() == "--"
         assert list(line.get_xdata()) == [0.875, 0.875]
-        assert axes.get_legend().get_texts()[0].get_text() == "accuracy = 0.875"
+        assert legend_of(axes.figure) == ["accuracy = 0.875"]
 
     @pytest.mark.parametrize("value", [91.2, -1.0, math.nan])
     def test_off_the_axis_it_is_named_alone(self, value):
         axes = saturation_figure(metrics(), LAYERS, primary_metric=("accuracy", value)).axes[0]
         assert len(axes.lines) == 1
-        assert axes.get_legend().get_texts()[0].get_text() == f"accuracy = {value:.4g}"
+        assert legend_of(axes.figure) == [f"accuracy = {value:.4g}"]
+
+    @pytest.mark.parametrize("stat", ["spectrum-1", "intrinsic-dimensionality"])
+    def test_beside_what_it_cannot_be_compared_with_it_is_named_alone(self, stat):
+        values = metrics(stat=stat, modes=("train", "eval"))
+        figure = saturation_figure(
+            values, LAYERS, stat=stat.removesuffix("-1"), primary_metric=("accuracy", 0.5)
+        )
+        assert [len(axes.lines) for axes in figure.axes] == [1, 1]
+        assert legend_of(figure) == ["accuracy = 0.5"]
 
 
 class TestNames:
-    @pytest.mark.parametrize(
-        ("names", "prefix"),
-        [
-            ([], ""),
-            (["a.b"], ""),
-            (["a.b", "a.c"], "a."),
-            (["model.conv1", "model.conv10"], "model."),
-            (["ab.x", "ac.y"], ""),
-            (["a.b.c", "a.b"], "a."),
-        ],
-    )
-    def test_the_prefix_ends_at_a_dot(self, names, prefix):
-        assert common_prefix(names) == prefix
-
-    def test_long_names_are_short_and_stay_apart(self):
-        names = ["stem", *(f"blocks.{i}." + "deep." * 20 + "conv" for i in range(30))]
-        names += ["x" * 99 + end + "y" * 80 for end in "ab"]
-        short = short_names(names)
-        assert len(set(short)) == len(names)
-        assert max(map(len, short_names(names[:31]))) <= 40
-
     @pytest.mark.parametrize("name", ["a$b$", "$\\frac{", "a_b^c", "%s", "two\nlines"])
     def test_names_are_not_read_as_formulas(self, name):
         figure = saturation_figure(
@@ -208,11 +206,30 @@ class TestHeatmap:
             assert all(tick == round(tick) for tick in ticks)
 
     def test_missing_values_are_explained_where_there_are_any(self):
-        def legends(values):
-            return heatmap_figure(values, [0, 1], ["a"], mode="eval").legends
+        def legend(values):
+            return legend_of(heatmap_figure(values, [0, 1], ["a"], mode="eval"))
 
-        assert not legends(np.array([[0.1, 0.2]]))
-        assert legends(np.array([[0.1, math.nan]]))[0].get_texts()[0].get_text() == "no value"
+        assert legend(np.array([[0.1, 0.2]])) == []
+        assert legend(np.array([[0.1, math.nan]])) == ["no value"]
+
+    def test_an_epoch_missing_among_thousands_has_a_mark_and_is_counted(self):
+        epochs = [epoch for epoch in range(3000) if epoch != 1234]
+        figure = heatmap_figure(np.full((2, 2999), 0.5), epochs, ["a", "b"], mode="eval")
+        whole = heatmap_figure(np.full((2, 3000), 0.5), range(3000), ["a", "b"], mode="eval")
+        (marks,) = figure.axes[0].lines
+        assert list(marks.get_xdata()) == [1234]
+        assert legend_of(figure) == ["values missing in 1 of 3000 epochs"]
+        assert not legend_of(whole)
+        render(whole)
+        box = whole.axes[0].get_window_extent()
+        assert above(figure, box) < above(whole, box) - 5  # the mark is to be seen
+
+    def test_values_of_every_tenth_epoch_are_seen_among_thousands(self):
+        epochs = list(range(0, 5000, 10))
+        axes = heatmap_figure(np.full((2, 500), 0.5), epochs, ["a", "b"], mode="eval").axes[0]
+        assert not np.ma.getmaskarray(axes.images[0].get_array()).any()
+        assert axes.get_xlim() == (-0.5, 4990.5)
+        assert "mean of 13" in axes.get_xlabel()
 
     def test_nothing_but_missing_values_can_be_drawn(self):
         render(heatmap_figure(np.full((2, 2), math.nan), [0, 1], ["a", "b"], mode="train"))

@@ -99,6 +99,21 @@ class TestPlotStat:
         assert axes.get_ylim()[1] > 1
         assert (tmp_path / "metrics_idim_train_epoch_0.png").exists()
 
+    def test_options_of_the_plot_come_through(self, table, tmp_path):
+        path = tmp_path / "metrics.csv"
+        table.to_csv(path, index=False)
+        options = {"figsize": (3, 2), "line": False, "save": False, "stat_mode": "eval"}
+        axes = plot_stat_level_from_results(path, 2, "lsat", "accuracy", 8, **options)
+        assert tuple(axes.figure.get_size_inches()) == (3, 2)
+        assert not axes.lines
+        assert axes.texts[0].get_text() == "accuracy: 0.75"
+        assert "eval" in axes.get_title()
+        assert list(tmp_path.glob("*.png")) == []
+        axes = plot_stat_level_from_results(path, 2, "trc", ylim=(0, 1), save=False)
+        assert axes.get_ylim() == (0, 1)
+        with pytest.raises(TypeError, match="colour_line"):
+            plot_stat_level_from_results(path, 2, "lsat", colour_line="red")
+
 
 class TestScatter:
     def test_a_panel_for_each_layer(self, tmp_path):

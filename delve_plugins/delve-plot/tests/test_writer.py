@@ -92,6 +92,15 @@ def started(folder, images=True, **arguments):
     return Run(writer, folder, images=images)
 
 
+def resumed(writer, folder, first):
+    """A run that was resumed, and fed again what is before that epoch."""
+    run = Run(writer, folder, initial_epoch=first, epochs=tuple(range(first)))
+    writer.resume_from_saved_state(first, run.info)
+    for epoch in range(first):
+        run.save(epoch)
+    return run
+
+
 class TestRuns:
     def test_fresh(self, tmp_path, heatmaps):
         record(tmp_path, "plot", range(3), **MORE)
@@ -148,6 +157,16 @@ class TestRuns:
         record(tmp_path, [Witness(), "plot"], [2], **EVERY)
         assert seen[-1] == (2, True)
 
+    def test_resume_leaves_no_heatmap_of_epochs_that_are_void(self, tmp_path):
+        run = started(tmp_path)
+        run.save(0)
+        run.save(1, {SATURATION: 0.5, Metric("eval", "saturation", "fc"): 0.5})
+        run.close()
+        assert (tmp_path / "plots/eval-saturation/heatmap.png").exists()
+        resumed(PlotWriter(tmp_path, dpi=40), tmp_path, 1).close()
+        assert (tmp_path / "plots/train-saturation/heatmap.png").exists()
+        assert not (tmp_path / "plots/eval-saturation").exists()
+
     def test_nosave_draws_nothing_and_leaves_no_void_picture(self, tmp_path):
         record(tmp_path, "plot", range(3), **EVERY)
         record(tmp_path, "plot", [2], nosave=True, **EVERY)
@@ -182,6 +201,15 @@ class TestPace:
         run.close()
         assert pictures(tmp_path) == [0, 3, 6, 8]
 
+    def test_what_a_resume_draws_is_not_drawn_again_at_once(self, tmp_path, heatmaps):
+        run = resumed(PlotWriter(tmp_path, dpi=40), tmp_path, 2)
+        assert heatmaps.count == 1
+        run.save(2)
+        assert heatmaps.count == 1
+        run.close()
+        assert heatmaps.count == 2
+        assert pictures(tmp_path) == [2]
+
     def test_a_second_close_draws_nothing_again(self, tmp_path, heatmaps):
         run = started(tmp_path)
         run.save(0)
@@ -193,12 +221,58 @@ class TestPace:
         assert pictures(tmp_path) == []
 
 
+class TestOneObjectForTwoRuns:
+    def test_a_new_run_is_drawn_as_the_first_was(self, tmp_path, heatmaps):
+        writer = PlotWriter(tmp_path, dpi=40)
+        for value in (0.25, 0.75):
+            writer.start()
+            run = Run(writer, tmp_path)
+            run.save(0, {SATURATION: value})
+            assert pictures(tmp_path) == [0]
+            run.close()
+            assert heatmaps.drawn == {("train", "saturation"): {"fc": {0: value}}}
+            assert (tmp_path / "plots/train-saturation/heatmap.png").exists()
+
+    def test_a_resumed_run_gets_its_heatmap_and_its_last_epoch(self, tmp_path, heatmaps):
+        run = started(tmp_path)
+        for epoch in range(3):
+            run.save(epoch)
+        run.close()
+        count = heatmaps.count
+        run = resumed(run.writer, tmp_path, 2)
+        assert heatmaps.count == count + 1
+        run.save(2, {SATURATION: 0.75})
+        run.close()
+        assert pictures(tmp_path) == [0, 2]
+        assert heatmaps.drawn["train", "saturation"]["fc"] == {0: 0.5, 1: 0.5, 2: 0.75}
+
+    def test_a_failed_start_leaves_nothing_of_the_first_run_to_draw(self, tmp_path):
+        run = started(tmp_path)
+        run.save(0)
+        run.save(1)
+        (tmp_path / "plots").rename(tmp_path / "elsewhere")
+        (tmp_path / "plots").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(WriterConfigurationError):
+            run.writer.start()
+        run.close()
+        assert not (tmp_path / "elsewhere/train-saturation/epoch00001.png").exists()
+
+    def test_a_primary_metric_that_does_not_come_again_is_named(self, tmp_path, caplog):
+        run = started(tmp_path, primary_metric="accuracy")
+        run.save(0, accuracy=0.75)
+        run.close()
+        run.writer.start()
+        run.save(0)
+        run.close()
+        assert "'accuracy'" in caplog.text
+
+
 class TestPictures:
     def test_the_primary_metric_is_drawn(self, tmp_path):
         seen = []
         run = started(tmp_path, primary_metric="accuracy", plot_manipulation_func=seen.append)
         run.save(0, accuracy=0.75, loss=2.0)
-        texts = [text.get_text() for text in seen[0].get_legend().get_texts()]
+        texts = [text.get_text() for text in seen[0].figure.legends[0].get_texts()]
         assert texts == ["accuracy = 0.75"]
 
     def test_a_primary_metric_that_never_came_is_named(self, tmp_path, caplog):
@@ -321,6 +395,17 @@ class TestCSVandPlottingWriter:
         record(tmp_path, CSVandPlottingWriter(tmp_path / "b/results.csv", dpi=40), [0])
         assert (tmp_path / "b/results.csv").exists()
         assert pictures(tmp_path / "b") == [0]
+
+    def test_what_an_unfinished_run_staged_does_not_come_into_the_next(self, tmp_path, heatmaps):
+        writer = CSVandPlottingWriter(tmp_path, dpi=40)
+        writer.start()
+        writer.add_scalars("", {Metric("train", "saturation", "stale"): 0.1})
+        writer.add_sample_scalar(Metric("train", "embedded-sample", "stale"), np.ones((2, 2)))
+        writer.start()
+        writer.add_scalars("", {SATURATION: 0.5})
+        writer.save(0, RunInfo(tmp_path, "id", 0))
+        assert heatmaps.drawn == {("train", "saturation"): {"fc": {0: 0.5}}}
+        assert not (tmp_path / "plots/train-embedded-sample").exists()
 
     def test_without_the_csv_writer_it_says_how_to_install_it(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "delve_csv", None)

@@ -59,6 +59,10 @@ class NPYWriter:
         self._arrays = ArrayFolder(self.path, np.dtype(dtype))
         self._zip = zip
         self._every = every
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know of no epoch, whatever an earlier run of the same object has left."""
         self._table = ScalarTable()
         self._staged_epoch = -1
         self._row: dict[str, float] = {}
@@ -69,18 +73,19 @@ class NPYWriter:
 
     def start(self, run: RunInfo) -> None:
         """Begin with an empty folder: an earlier run's arrays and scalars are removed."""
+        self._begin()
         self._prepare(first=0)
         self._archive_path.unlink(missing_ok=True)
-        self._table, self._row = ScalarTable(), {}
         self._write_scalars()
         self._open = True
         self._expect_arrays(run)
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Keep what is below ``initial_epoch``; answers with the first epoch without scalars."""
+        self._begin()
         self._retire_archive()
         self._prepare(initial_epoch)
-        self._table, self._row = self._read_scalars(), {}
+        self._table = self._read_scalars()
         self._table.cut(initial_epoch)
         self._write_scalars()
         self._open = True

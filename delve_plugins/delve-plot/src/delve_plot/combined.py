@@ -57,8 +57,6 @@ class CSVandPlottingWriter:
             raise WriterNotFoundError(
                 f"CSVandPlottingWriter needs the CSV writer ({error}). {how_to_install('csv')}"
             ) from error
-        self._metrics: dict[Metric, float] = {}
-        self._samples: dict[Metric, np.ndarray] = {}
         path = Path(savepath)
         self._table = CSVWriter(path)
         self._plots = PlotWriter(
@@ -70,14 +68,22 @@ class CSVandPlottingWriter:
             every=every,
             dpi=dpi,
         )
+        self._begin()
+
+    def _begin(self) -> None:
+        """Have nothing staged, whatever an earlier run of the same object has left."""
+        self._metrics: dict[Metric, float] = {}
+        self._samples: dict[Metric, np.ndarray] = {}
 
     def start(self) -> None:
         """Begin an empty table, without pictures."""
+        self._begin()
         self._table.start()
         self._plots.start()
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Resume both; answers with the first epoch that either lacks."""
+        self._begin()
         return min(
             self._table.resume_from_saved_state(initial_epoch, run),
             self._plots.resume_from_saved_state(initial_epoch, run),

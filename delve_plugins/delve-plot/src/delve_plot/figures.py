@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,23 +12,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from delve.records import MODES, Metric
+from delve_plot.legend import draw_legend_below
+from delve_plot.lettering import missing_glyphs_as_boxes
 from delve_plot.names import short_names
-from delve_plot.stats import Scale, label_of, picture_of, rank_of, scale_of, title_of
+from delve_plot.stats import SATURATION, Scale, label_of, picture_of, rank_of, scale_of, title_of
 from delve_plot.style import (
     COLOURS,
     FONT_SIZE,
     GUIDE,
     MARKERS,
     Page,
+    across,
     fit_page,
     name_figure,
     name_rows,
-    plain,
 )
 
 DPI = 100.0  # dots per inch, on a screen
 _PANEL = 3.2  # inches
 _NARROWEST = 4.6  # inches: room for the title
+_NEUTRAL = "0.3"  # grey of what belongs to neither mode
 _MANY_ROWS = 60  # from there on the upper edge has numbers too
 
 
@@ -69,13 +70,15 @@ def saturation_figure(
     scale = scale_of(stat, np.array(list(shown.values()), dtype=np.float64))
     for axes, mode in zip(panels, modes, strict=True):
         _draw_panel(axes, _series(shown, rows, mode), mode, scale, page)
-        _add_legend(axes, primary_metric, fontsize)
         axes.tick_params(axis="x", labelsize=0.8 * fontsize)
         if len(modes) > 1:
             axes.set_title(mode, loc="left", fontsize=fontsize, color=COLOURS[mode])
-    figure.supxlabel(label_of(stat), fontsize=fontsize)
+    figure.supxlabel(across(figure, label_of(stat), fontsize), fontsize=fontsize)
     name_rows(panels, rows, page, fontsize)
-    name_figure(figure, _title(stat, modes, epoch), rows, fontsize)
+    title = name_figure(figure, _title(stat, modes, epoch), rows, fontsize)
+    primary = [_draw_primary_metric(panels, stat, *primary_metric)] if primary_metric else []
+    if signs := [*_signs(panels), *primary]:
+        draw_legend_below(title, figure, signs, fontsize)
     return figure
 
 
@@ -91,14 +94,6 @@ def write_png(figure: Figure, file: BinaryIO, dpi: float = DPI) -> None:
     """Write a figure into an open file, as a PNG picture with opacity."""
     with missing_glyphs_as_boxes():
         _canvas(figure, dpi).print_png(file)
-
-
-@contextlib.contextmanager
-def missing_glyphs_as_boxes() -> Iterator[None]:
-    """Let a name hold signs that the font has not, without a warning for each."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        yield
 
 
 def _canvas(figure: Figure, dpi: float) -> Any:
@@ -167,7 +162,7 @@ def _draw_series(axes: Axes, values: np.ndarray, rank: int, mode: str, size: flo
             axes.plot(
                 np.full(rows.sum(), left),
                 np.flatnonzero(rows),
-                color="0.3",
+                color=_NEUTRAL,
                 marker=marker,
                 linestyle="none",
                 markersize=size,
@@ -185,31 +180,31 @@ def _limits(scale: Scale) -> tuple[float, float]:
     return scale.low - (room if scale.low < 0 else 0), scale.high + room
 
 
-def _add_legend(axes: Axes, primary_metric: tuple[str, float] | None, fontsize: float) -> None:
-    """Explain what is not a plain dot, above the panel's right end."""
-    lines, labels = axes.get_legend_handles_labels()
-    handles = list(dict(zip(labels, lines, strict=True)).values())
-    if primary_metric is not None:
-        name, value = primary_metric
+def _draw_primary_metric(panels: Sequence[Axes], stat: str, name: str, value: float) -> Line2D:
+    """Draw a number that saturation can be compared with, and return what explains it.
+
+    Off the axis, and beside statistics that are no fractions, the number is named alone.
+    """
+    sign = Line2D([], [], color=_NEUTRAL, linestyle="none", label=f"{name} = {value:.4g}")
+    for axes in panels:
         low, high = axes.get_xlim()
-        line = Line2D([], [], color="0.3", linestyle="none", linewidth=1.2)
-        line.set_label(f"{name} = {value:.4g}")
-        if low <= value <= high:  # a number off the axis is named alone
-            line.set_linestyle("--")
-            axes.axvline(value, color="0.3", linestyle="--", linewidth=1.2, zorder=2)
-        handles.append(line)
-    if handles:
-        legend = axes.legend(
-            handles=handles,
-            loc="lower right",
-            bbox_to_anchor=(1, 1),
-            borderaxespad=2 if axes.xaxis.get_tick_params().get("labeltop") else 0.2,
-            borderpad=0,
-            ncols=len(handles),
-            fontsize=0.8 * fontsize,
-            frameon=False,
-        )
-        plain(*legend.get_texts())
+        if stat == SATURATION and low <= value <= high:
+            sign.set(linestyle="--", linewidth=1.2)
+            axes.axvline(value, color=_NEUTRAL, linestyle="--", linewidth=1.2, zorder=2)
+    return sign
+
+
+def _signs(panels: Sequence[Axes]) -> list[Line2D]:
+    """What explains lines that have labels: one each, in a colour that is neither mode's."""
+    signs: dict[str, Line2D] = {}
+    for axes in panels:
+        for line in axes.get_lines():
+            label = str(line.get_label())
+            if not label.startswith("_"):
+                sign = signs.setdefault(label, Line2D([], []))
+                sign.update_from(line)
+                sign.set(color=_NEUTRAL, alpha=1, label=label)
+    return list(signs.values())
 
 
 def _title(stat: str, modes: Sequence[str], epoch: int | None) -> str:

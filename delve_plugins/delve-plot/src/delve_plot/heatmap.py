@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.markers import TICKUP
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from delve_plot.cells import Cells, cells_of
+from delve_plot.legend import draw_legend
+from delve_plot.lettering import wrapped
 from delve_plot.names import short_names
 from delve_plot.stats import Scale, label_of, scale_of, title_of
 from delve_plot.style import FONT_SIZE, MISSING, fit_page, name_figure, name_rows
 
 _WIDTH = 6.4  # inches, without the names
 _COLOUR_BAR = 4.0  # inches at most
-_LABEL_WIDTH = 26  # characters
+_BAR_LABEL = 0.62  # of the figure's height, at most
+_FEW_EPOCHS = 100  # up to here a missing one is wide enough to be seen
 _COLOURS = "viridis"  # rises evenly in brightness, for the colour-blind and in grey
 
 
@@ -33,6 +38,9 @@ def heatmap_figure(
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw layer by epoch, with a hatched grey where there is no value.
+
+    Thousands of epochs share columns, which show means. A missing epoch would vanish there, so
+    with many epochs a mark on the upper edge stands for each that lacks a value.
 
     Args:
         values: Layers x epochs, NaN where there is no value.
@@ -50,54 +58,65 @@ def heatmap_figure(
     page = fit_page(len(layers), longest, _WIDTH, fontsize, figsize)
     figure = Figure(figsize=page.size, layout="constrained")
     axes = figure.subplots()
-    grid = _with_all_epochs(values, epochs)
-    missing = _draw_cells(figure, axes, grid, epochs, stat, fontsize)
+    cells = cells_of(values, epochs)
+    _draw_cells(figure, axes, cells, stat, fontsize)
     name_rows([axes], layers, page, fontsize)
-    axes.set_xlabel("epoch", fontsize=fontsize)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.tick_params(axis="x", labelsize=0.8 * fontsize)
-    if missing:
-        patch = Patch(facecolor=MISSING, edgecolor="0.6", hatch="////", label="no value")
-        figure.legend(
-            handles=[patch], loc="outside lower center", fontsize=0.8 * fontsize, frameon=False
-        )
+    _name_epochs(axes, cells, fontsize)
+    if signs := _signs_of_missing(axes, cells):
+        draw_legend(figure, signs, fontsize, loc="outside lower center")
     name_figure(figure, f"{title_of(stat)}, {mode}", layers, fontsize)
     return figure
 
 
-def _with_all_epochs(values: np.ndarray, epochs: Sequence[int]) -> np.ndarray:
-    first, last = epochs[0], epochs[-1]
-    grid = np.full((len(values), last - first + 1), np.nan)
-    grid[:, np.array(epochs) - first] = values
-    return grid
-
-
-def _draw_cells(
-    figure: Figure,
-    axes: Axes,
-    grid: np.ndarray,
-    epochs: Sequence[int],
-    stat: str,
-    fontsize: float,
-) -> bool:
-    """Draw the cells and the bar of colours; returns whether a cell has no value."""
-    scale = scale_of(stat, grid)
-    cells = np.ma.masked_invalid(grid)
+def _draw_cells(figure: Figure, axes: Axes, cells: Cells, stat: str, fontsize: float) -> None:
+    """Draw the cells and the bar of colours."""
+    scale = scale_of(stat, cells.values)
+    colours = np.ma.masked_invalid(cells.values)
     if scale.logarithmic:
-        cells = np.ma.clip(cells, scale.low, scale.high)  # a determinant may underflow to 0
+        colours = np.ma.clip(colours, scale.low, scale.high)  # a determinant may underflow to 0
     axes.patch.set(facecolor=MISSING, edgecolor="0.6", hatch="////", linewidth=0)
     image = axes.imshow(
-        cells,
+        colours,
         aspect="auto",
+        interpolation="nearest",  # any other lets missing cells grow over their neighbours
         cmap=_COLOURS,
         norm=_norm(scale),
-        extent=(epochs[0] - 0.5, epochs[-1] + 0.5, len(grid) - 0.5, -0.5),
+        extent=cells.extent,
     )
     height = figure.get_size_inches()[1]
     bar = figure.colorbar(image, ax=axes, shrink=min(1.0, _COLOUR_BAR / height), anchor=(0, 1))
-    bar.set_label(textwrap.fill(label_of(stat), _LABEL_WIDTH), fontsize=0.9 * fontsize)
+    size = 0.9 * fontsize
+    bar.set_label(wrapped(label_of(stat), size, _BAR_LABEL * min(_COLOUR_BAR, height)), size=size)
     bar.ax.tick_params(labelsize=0.8 * fontsize)
-    return bool(np.ma.getmaskarray(cells).any())
+
+
+def _name_epochs(axes: Axes, cells: Cells, fontsize: float) -> None:
+    axes.set_xlim(cells.first - 0.5, cells.last + 0.5)
+    column = f" (a column is the mean of {cells.step})" if cells.step > 1 else ""
+    axes.set_xlabel(f"epoch{column}", fontsize=fontsize)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    axes.tick_params(axis="x", labelsize=0.8 * fontsize)
+
+
+def _signs_of_missing(axes: Axes, cells: Cells) -> list[Artist]:
+    """Mark epochs that lack a value where there are many, and return what explains the signs."""
+    signs: list[Artist] = []
+    if np.isnan(cells.values).any():
+        signs.append(Patch(facecolor=MISSING, edgecolor="0.6", hatch="////", label="no value"))
+    epochs = cells.last - cells.first + 1
+    if epochs > _FEW_EPOCHS and len(cells.lacking):
+        signs += axes.plot(
+            cells.lacking,
+            np.ones(len(cells.lacking)),
+            transform=axes.get_xaxis_transform(),
+            color="0.2",
+            marker=TICKUP,
+            markersize=5,
+            linestyle="none",
+            clip_on=False,
+            label=f"values missing in {len(cells.lacking)} of {epochs} epochs",
+        )
+    return signs
 
 
 def _norm(scale: Scale) -> Normalize:

@@ -36,14 +36,10 @@ class PictureFolder:
         with replacing(folder / name) as file:
             write_png(figure, file, self._dpi)
 
-    def cut(self, first: int, heatmaps: bool) -> None:
-        """Remove the pictures of epoch ``first`` and later.
-
-        Args:
-            first: The first epoch to remove.
-            heatmaps: Whether to remove the heatmaps too.
+    def cut(self, first: int) -> None:
+        """Remove the pictures of epoch ``first`` and later, and the heatmaps, which show them.
 
         Raises:
             WriterConfigurationError: The folder is a link.
         """
-        self._files.cut(first, companions=heatmaps)
+        self._files.cut(first, companions=True)

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from delve.files import replacing
-from delve_plot.names import common_prefix, short_names
-from delve_plot.stats import label_of, title_of
+from delve_plot.names import shared_modules, short_names
+from delve_plot.stats import SATURATION, label_of, title_of
 from delve_plot.tables import LAST, columns_of_samples, extract_layer_stat, layer_of, long_name
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_UNIT_RANGE: tuple[float, float] = (0.0, 1.0)
+_BODY = 4.0  # inches of the axes' height
+_NAME_SIZE = 10.0  # points
 
 
 def plot_stat(
@@ -35,7 +36,7 @@ def plot_stat(
     figsize: tuple[float, float] | None = None,
     line: bool = True,
     scatter: bool = True,
-    ylim: tuple[float, float] | None = _UNIT_RANGE,
+    ylim: tuple[float, float] | None = (0.0, 1.0),
     alpha_line: float = 0.6,
     alpha_scatter: float = 1.0,
     color_line: Any = None,
@@ -79,6 +80,7 @@ def plot_stat(
     Returns:
         The axes; with ``samples`` those of the first layer.
     """
+    from delve_plot.lettering import wrapped
     from delve_plot.style import COLOURS, plain
 
     if epoch == LAST:
@@ -99,7 +101,7 @@ def plot_stat(
             axes.set_xlabel("")
         name = long_name(stat)
         if show_col_label_y:
-            axes.set_ylabel(label_of(name), fontsize=fontsize)
+            axes.set_ylabel(wrapped(label_of(name), fontsize, _BODY), fontsize=fontsize)
         axes.set_title(f"{title_of(name)}, {stat_mode}, epoch {epoch}", fontsize=fontsize)
         axes.grid(show_grid)
     if primary_metric is not None:
@@ -115,20 +117,7 @@ def plot_stat_level_from_results(
     stat: str,
     primary_metric: str | None = None,
     fontsize: float = 16,
-    figsize: tuple[float, float] | None = None,
-    line: bool = True,
-    scatter: bool = True,
-    ylim: tuple[float, float] | None = _UNIT_RANGE,
-    alpha_line: float = 0.6,
-    alpha_scatter: float = 1.0,
-    color_line: Any = None,
-    color_scatter: Any = None,
-    primary_metric_loc: tuple[float, float] = (0.7, 0.8),
-    show_col_label_x: bool = True,
-    show_col_label_y: bool = True,
-    show_grid: bool = True,
-    save: bool = True,
-    stat_mode: str = "train",
+    **options: Any,
 ) -> Axes:
     """Plot one epoch of one statistic from a table's file.
 
@@ -137,21 +126,9 @@ def plot_stat_level_from_results(
         epoch: The epoch to plot; -1 is the last.
         stat: The statistic, by its long name or its short one; ``lsat_eval`` names the mode too.
         primary_metric: A column whose value is written into the plot.
-        fontsize: As for :func:`plot_stat`, with all that follows.
-        figsize: As there.
-        line: As there.
-        scatter: As there.
-        ylim: As there; 0 to 1 is for saturation, and other statistics are fitted.
-        alpha_line: As there.
-        alpha_scatter: As there.
-        color_line: As there.
-        color_scatter: As there.
-        primary_metric_loc: As there.
-        show_col_label_x: As there.
-        show_col_label_y: As there.
-        show_grid: As there.
-        save: As there.
-        stat_mode: ``train`` or ``eval``, where ``stat`` does not say.
+        fontsize: Of titles, in points.
+        options: Those of :func:`plot_stat` from ``figsize`` on. Where ``ylim`` is not among them,
+            saturation is shown from 0 to 1, and the axis of another statistic fits its values.
 
     Returns:
         The axes.
@@ -163,32 +140,14 @@ def plot_stat_level_from_results(
 
     table = pd.read_csv(savepath).set_index("epoch")
     stat, _, mode = stat.partition("_")
-    stat_mode = mode or stat_mode
-    row, value = extract_layer_stat(table, epoch, primary_metric, stat, stat_mode)
-    fitted = ylim == _UNIT_RANGE and long_name(stat) != "saturation"
-    return plot_stat(
-        row,
-        stat,
-        pm=value,
-        savepath=savepath,
-        epoch=LAST,
-        primary_metric=primary_metric,
-        fontsize=fontsize,
-        figsize=figsize,
-        line=line,
-        scatter=scatter,
-        ylim=None if fitted else ylim,
-        alpha_line=alpha_line,
-        alpha_scatter=alpha_scatter,
-        color_line=color_line,
-        color_scatter=color_scatter,
-        primary_metric_loc=primary_metric_loc,
-        show_col_label_x=show_col_label_x,
-        show_col_label_y=show_col_label_y,
-        show_grid=show_grid,
-        save=save,
-        stat_mode=stat_mode,
+    if mode:
+        options["stat_mode"] = mode
+    if long_name(stat) != SATURATION:
+        options.setdefault("ylim", None)
+    row, value = extract_layer_stat(
+        table, epoch, primary_metric, stat, options.get("stat_mode", "train")
     )
+    return plot_stat(row, stat, value, savepath, LAST, primary_metric, fontsize, **options)
 
 
 def plot_scatter_from_results(
@@ -218,15 +177,19 @@ def _layer_axes(df: pd.DataFrame, fontsize: float, figsize: tuple[float, float] 
     """Axes with the layers along x."""
     from matplotlib.figure import Figure
 
-    from delve_plot.style import plain
+    from delve_plot.lettering import width_of
+    from delve_plot.style import across, plain
 
     layers = [layer_of(column) for column in df.columns]
-    figure = Figure(figsize=figsize or (max(6.4, 0.3 * len(layers)), 6.4), layout="constrained")
+    names = short_names(layers)
+    below = max((width_of(name, _NAME_SIZE) for name in names), default=0.0)
+    size = max(6.4, 0.3 * len(layers)), max(6.4, _BODY + 1 + below)
+    figure = Figure(figsize=figsize or size, layout="constrained")
     axes = figure.subplots()
-    axes.set_xticks(range(len(layers)), short_names(layers), rotation=90)
+    axes.set_xticks(range(len(layers)), names, rotation=90, fontsize=_NAME_SIZE)
     plain(*axes.get_xticklabels())
-    prefix = common_prefix(layers).rstrip(".")
-    plain(axes.set_xlabel(f"layers in {prefix}" if prefix else "layers", fontsize=fontsize))
+    label = across(figure, shared_modules(layers) or "layers", fontsize)
+    plain(axes.set_xlabel(label, fontsize=fontsize))
     axes.tick_params(axis="y", labelsize=fontsize)
     axes.set_axisbelow(True)
     return axes
@@ -257,7 +220,7 @@ def _picture_path(savepath: Path, stat: str, mode: str, epoch: int) -> Path:
 
 
 def _save(axes: Axes, path: Path) -> None:
-    from delve_plot.figures import missing_glyphs_as_boxes
+    from delve_plot.lettering import missing_glyphs_as_boxes
 
     figure = axes.get_figure(root=True)
     if figure is not None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from delve_plot.names import short_names
-from delve_plot.style import COLOURS, FONT_SIZE, MAX_HEIGHT, name_figure, plain
+from delve_plot.panels import LINE, UNDER_NAME, Grid, Margins, fit_grid, size_for
+from delve_plot.style import COLOURS, EDGE, FONT_SIZE, name_figure, plain
 
-_PANEL = 1.9  # inches
-_NARROWEST = 3.4
-_LEFT, _TOP, _BOTTOM = 0.8, 0.95, 0.6  # inches, for titles and labels
-_MOST_COLUMNS = 10
-_MANY = 49
+_TITLE_LINES = 2  # that a figure has room for, unless its title has more
 
 
 def scatter_figure(
@@ -40,37 +36,39 @@ def scatter_figure(
         A figure of its own, unknown to pyplot; panels stand in forward order, line by line.
     """
     layers = list(samples)
-    columns = min(math.ceil(math.sqrt(len(layers))), _MOST_COLUMNS) or 1
-    lines = math.ceil(len(layers) / columns) or 1
-    width, height = figsize or (
-        max(columns * _PANEL, _NARROWEST) + _LEFT,
-        min(lines * _PANEL, MAX_HEIGHT) + _TOP + _BOTTOM,
-    )
-    figure = Figure(figsize=(width, height))
-    # Placed by hand: Matplotlib's own layout takes 10 s for 200 panels.
-    places = {
-        "left": _LEFT / width,
-        "right": 1 - 0.1 / width,
-        "top": 1 - _TOP / height,
-        "bottom": _BOTTOM / height,
-        "wspace": 0.35,
-        "hspace": 0.45,
-    }
-    panels = figure.subplots(lines, columns, squeeze=False, gridspec_kw=places).ravel()
-    names = _titles(short_names(layers))
-    for axes, name, layer in zip(panels, names, layers, strict=False):
-        _draw_samples(axes, samples[layer], COLOURS[mode])
-        plain(axes.set_title(name, fontsize=0.7 * fontsize))
-        axes.tick_params(labelsize=0.6 * fontsize)
-        if len(layers) > _MANY:  # numbers on each would take most of the time, and be too small
-            axes.set(xticks=[], yticks=[])
-    for axes in panels[len(layers) :]:
-        axes.set_visible(False)
-    figure.supxlabel("first principal component", fontsize=fontsize)
-    figure.supylabel("second principal component", fontsize=fontsize)
+    size = figsize or size_for(len(layers), _margins(_TITLE_LINES, fontsize), fontsize)
+    figure = Figure(figsize=size)
     when = "" if epoch is None else f", epoch {epoch}"
-    name_figure(figure, f"Embedded samples, {mode}{when}", layers, fontsize)
+    title = name_figure(figure, f"Embedded samples, {mode}{when}", layers, fontsize)
+    title.set(y=1 - EDGE / size[1], verticalalignment="top")
+    figure.supxlabel("first principal component", y=EDGE / size[1], fontsize=fontsize)
+    figure.supylabel("second principal component", x=EDGE / size[0], fontsize=fontsize)
+    margins = _margins(title.get_text().count("\n") + 1, fontsize)
+    grid = fit_grid(short_names(layers), size, margins, fontsize)
+    panels = _draw_panels(figure, grid, fontsize)
+    for axes, layer in zip(panels, layers, strict=False):
+        _draw_samples(axes, samples[layer], COLOURS[mode])
     return figure
+
+
+def _margins(title_lines: int, fontsize: float) -> Margins:
+    line = LINE * fontsize / 72
+    beside = EDGE + line
+    return Margins(left=beside, top=2 * EDGE + 1.1 * title_lines * line, bottom=beside)
+
+
+def _draw_panels(figure: Figure, grid: Grid, fontsize: float) -> list[Axes]:
+    """Empty panels with their names; placed by hand, as Matplotlib's layout takes 10 s for 200."""
+    panels = figure.subplots(grid.lines, grid.columns, squeeze=False, gridspec_kw=grid.places)
+    used = list(panels.ravel())[: len(grid.names.texts)]
+    for axes, name in zip(used, grid.names.texts, strict=True):
+        plain(axes.set_title(name, fontsize=grid.names.size, pad=72 * UNDER_NAME))
+        axes.tick_params(labelsize=0.6 * fontsize)
+        if not grid.numbered:
+            axes.set(xticks=[], yticks=[])
+    for axes in panels.ravel()[len(used) :]:
+        axes.set_visible(False)
+    return used
 
 
 def _draw_samples(axes: Axes, points: np.ndarray, colour: str) -> None:
@@ -90,8 +88,3 @@ def _draw_samples(axes: Axes, points: np.ndarray, colour: str) -> None:
     axes.set_aspect("equal", adjustable="datalim")
     axes.locator_params(nbins=3)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _titles(names: Sequence[str]) -> list[str]:
-    """Names broken into lines that a panel is wide enough for."""
-    return ["\n".join(name[i : i + 22] for i in range(0, len(name), 22)) for name in names]

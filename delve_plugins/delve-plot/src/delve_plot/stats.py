@@ -10,10 +10,11 @@ import numpy as np
 _WIDE = 1e3  # times the smallest value: from there on the scale is logarithmic
 _EIGENVALUE = re.compile(r"spectrum-(\d+)")
 
+SATURATION = "saturation"
 SPECTRUM = "spectrum"
 
 _WORDS = {
-    "saturation": ("Saturation", "saturation = intrinsic dimensionality / features"),
+    SATURATION: ("Saturation", "saturation = intrinsic dimensionality / features"),
     "intrinsic-dimensionality": (
         "Intrinsic dimensionality",
         "intrinsic dimensionality (dimensions)",
@@ -67,7 +68,7 @@ def scale_of(stat: str, values: np.ndarray) -> Scale:
     if not finite.size or not finite.any():
         return Scale(0.0, 1.0)
     low, high = float(finite.min()), float(finite.max())
-    if stat == "saturation":
+    if stat == SATURATION:
         return Scale(min(0.0, low), max(1.0, high))
     positive = finite[finite > 0]
     if low >= 0 and high > _WIDE * float(positive.min()):

@@ -54,7 +54,7 @@ class PlotWriter:
     Args:
         savepath: The run's folder.
         primary_metric: A scalar of your own to draw beside the layers, for example the test
-            accuracy: a dashed line where it is on the axis, its value where it is not.
+            accuracy: a dashed line on the axis of saturation, its value above other statistics.
         fontsize: Of titles, in points; the names of layers are a fifth smaller.
         figsize: Width and height in inches; by default as large as the layers need.
         plot_manipulation_func: Gets the axes of each picture of an epoch before it is saved.
@@ -89,6 +89,10 @@ class PlotWriter:
         self._figsize = figsize
         self._manipulate = plot_manipulation_func
         self._every = every
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know of no epoch, whatever an earlier run of the same object has left."""
         self._pace = Pace(SHARE, PAUSE)
         self._histories: dict[tuple[str, str], History] = {}
         self._staged = _Epoch()
@@ -99,13 +103,13 @@ class PlotWriter:
 
     def start(self) -> None:
         """Begin without pictures: an earlier run's are removed."""
-        self._folder.cut(0, heatmaps=True)
-        self._histories, self._staged = {}, _Epoch()
+        self._begin()
+        self._folder.cut(0)
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Remove what shows later epochs; asks for all epochs again, which the heatmaps show."""
-        self._folder.cut(initial_epoch, heatmaps=not run.images)
-        self._histories, self._staged = {}, _Epoch()
+        self._begin()
+        self._folder.cut(initial_epoch)
         return run.first_lacking(()) if run.images else initial_epoch
 
     def add_scalar(self, name: str, value: float, epoch: int) -> None:
@@ -131,7 +135,8 @@ class PlotWriter:
         self._remember(self._latest)
         if epoch < run.initial_epoch:  # fed again: its picture is there if it ever was
             if epoch == run.epochs[-1]:
-                self._draw_heatmaps(run)
+                with self._pace.measured():
+                    self._draw_heatmaps(run)
             return
         due = self._pace.is_due()
         if due if self._every is None else epoch % self._every == 0:
