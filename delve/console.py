@@ -28,12 +28,13 @@ def _bar(layer: str, value: float, width: int) -> str:
     name = f"{layer}:".ljust(width + 1)
     if math.isnan(value):
         return f"{name} not finite"
+    shorter = len("100.0") - len(f"{100 * value:.1f}")  # so that all bars are of one length
     bar: str = tqdm.format_meter(
         100 * value,
         100,
         elapsed=0,
-        ncols=max(WIDTH, width + 30),
-        ascii=" 123456789#",
+        ncols=max(WIDTH, width + 30) - shorter,
+        ascii=" #",  # whole signs: tqdm's own fill the last place with a digit
         prefix=name,
         bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f}",
     )

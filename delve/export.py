@@ -42,7 +42,8 @@ def export(
 ) -> Iterator[Outcome]:
     """Replay a run into writers, with the timestamps of its journal; yields as each is done.
 
-    A writer gets what it lacks, as on a resume, so a second time changes nothing. One that has no
+    A writer gets what it asks for, as on a resume: what it lacks, or cannot tell that it holds. A
+    second time may send values again, and changes none. One that has no
     ``resume_from_saved_state`` is given all epochs, as those of a new run. Scalars alone are
     replayed: the journal holds no arrays. The run's folder is locked meanwhile.
 

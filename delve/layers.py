@@ -128,6 +128,11 @@ def _named_layers(root: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module
 
 
 def _filtered(layers: Layers, layer_filter: LayerFilter) -> Layers:
+    if not callable(layer_filter):
+        raise ArgumentError(
+            "layer_filter must be a function from the dictionary of layers to those to track, not "
+            f"{_describe(layer_filter)}"
+        )
     filtered = layer_filter(dict(layers))
     if not isinstance(filtered, Mapping):
         raise ArgumentError(

@@ -39,7 +39,7 @@ class Recomputed:
         layer: The layer's name.
         mode: ``train`` or ``eval``.
         threshold: The share of the variance that counts as explained.
-        intrinsic_dimensionality: Of the layer's outputs.
+        intrinsic_dimensionality: Of the layer's outputs; NaN where these were not finite.
         saturation: The same over the layer's features.
     """
 
@@ -47,7 +47,7 @@ class Recomputed:
     layer: str
     mode: str
     threshold: float
-    intrinsic_dimensionality: float
+    intrinsic_dimensionality: int | float
     saturation: float
 
 
@@ -87,7 +87,9 @@ def stored_covariances(folder: Path, epoch: int | None = None) -> list[StoredCov
     chosen = [one for one in found if epoch in (None, one.epoch)]
     if not chosen:
         held = enumerate_epochs(sorted({one.epoch for one in found}))
-        raise ArgumentError(f"{folder} holds no covariances of epoch {epoch}, but of epochs {held}")
+        raise ArgumentError(
+            f"{folder} holds no covariances of epoch {epoch}; it does of these: {held}"
+        )
     behind_all = len(places)
 
     def order(one: StoredCovariance) -> tuple[int, int, str, int]:
@@ -113,7 +115,7 @@ def recompute(
                 layer=one.layer,
                 mode=one.mode,
                 threshold=threshold,
-                intrinsic_dimensionality=intrinsic_dimensionality(spectrum, threshold),
+                intrinsic_dimensionality=_whole(intrinsic_dimensionality(spectrum, threshold)),
                 saturation=saturation(spectrum, threshold),
             )
 
@@ -160,7 +162,7 @@ def reconstruct_csv_from_npy_data(
             values = (row.saturation, row.intrinsic_dimensionality)
             for stat, value in zip(RECOMPUTABLE.values(), values, strict=True):
                 if stat in wanted:
-                    table.loc[row.epoch, Metric(row.mode, stat, row.layer)] = value
+                    table.loc[row.epoch, Metric(row.mode, stat, row.layer)] = float(value)
     if savefile is not None:
         table.to_csv(savefile)
     return table
@@ -185,12 +187,24 @@ def _recorded_scalars(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_table(rows: Iterable[Recomputed], path: Path) -> None:
-    """Write rows as a CSV file, whose columns are the attributes' names."""
+    """Write rows as a CSV file, whose columns are the attributes' names.
+
+    Raises:
+        ArgumentError: The folder to write into is not there.
+        OSError: The file cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}; make it")
     columns = [field.name for field in fields(Recomputed)]
     with replacing(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(map(asdict, rows))
+
+
+def _whole(count: float) -> int | float:
+    """A count as a whole number, if it is one."""
+    return int(count) if count.is_integer() else count
 
 
 def _spectrum(path: Path) -> Spectrum:

@@ -138,7 +138,6 @@ def check(title: str, table: Table) -> bool:
 
 
 def main() -> int:
-    # MLflow's tables are made here, so that the child's output is the training's alone.
     print("First attempt:")
     run_child(1, kill_at=KILLED_IN)
     print(f"Second attempt, from the checkpoint before epoch {RESUMED_AT}:")

@@ -1,18 +1,34 @@
+import re
+from dataclasses import replace
+
 import pytest
 from support.journals import saturations, write_run
 
-from delve.cli.bars import layer_bars, merge_orders, notes, shorten
-from delve.cli.facts import facts, run_names
+from delve.cli.bars import layer_bars, layer_labels, merge_orders, shorten
+from delve.cli.choice import Choice
+from delve.cli.facts import facts, names_that_fit
+from delve.cli.notes import notes
 from delve.cli.report import layer_table
+from delve.cli.runs import Damage, run_names
 from delve.journal import Journal
 from delve.recorded_run import read_run
 
 
-def tables(folder, *rows):
-    return [
-        layer_table(read_run(write_run(folder / str(n), [row])), "saturation")
-        for n, row in enumerate(rows)
+def tables(folder, *runs, stats=("saturation",), few_samples=None):
+    """The tables of runs of one epoch, or of several where a list of rows is given."""
+    recorded = [
+        read_run(write_run(folder / str(n), rows if isinstance(rows, list) else [rows]))
+        for n, rows in enumerate(runs)
     ]
+    if few_samples:
+        recorded = [with_few_samples(run, few_samples) for run in recorded]
+    return [[layer_table(run, Choice(stat)) for stat in stats] for run in recorded]
+
+
+def with_few_samples(run, few_samples):
+    """The run, whose layers of these modes saw fewer samples than they have features."""
+    *earlier, last = run.records
+    return replace(run, records=(*earlier, replace(last, few_samples=few_samples)))
 
 
 def test_a_bar_is_as_long_as_its_share(tmp_path):
@@ -35,7 +51,8 @@ def test_no_line_is_wider_than_the_terminal_and_every_value_is_there(tmp_path, r
 
 
 def test_changes_go_before_bars_where_there_is_no_room(tmp_path):
-    shown = tables(tmp_path, *[saturations({"layer": 0.5})] * 2)
+    rows = [saturations({"layer": 0.5})] * 2
+    shown = tables(tmp_path, rows, rows)
     texts = ["\n".join(layer_bars(["a", "b"], shown, width)) for width in (120, 70, 42)]
     assert [("+0.0" in text, "█" in text) for text in texts] == [
         (True, True),
@@ -43,6 +60,55 @@ def test_changes_go_before_bars_where_there_is_no_room(tmp_path):
         (False, False),
     ]
     assert ["change" in text for text in texts] == [True, False, False]
+
+
+def test_at_the_first_epoch_there_are_no_changes(tmp_path):
+    row = saturations({"layer": 0.5})
+    shown = tables(tmp_path, [row], [row, row])
+    first, *_ = (layer_bars(["a"], [one], 120) for one in shown)
+    assert "change" not in first[0]
+    assert "+0.0" not in " ".join(first)
+    both = " ".join(layer_bars(["a", "b"], shown, 160))
+    assert both.count("+0.0") == 2  # of the run that has gone on
+
+
+def test_runs_at_different_epochs_have_their_epochs_above_them(tmp_path):
+    row = saturations({"layer": 0.5})
+    shown = tables(tmp_path, [row] * 3, [row])
+    title, _, names, epochs, modes, _ = layer_bars(["a", "b"], shown, 120)
+    assert title.startswith("saturation at each run's last epoch (")
+    assert (names.split(), modes.split()) == (["a", "b"], ["train", "eval"] * 2)
+    assert [names.index(x) for x in "ab"] == [epochs.index(f"epoch {n}") for n in (2, 0)]
+
+
+EIGENVALUES = {
+    f"{mode}-spectrum-{rank}/{layer}": 10.0**-rank
+    for layer in ("first", "second")
+    for mode in ("train", "eval")
+    for rank in range(1, 6)
+}
+
+
+@pytest.mark.parametrize(("width", "blocks"), [(160, 1), (60, 2)])
+def test_eigenvalues_stand_in_one_table(tmp_path, width, blocks):
+    shown = tables(tmp_path, EIGENVALUES, stats=[f"spectrum-{rank}" for rank in range(1, 6)])
+    lines = layer_bars(["run"], shown, width)
+    assert lines[0] == "spectrum, the 5 largest eigenvalues at epoch 0"
+    assert max(map(len, lines)) <= width
+    ranks = [line.split() for line in lines if line.split()[:1] == ["1"]]
+    assert ranks == [["1", "2", "3", "4", "5"] * (2 // blocks)] * blocks
+    (first, *_) = (line.split() for line in lines if line.startswith("first"))
+    assert first[1:6] == ["0.1", "0.01", "0.001", "0.0001", "1e-05"]
+    assert "█" not in "".join(lines)
+
+
+@pytest.mark.parametrize("width", range(20, 80, 3))
+def test_the_columns_of_a_run_stay_together(tmp_path, width):
+    shown = tables(tmp_path, *[saturations({"layer": 0.5})] * 3)
+    lines = [line.split() for line in layer_bars(["a", "b", "c"], shown, width)]
+    modes = [line for line in lines if "train" in line or "eval" in line]
+    assert sum(map(len, modes)) == 6
+    assert all(line == ["train", "eval"] * (len(line) // 2) for line in modes)
 
 
 def test_values_that_are_not_finite_have_no_bar(tmp_path):
@@ -60,21 +126,53 @@ def test_a_name_above_spans_the_columns_of_its_run(tmp_path):
     assert names.index("second") == modes.index("train", modes.index("eval"))
 
 
-def test_tail_and_few_samples_are_marked_and_explained_with_the_source(tmp_path):
-    values = dict(zip("abcdef", (32 / 64, 0.5, 0.5, 3 / 64, 3 / 64, 0.9), strict=True))
-    row = saturations(values) | {"train-samples/c": 63.0, "train-samples/d": 63.0}
-    row["train-saturation/c"] = 33 / 64
-    (table,) = tables(tmp_path, row)
-    marks = {line[0]: line[1:] for line in layer_bars(["run"], [table], 80)[3:]}
-    assert [name for name, line in marks.items() if "~" in line] == ["d", "e"]
-    assert [name for name, line in marks.items() if "!" in line] == ["c", "d"]
-    text = " ".join(" ".join(notes(["run"], [table], 80)).split())
+@pytest.fixture
+def marked():
+    """A row with a tail, d and e."""
+    values = dict(zip("abcdef", (0.5, 0.5, 0.5, 0.05, 0.05, 0.9), strict=True))
+    return saturations(values) | {"train-covariance-trace/d": 1.0}
+
+
+FEW = {"train": ["c", "d"], "eval": ["d"]}
+
+
+def joined(lines):
+    return " ".join(" ".join(lines).split())
+
+
+def test_tail_and_few_samples_are_marked_and_explained_with_the_source(tmp_path, marked):
+    (table,) = tables(tmp_path, marked, few_samples=FEW)
+    marks = {line[0]: line.split("%")[1:] for line in layer_bars(["run"], [table], 80)[3:]}
+    assert [name for name, cells in marks.items() if "~" in cells[0]] == ["d", "e"]
+    assert [name for name, (train, _) in marks.items() if "!" in train] == ["c", "d"]
+    assert [name for name, (_, evaluated) in marks.items() if "!" in evaluated] == ["d"]
+    text = joined(notes(["run"], [table], 80))
     assert "~ tail: the saturation of d to e (2 layers) is below half" in text
     assert "a hint" in text
     assert "did not always drop" in text
     assert "arXiv 2006.08679" in text
     assert "! fewer samples than features, so saturation is biased low, in: c, d." in text
     assert notes(["run"], tables(tmp_path / "b", saturations({"a": 0.5})), 80) == []
+
+
+def test_the_notes_speak_of_the_statistics_shown_and_come_once(tmp_path, marked):
+    row = marked | {"train-effective-rank/d": 1.5}
+    stats = ["saturation", "effective-rank", "covariance-trace"]
+    (both,) = tables(tmp_path / "a", row, stats=stats, few_samples=FEW)
+    text = joined(notes(["run"], [both], 80))
+    assert "so saturation and effective rank are biased low, in: c, d." in text
+    assert text.count("!") == text.count("~") == 1
+    (trace,) = tables(tmp_path / "b", row, stats=["covariance-trace"], few_samples=FEW)
+    assert notes(["run"], [trace], 80) == []  # is not biased by few samples
+    assert "!" not in joined(layer_bars(["run"], [trace], 80))
+
+
+def test_the_notes_on_several_runs_name_them(tmp_path, marked):
+    shown = tables(tmp_path, marked, saturations({"a": 0.5}), marked, few_samples=FEW)
+    text = joined(notes(["one", "two", "three"], shown, 80))
+    assert "of d to e (2 layers of one), d to e (2 layers of three) is below half" in text
+    assert "in: c, d (one); c, d (three)." in text
+    assert text.count("a hint") == 1
 
 
 def test_orders_are_merged_without_losing_either():
@@ -90,14 +188,34 @@ def test_a_long_name_keeps_its_end():
     assert (len(short), short[:6], short[-13:]) == (24, "transf", "rs.11.linear1")
 
 
+def shown_facts(width, *runs, damages=None):
+    recorded = [read_run(run) for run in runs]
+    names = names_that_fit(run_names(recorded), width)
+    return facts(recorded, names, damages or [Damage((), ())] * len(runs), width)
+
+
+def test_layers_that_would_look_the_same_get_more_room():
+    names = [f"layer{stage}.0.downsample.0" for stage in (1, 2)]
+    assert layer_labels(["conv1", *names], 50) == [
+        f"{'conv1':<17}",
+        "…1.0.downsample.0",
+        "…2.0.downsample.0",
+    ]
+    assert layer_labels(names[:1], 50) == ["…0.downsample.0"]
+    endless = ["a" * 100, "a" * 101]  # there is no telling these apart
+    assert layer_labels(endless, 50) == ["…" + "a" * 14] * 2
+
+
 def test_facts_tell_epochs_resumes_configuration_and_scalars_of_each_run(tmp_path):
     config = {"lr": 0.1, "model": {"name": "mlp"}}
     one = write_run(tmp_path / "a", [{"loss": 2.0}, {"loss": 1.0}], config=config)
     Journal.resume(one, 1).close()
     other = write_run(tmp_path / "b", [{"accuracy": 0.5}], config={"lr": 0.2})
-    lines = facts([read_run(one), read_run(other)], 80)
-    rows = {line[:22].strip(): line[22:].split("  ") for line in lines}
-    cells = {name: [cell.strip() for cell in row if cell.strip()] for name, row in rows.items()}
+    lines = shown_facts(80, one, other)
+    cells = {
+        line[:14].strip(): [cell.strip() for cell in line[14:].split("  ") if cell.strip()]
+        for line in lines
+    }
     assert cells["epochs"] == ["1 (0)", "1 (0)"]
     assert cells["resumed"] == ["at epoch 1", "never"]
     assert cells["lr"] == ["0.1", "0.2"]
@@ -107,8 +225,34 @@ def test_facts_tell_epochs_resumes_configuration_and_scalars_of_each_run(tmp_pat
     assert max(map(len, lines)) <= 80
 
 
-def test_runs_are_named_by_as_many_folders_as_tell_them_apart(tmp_path):
-    runs = [read_run(write_run(tmp_path / name, [{"x": 1.0}])) for name in ("a/run", "b/run", "c")]
-    assert run_names(runs) == ["a/run", "b/run", f"{tmp_path.name}/c"]
-    assert run_names(runs[:1]) == ["run"]
-    assert run_names([runs[0], runs[0]]) == ["run", "run"]
+def test_damage_has_a_row_where_there_is_any(tmp_path):
+    runs = [write_run(tmp_path / name, [{"loss": 2.0}]) for name in "ab"]
+    damages = [Damage((3,), ((1, 1),)), Damage((), ())]
+    (row,) = (line for line in shown_facts(80, *runs, damages=damages) if "damaged" in line)
+    assert re.split(" {2,}", row) == ["damaged", "journal line 3; missing: epoch 1", "no"]
+
+
+@pytest.mark.parametrize("width", [50, 80])
+def test_the_best_value_moves_below_where_it_does_not_fit_beside(tmp_path, width):
+    rows = [{"accuracy": 0.15625}, {"accuracy": 0.109375}]
+    lines = shown_facts(width, *(write_run(tmp_path / name, rows) for name in ("a", "b", "c")))
+    assert max(map(len, lines)) <= width
+    text = joined(lines)
+    assert text.count("0.1094") == 3
+    assert "…" not in text
+    assert "last (best at epoch)" in lines
+    assert text.count("0.1562") == 3
+    if width == 80:
+        assert lines[-1].split("  ")[-1] == "max 0.1562 at 0"
+
+
+def test_a_long_name_of_a_run_is_shortened_in_one_way(tmp_path):
+    row = saturations({"a": 0.5})
+    long = [f"training-of-a-large-model-{letter}" for letter in "abc"]
+    short = names_that_fit(long, 80)
+    assert len(set(short)) == 3
+    lines = facts([read_run(write_run(tmp_path / n, [row])) for n in long], short, [], 80)
+    bars = layer_bars(short, tables(tmp_path, *[row] * 3), 80)
+    for name in short:
+        assert name in lines[0]
+        assert name in "".join(bars)

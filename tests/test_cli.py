@@ -110,6 +110,8 @@ def test_commands_are_listed_in_whole_sentences(delve):
         ["recompute", "run", "--threshold", "0"],
         ["show", "run", "--epoch", "x"],
         ["plot", "--nonsense"],
+        ["plot", "run", "--out", __file__],
+        ["recompute", "run", "--threshold", "0.9", "--csv", "/"],
     ],
 )
 def test_a_wrong_call_exits_with_2_and_says_how_to_get_help(delve, arguments):
@@ -140,14 +142,28 @@ def test_a_folder_that_is_no_run_exits_with_1_and_one_line(delve, tmp_path, comm
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_file_that_cannot_be_written_exits_with_1_and_one_line(delve, tmp_path):
-    run = write_run(tmp_path, [ROW])
+def store_covariance(run):
     folder = run / "npy" / "train-covariance-matrix" / "fc"
     folder.mkdir(parents=True)
     np.save(folder / "epoch00000.npy", np.eye(2))
+
+
+def test_a_file_that_cannot_be_written_exits_with_1_and_one_line(delve, tmp_path):
+    run = write_run(tmp_path, [ROW])
+    store_covariance(run)
     result = delve("recompute", run, "--threshold", "0.9", "--csv", tmp_path / "no" / "t.csv")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "t.csv" in result.stderr
+    assert "t.csv cannot be written: there is no folder" in result.stderr
+
+
+def test_what_the_system_refuses_is_told_of_the_file_that_the_user_named(delve, tmp_path):
+    run = write_run(tmp_path / "run", [ROW])
+    store_covariance(run)
+    (tmp_path / ".t.csv.tmp").mkdir()  # in the way of the file while it is not whole
+    result = delve("recompute", run, "--threshold", "0.9", "--csv", tmp_path / "t.csv")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith(f"Error: {tmp_path}/t.csv: ")
+    assert "Errno" not in result.stderr
 
 
 def call(*arguments, **environment):
@@ -170,6 +186,22 @@ def test_python_runs_it_as_a_module(tmp_path):
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
 
 
+def test_it_ends_quietly_where_nobody_reads_on(tmp_path):
+    rows = [{f"scalar number {n}": 1.0 for n in range(5000)}]  # more than a pipe holds unread
+    run = write_run(tmp_path, rows)
+    for arguments in (["show", run], ["show", run, "--json"], ["export", run, "--to", "print"]):
+        with subprocess.Popen(
+            [sys.executable, "-m", "delve", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            process.stdout.readline()
+            process.stdout.close()
+            assert process.stderr.read() == ""
+        assert process.returncode in (0, 1)  # not 120, of a flush that fails as Python ends
+
+
 def test_importing_delve_imports_no_command_line_library():
     program = "import sys, delve; print('click' in sys.modules, 'delve.cli' in sys.modules)"
     done = subprocess.run(
@@ -184,12 +216,34 @@ def test_a_shell_can_complete_it(monkeypatch):
     assert "complete -o nosort -F _delve_completion delve" in result.output
 
 
-def test_a_shell_completes_the_names_of_writers(monkeypatch):
-    monkeypatch.setenv("_DELVE_COMPLETE", "bash_complete")
-    monkeypatch.setenv("COMP_WORDS", "delve export runs/a --to pr")
-    monkeypatch.setenv("COMP_CWORD", "4")
-    result = CliRunner().invoke(main, [], prog_name="delve", complete_var="_DELVE_COMPLETE")
-    assert result.output == "plain,print\n"
+@pytest.fixture
+def completed(monkeypatch):
+    """What a shell offers for the last word of a line."""
+
+    def completed(line):
+        monkeypatch.setenv("_DELVE_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", line)
+        monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - (not line.endswith(" "))))
+        result = CliRunner().invoke(main, [], prog_name="delve", complete_var="_DELVE_COMPLETE")
+        return result.output.split()
+
+    return completed
+
+
+def test_a_shell_completes_the_names_of_writers(completed):
+    assert completed("delve export runs/a --to pr") == ["plain,print"]
+
+
+def test_a_shell_completes_the_statistics_of_the_run(completed, tmp_path):
+    run = write_run(tmp_path, [{"train-stable-rank/fc": 1.0, **ROW}])
+    assert completed(f"delve show {run} --stat ") == ["plain,srank", "plain,lsat"]
+    assert completed(f"delve plot {run} --stat lsat_") == ["plain,lsat_train", "plain,lsat_eval"]
+    assert "plain,erank" in completed("delve show nowhere --stat er")
+
+
+@pytest.mark.parametrize("command", ["show", "plot", "export", "recompute"])
+def test_a_shell_completes_a_run_as_a_folder(completed, command):
+    assert completed(f"delve {command} ru") == ["dir,ru"]
 
 
 # writers
@@ -211,6 +265,18 @@ def test_a_writer_that_cannot_work_makes_the_exit_code_1(delve, monkeypatch):
     assert result.exit_code == 1
     assert "bad   some-dist     0.1      it cannot be made\n" in result.stdout
     assert "csv: not installed; pip install ./delve_plugins/delve-csv" in result.stdout
+
+
+def test_the_reason_is_wrapped_to_the_terminal(delve, monkeypatch):
+    from delve.cli.health import WriterHealth
+
+    bad = WriterHealth("bad", "some-dist", "0.1", "it cannot be made, " * 9)
+    monkeypatch.setattr("delve.cli.health.installed", lambda: [bad])
+    lines = delve("writers", columns=72).stdout.splitlines()[1:]
+    reason = [line for line in lines if "not installed" not in line]
+    assert max(map(len, reason)) <= 72
+    assert {line[:25].strip() for line in reason[1:]} == {""}
+    assert " ".join("".join(line[25:].rjust(80) for line in reason).split()) == bad.problem.strip()
 
 
 # show
@@ -249,16 +315,16 @@ def test_what_is_shown_stays_as_it_is(delve, tmp_path):
     lines = delve("show", run, columns=60).stdout.splitlines()
     assert lines[1].startswith("begun")
     assert [lines[0], *lines[2:]] == [
-        "                      run",
-        "epochs                3 (0-2)",
-        "resumed               never",
-        "layers                2",
+        "             run",
+        "epochs       3 (0-2)",
+        "resumed      never",
+        "layers       2",
         "configuration",
-        "  lr                  0.1",
-        "  optimizer           SGD",
+        "  lr         0.1",
+        "  optimizer  SGD",
         "last (best at epoch)",
-        "  loss                0.75 (min 0.5 at 1)",
-        "  accuracy            0.625 (max 0.75 at 1)",
+        "  loss       0.75 (min 0.5 at 1)",
+        "  accuracy   0.625 (max 0.75 at 1)",
         "",
         "saturation at epoch 2 (and its change since the first epoch",
         "in points)",
@@ -307,6 +373,35 @@ def test_a_run_without_epochs_is_shown_without_a_table(delve, tmp_path):
     assert "epochs   none" in result.stdout
 
 
+@pytest.fixture
+def damaged(tmp_path):
+    """A run of three epochs, of which the second cannot be read."""
+    run = write_run(tmp_path / "damaged", [ROW] * 3)
+    lines = (run / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"0.25", b"0.75")  # which its checksum does not allow
+    (run / "journal.jsonl").write_bytes(b"".join(lines))
+    return run
+
+
+def test_damage_to_the_journal_is_told(delve, damaged, tmp_path):
+    pytest.importorskip("delve_plot")
+    said = "journal line 3; missing: epoch 1"
+    assert f"damaged  {said}\n" in delve("show", damaged).stdout
+    assert json.loads(delve("show", damaged, "--json").stdout)[0]["damaged_lines"] == [3]
+    for arguments in (["export", damaged, "--to", "print"], ["plot", damaged, "--out", tmp_path]):
+        result = delve(*arguments)
+        assert result.exit_code == 0
+        assert result.stderr == f"Warning: {damaged}: damaged: {said}\n"
+
+
+def test_one_run_among_several_may_lack_the_statistic_that_is_shown_by_default(delve, tmp_path):
+    one = write_run(tmp_path / "one", [ROW])
+    other = write_run(tmp_path / "other", [{"train-stable-rank/fc": 2.0}])
+    shown = delve("show", one, other).stdout
+    assert "saturation at epoch 0" in shown
+    assert "stable-rank at epoch 0" in shown
+
+
 # export
 
 
@@ -320,6 +415,24 @@ def test_export_says_what_each_writer_was_sent(delve, tmp_path):
         assert [row["loss"] for row in csv.DictReader(file)] == ["0.25", "0.25"]
 
 
+def test_export_says_what_a_writer_had_already(delve, tmp_path, monkeypatch):
+    from delve.export import Outcome
+
+    run = write_run(tmp_path, [ROW] * 3)
+    outcomes = [
+        Outcome("some", [2], None),
+        Outcome("all", [], None),
+        Outcome("dead", [], "no route"),
+        Outcome("dying", [0, 1], "reset"),
+    ]
+    monkeypatch.setattr("delve.export.export", lambda *_: iter(outcomes))
+    result = delve("export", run, "--to", "any")
+    assert result.stdout == "some: sent epoch 2, had epochs 0-1\nall: had all epochs\n"
+    assert result.stderr == (
+        "Error: dead: no route (sent nothing)\nError: dying: reset (sent epochs 0-1)\n"
+    )
+
+
 def test_export_to_a_writer_that_fails_exits_with_1_and_serves_the_others(delve, tmp_path):
     pytest.importorskip("delve_csv")
     run = write_run(tmp_path, [ROW])
@@ -328,7 +441,7 @@ def test_export_to_a_writer_that_fails_exits_with_1_and_serves_the_others(delve,
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: csv: ")
     assert result.stderr.count("\n") == 1
-    assert result.stdout.endswith("print: sent epochs 0\n")
+    assert result.stdout.endswith("print: sent epoch 0\n")
 
 
 def test_a_failure_of_an_export_is_told_once(tmp_path):
@@ -344,7 +457,7 @@ def test_export_to_a_writer_that_is_not_installed_changes_nothing(delve, tmp_pat
     before = sorted(run.rglob("*"))
     result = delve("export", run, "--to", "print", "--to", "nonsense")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "no writer 'nonsense' is installed" in result.stderr
+    assert result.stderr.startswith("Error: --to: no writer 'nonsense' is installed")
     assert sorted(run.rglob("*")) == before
 
 
@@ -370,15 +483,23 @@ def stored(tmp_path):
     return run
 
 
-def test_recompute_prints_a_table_of_the_last_epoch(delve, stored):
+def test_recompute_prints_a_row_for_each_layer_of_the_last_epoch(delve, stored):
     result = delve("recompute", stored, "--threshold", "0.95", "--threshold", "0.5")
-    title, _, head, *rows = result.stdout.splitlines()
-    assert (title, head.split()[0]) == ("epoch 1", "LAYER")
-    assert [row.split() for row in rows] == [
-        ["fc", "train", "0.95", "50.0%", "2"],
-        ["fc", "train", "0.5", "25.0%", "1"],
+    assert result.stdout.splitlines() == [
+        "saturation (and intrinsic dimensionality) at epoch 1",
+        "",
+        "     at 0.95    at 0.5",
+        "        train      train",
+        "fc  50.0% (2)  25.0% (1)",
     ]
     assert "100.0%" in delve("recompute", stored, "--threshold", "0.95", "--epoch", "0").stdout
+
+
+def test_thresholds_that_do_not_fit_beside_each_other_stand_below(delve, stored):
+    options = [word for n in range(1, 8) for word in ("--threshold", f"0.{n}")]
+    _, *lines = delve("recompute", stored, *options, columns=40).stdout.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert [line.count("%") for line in lines if line.startswith("fc")] == [3, 3, 1]
 
 
 def test_recompute_writes_all_epochs_into_a_table(delve, stored, tmp_path):
@@ -386,8 +507,9 @@ def test_recompute_writes_all_epochs_into_a_table(delve, stored, tmp_path):
     result = delve("recompute", stored, "--threshold", "0.95", "--csv", path)
     assert result.stdout == f"{path}\n"
     with path.open(newline="") as file:
-        found = [(row["epoch"], row["saturation"]) for row in csv.DictReader(file)]
-    assert found == [("0", "1.0"), ("1", "0.5")]
+        columns = ("epoch", "intrinsic_dimensionality", "saturation")
+        found = [tuple(row[column] for column in columns) for row in csv.DictReader(file)]
+    assert found == [("0", "4", "1.0"), ("1", "2", "0.5")]
 
 
 # plot
@@ -399,7 +521,17 @@ def test_plot_prints_the_files_that_it_draws(delve, tmp_path, resnet):
     one = delve("plot", resnet, "--out", out).stdout.splitlines()
     both = delve("plot", resnet, resnet, "--out", out, "--epoch", "0").stdout.splitlines()
     assert sorted([*one, *both]) == sorted(map(str, out.iterdir()))
-    assert both == [str(out / "saturation.png")]
+    assert (len(one), len(both)) == (3, 1)
+    assert both[0].startswith(str(out / "resnet18-resnet18-"))
+    assert both[0].endswith("-saturation.png")
+
+
+def test_a_run_without_anything_to_draw_is_an_error(delve, tmp_path):
+    for rows, what in (([], "epoch"), ([{"loss": 1.0}], "statistic of a layer")):
+        run = write_run(tmp_path / what, rows)
+        result = delve("plot", run, "--out", tmp_path / "pictures")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"{run}: the run has recorded no {what}" in result.stderr
 
 
 def test_plot_without_its_plugin_exits_with_1(delve, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ import pytest
 from torch import nn
 
 from delve.errors import ArgumentError
-from delve.layers import find_layers
+from delve.layers import find_layers, select_layers
 
 
 def test_layers_are_called_as_in_named_modules():
@@ -38,3 +38,9 @@ def test_what_is_no_model_is_refused(modules):
 def test_a_model_without_trackable_layers_is_refused_with_the_types_seen():
     with pytest.raises(ArgumentError, match="1 Sequential, 1 Embedding, 1 ReLU"):
         find_layers(nn.Sequential(nn.Embedding(3, 2), nn.ReLU()))
+
+
+@pytest.mark.parametrize("layer_filter", [3, ["0"], {"0": None}])
+def test_a_filter_that_is_no_function_is_refused(layer_filter):
+    with pytest.raises(ArgumentError, match="layer_filter must be a function"):
+        select_layers(nn.Sequential(nn.Linear(2, 2)), layer_filter)

@@ -1,13 +1,16 @@
+import re
 import sys
 
 import pytest
 from support.journals import saturations, write_run
 
+from delve.cli.choice import Choice
 from delve.cli.pictures import draw_comparison, draw_run
 from delve.cli.report import layer_table
 from delve.errors import ArgumentError, WriterNotFoundError
 from delve.recorded_run import read_run
 
+SATURATION = Choice("saturation")
 TAIL = dict(zip("abcdef", (0.8, 0.9, 0.7, 0.1, 0.05, 0.9), strict=True))
 FLAT = dict.fromkeys("abcdef", 0.5)
 
@@ -23,12 +26,19 @@ def size(path):
     return int.from_bytes(header[16:20]), int.from_bytes(header[20:24])
 
 
+def without_digest(path):
+    """A file's name without the letters that tell its runs from others of the same name."""
+    name, digests = re.subn(r"-[0-9a-f]{6}(?=-)", "", path.name)
+    assert digests == 1
+    return name
+
+
 def test_without_the_plot_plugin_the_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "delve_plot", None)
     recorded = run(tmp_path, saturations(FLAT))
     for draw in (
-        lambda: list(draw_run(recorded, "a", "saturation", tmp_path)),
-        lambda: draw_comparison([recorded] * 2, ["a", "b"], "saturation", tmp_path),
+        lambda: list(draw_run(recorded, "a", [SATURATION], tmp_path)),
+        lambda: draw_comparison([recorded] * 2, ["a", "b"], SATURATION, tmp_path),
     ):
         with pytest.raises(WriterNotFoundError, match=r"pip install \./delve_plugins/delve-plot"):
             draw()
@@ -37,13 +47,65 @@ def test_without_the_plot_plugin_the_error_says_how_to_get_it(tmp_path, monkeypa
 def test_a_run_is_drawn_at_one_epoch_and_over_all(tmp_path):
     pytest.importorskip("delve_plot")
     recorded = run(tmp_path, saturations(TAIL), {"rare": 1.0}, saturations({"a": 0.5}))
-    drawn = list(draw_run(recorded, "a/run", "saturation", tmp_path / "new" / "folder", 0))
-    assert [path.name for path in drawn] == [
+    drawn = list(draw_run(recorded, "a/run", [SATURATION], tmp_path / "new" / "folder", 0))
+    assert [without_digest(path) for path in drawn] == [
         "a-run-saturation.png",
         "a-run-train-saturation-heatmap.png",
         "a-run-eval-saturation-heatmap.png",
     ]
     assert all(min(size(path)) > 200 for path in drawn)
+
+
+def test_runs_of_one_name_have_files_of_their_own_and_a_run_always_the_same(tmp_path):
+    pytest.importorskip("delve_plot")
+    runs = [run(tmp_path / name / "r18", saturations(FLAT)) for name in ("a", "b")]
+    first, second, again = (
+        set(draw_run(one, "r18", [SATURATION], tmp_path / "same")) for one in (*runs, runs[0])
+    )
+    assert not first & second
+    assert first == again
+    pairs = [
+        draw_comparison([*runs, *more], ["r18"] * (2 + len(more)), SATURATION, tmp_path)
+        for more in ([], runs)
+    ]
+    assert pairs[0] != pairs[1]
+
+
+@pytest.mark.parametrize("name", ["r18", "a-very-long-name-of-a-run-" * 4])
+def test_the_title_names_the_run(tmp_path, name):
+    pytest.importorskip("delve_plot")
+    from delve_plot.figures import saturation_figure
+
+    from delve.cli import pictures
+
+    figure = saturation_figure({}, epoch=3)
+    lines = len(figure.get_suptitle().split("\n"))
+    pictures._named(figure, name)
+    begun, _, title = figure.get_suptitle().partition(": ")
+    assert title == "Saturation, train, epoch 3"
+    assert begun == name or (begun and begun.split("…")[-1] in name)
+    assert len(figure.get_suptitle().split("\n")) == lines
+    figure.draw_without_rendering()
+    extent = next(t for t in figure.texts if t.get_text() == figure.get_suptitle())
+    assert extent.get_window_extent().width <= figure.bbox.width
+
+
+def test_the_eigenvalues_share_a_picture(tmp_path):
+    pytest.importorskip("delve_plot")
+    row = {
+        f"{mode}-spectrum-{n}/{layer}": 10.0**-n
+        for mode in ("train", "eval")
+        for layer in "ab"
+        for n in range(1, 6)
+    }
+    recorded = run(tmp_path, row, row)
+    choices = [Choice(f"spectrum-{n}") for n in range(1, 6)]
+    drawn = [without_digest(path) for path in draw_run(recorded, "a", choices, tmp_path)]
+    assert drawn == [
+        "a-spectrum.png",
+        "a-train-spectrum-heatmap.png",
+        "a-eval-spectrum-heatmap.png",
+    ]
 
 
 def test_the_tail_lies_on_a_coloured_ground_and_is_explained(tmp_path):
@@ -52,8 +114,8 @@ def test_the_tail_lies_on_a_coloured_ground_and_is_explained(tmp_path):
 
     from delve.cli import pictures
 
-    table = layer_table(run(tmp_path, saturations(TAIL)), "saturation")
-    figure = saturation_figure(pictures._metrics(table), table.layers)
+    table = layer_table(run(tmp_path, saturations(TAIL)), SATURATION)
+    figure = saturation_figure(pictures._metrics([table]), table.layers)
     pictures._mark_tail(figure, table)
     for axes in figure.axes:
         (span,) = axes.patches
@@ -75,7 +137,7 @@ def lines_of(figure, panel=0):
 def compared(tmp_path, *rows):
     from delve.cli.comparison import comparison_figure
 
-    tables = [layer_table(run(tmp_path / str(n), row), "saturation") for n, row in enumerate(rows)]
+    tables = [layer_table(run(tmp_path / str(n), row), SATURATION) for n, row in enumerate(rows)]
     return comparison_figure(tables, ["first", "_second", "third"][: len(rows)])
 
 
@@ -114,12 +176,13 @@ def test_any_runs_can_be_drawn_together(tmp_path, second):
         run(tmp_path / "1", saturations(TAIL)),
         run(tmp_path / "2", saturations(second, modes=["train"])),
     ]
-    path = draw_comparison(recorded, ["$1", "b" * 90], "saturation", tmp_path)
-    assert (path.name, min(size(path)) > 200) == ("saturation.png", True)
+    path = draw_comparison(recorded, ["$1", "b" * 90], SATURATION, tmp_path)
+    assert path.name.endswith("-saturation.png")
+    assert min(size(path)) > 200
 
 
 def test_a_run_that_lacks_the_statistic_is_named(tmp_path):
     pytest.importorskip("delve_plot")
     recorded = run(tmp_path, saturations(FLAT))
     with pytest.raises(ArgumentError, match="holds no stable-rank of any epoch"):
-        draw_comparison([recorded] * 2, ["a", "b"], "stable-rank", tmp_path)
+        draw_comparison([recorded] * 2, ["a", "b"], Choice("stable-rank"), tmp_path)

@@ -82,9 +82,18 @@ def test_a_table_holds_a_line_for_each_epoch_layer_mode_and_threshold(run, tmp_p
         "layer": "conv",
         "mode": "train",
         "threshold": "0.99",
-        "intrinsic_dimensionality": "3.0",
+        "intrinsic_dimensionality": "3",
         "saturation": "0.75",
     }
+
+
+def test_a_table_for_a_folder_that_is_not_there_is_refused_before_anything_is_computed(tmp_path):
+    def rows():
+        pytest.fail("computed in vain")
+        yield
+
+    with pytest.raises(ArgumentError, match=f"there is no folder {tmp_path}/no; make it"):
+        write_table(rows(), tmp_path / "no" / "table.csv")
 
 
 def test_a_layer_that_the_journal_does_not_know_comes_last_under_its_folders_name(run):
@@ -119,5 +128,5 @@ def test_a_file_that_holds_no_covariance_is_named(run, content):
 def test_without_covariances_the_error_says_how_to_store_them(tmp_path, run):
     with pytest.raises(ArgumentError, match=r"save_to='npy', stats=\['cov'\]"):
         stored_covariances(write_run(tmp_path / "other", [{"loss": 1.0}]))
-    with pytest.raises(ArgumentError, match="of epoch 5, but of epochs 0-1"):
+    with pytest.raises(ArgumentError, match="of epoch 5; it does of these: 0-1"):
         stored_covariances(run, 5)

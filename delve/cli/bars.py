@@ -5,64 +5,45 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from delve.cli.report import SATURATION, Cell, LayerTable
-from delve.cli.tail import EXPLANATION, SOURCE
-
-TAIL_MARK, FEW_MARK = "~", "!"
+from delve.cli.choice import SATURATION, key_of
+from delve.cli.notes import FEW_MARK, TAIL_MARK, misled_layers
+from delve.cli.report import Cell, LayerTable
+from delve.records import MODES
 
 _GAP = "  "
-_INDENT = "  "
 _LONG = 1e7  # from here on whole numbers are rounded too
 _SHORTEST_BAR, _LONGEST_BAR = 4, 50  # characters
 _ROOM_FOR_HEAD = 20  # characters: a shorter name keeps its end alone
-_NAME_SHARE = 0.3  # of the width at most, for names of layers
+_NAME_SHARE = 0.3  # of the width, for names of layers
 
 
-def layer_bars(names: Sequence[str], tables: Sequence[LayerTable], width: int) -> list[str]:
-    """One statistic of every layer, a column for each run and mode.
+def layer_bars(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width: int) -> list[str]:
+    """One statistic of every layer, a column for each run and mode; eigenvalues have one each.
 
     Where there is not room for all, the changes go first, then the bars, and then columns move
-    below the others.
+    below the others. Eigenvalues have numbers alone.
+
+    Args:
+        names: What each run is called.
+        runs: Its tables: one, or one for each eigenvalue.
+        width: In characters.
     """
-    columns = [
-        _Column(name if len(names) > 1 else "", mode, table, table.cells[mode])
-        for name, table in zip(names, tables, strict=True)
-        for mode in table.cells
-    ]
+    tables = [table for run in runs for table in run]
+    columns = list(_columns(names, runs))
     layers = merge_orders([table.layers for table in tables])
     prefix = _common_prefix(layers)
     rests = [layer.removeprefix(prefix) for layer in layers]
-    name_width = min(max(map(len, rests), default=0), int(_NAME_SHARE * width))
-    labels = [shorten(rest, name_width).ljust(name_width) for rest in rests]
-    sizes, beside = _fit(columns, width - name_width)
+    labels = layer_labels(rests, width)
+    sizes, beside = _fit(columns, width - len(labels[0]))
+    scale = _full_scale(columns)
     lines = textwrap.wrap(_title(tables, prefix, has_changes=sizes.change > 0), width)
     for first in range(0, len(columns), beside):
-        lines += ["", *_draw(columns[first : first + beside], sizes, layers, labels)]
+        lines += ["", *_draw(columns[first : first + beside], sizes, scale, layers, labels)]
     return lines
-
-
-def notes(names: Sequence[str], tables: Sequence[LayerTable], width: int) -> list[str]:
-    """What the marks beside the values say."""
-    lines: list[str] = []
-    for name, table in zip(names, tables, strict=True):
-        of = f" of {name}" if len(names) > 1 else ""
-        if table.tail:
-            text = (
-                f"{TAIL_MARK} tail{of}: the saturation of {table.tail[0]} to {table.tail[-1]} "
-                f"({len(table.tail)} layers) is below half of the median of those before; "
-                f"{EXPLANATION}. Source: {SOURCE}."
-            )
-            lines += textwrap.wrap(text, width, subsequent_indent=_INDENT)
-        if table.few_samples:
-            text = (
-                f"{FEW_MARK} fewer samples than features{of}, so saturation is biased low, in: "
-                f"{', '.join(table.few_samples)}."
-            )
-            lines += textwrap.wrap(text, width, subsequent_indent=_INDENT)
-    return ["", *lines] if lines else []
 
 
 def merge_orders(orders: Iterable[Sequence[str]]) -> list[str]:
@@ -80,6 +61,18 @@ def merge_orders(orders: Iterable[Sequence[str]]) -> list[str]:
     return merged
 
 
+def layer_labels(names: Sequence[str], width: int) -> list[str]:
+    """The names, all of one length: a share of the width, and more where some would be the same."""
+    widths = range(int(_NAME_SHARE * width), width // 2 + 1)
+    longest = max(map(len, names))
+    size = min(longest, next((w for w in widths if _differ(names, w)), widths.start))
+    return [shorten(name, size).ljust(size) for name in names]
+
+
+def _differ(names: Sequence[str], width: int) -> bool:
+    return len({shorten(name, width) for name in names}) == len(names)
+
+
 def shorten(text: str, width: int) -> str:
     """A name of at most so many characters; its end tells more than its beginning."""
     if len(text) <= width:
@@ -90,10 +83,22 @@ def shorten(text: str, width: int) -> str:
 
 @dataclass(frozen=True)
 class _Column:
-    run: str
-    mode: str
+    """The values of one run, mode and statistic.
+
+    Attributes:
+        headings: What stands above them: run, epoch, mode, place of an eigenvalue. Each is empty
+            where all columns share it.
+        table: The run's table.
+        cells: The table's values of the mode, by layer.
+    """
+
+    headings: tuple[str, str, str, str]
     table: LayerTable
     cells: Mapping[str, Cell]
+
+    @property
+    def mode(self) -> str:
+        return self.headings[2]
 
     def value(self, layer: str) -> str:
         cell = self.cells.get(layer)
@@ -101,11 +106,27 @@ class _Column:
 
     def change(self, layer: str) -> str:
         cell = self.cells.get(layer)
-        return "" if cell is None else _change(self.table.stat, cell.change)
+        if cell is None or self.table.is_first:
+            return ""
+        return _change(self.table.stat, cell.change)
 
     def _mark(self, layer: str) -> str:
-        marks = ((TAIL_MARK, self.table.tail), (FEW_MARK, self.table.few_samples))
+        marks = ((TAIL_MARK, self.table.tail), (FEW_MARK, misled_layers(self.table, self.mode)))
         return "".join(mark if layer in marked else " " for mark, marked in marks if marked)
+
+
+def _columns(names: Sequence[str], runs: Sequence[Sequence[LayerTable]]) -> Iterator[_Column]:
+    one_epoch = len({table.epoch for run in runs for table in run}) == 1
+    for name, run in zip(names, runs, strict=True):
+        for mode, table in itertools.product(MODES, run):
+            if mode in table.cells:
+                headings = (
+                    name if len(runs) > 1 else "",
+                    "" if one_epoch else f"epoch {table.epoch}",
+                    mode,
+                    table.stat.removeprefix(f"{key_of(table.stat)}-") if len(run) > 1 else "",
+                )
+                yield _Column(headings, table, table.cells[mode])
 
 
 @dataclass(frozen=True)
@@ -124,20 +145,36 @@ class _Sizes:
 def _fit(columns: Sequence[_Column], width: int) -> tuple[_Sizes, int]:
     """The sizes of all columns, and how many stand beside each other."""
     value = max((len(c.value(layer)) for c in columns for layer in c.cells), default=0)
-    change = max((len(c.change(layer)) for c in columns for layer in c.cells), default=0) + 1
-    beside = min(max(width // (value + len(_GAP)), 1), len(columns))
+    change = max((len(c.change(layer)) for c in columns for layer in c.cells), default=0)
+    change += 1 if change else 0
+    beside = _beside(columns, max(width // (value + len(_GAP)), 1))
     room = width // beside - len(_GAP)
+    if any(column.headings[-1] for column in columns):
+        return _Sizes(0, value, 0), beside
     if room < value + change + 1 + _SHORTEST_BAR:
         change = 0
     bar = min(room - value - change - 1, _LONGEST_BAR)
     return _Sizes(bar if bar >= _SHORTEST_BAR else 0, value, change), beside
 
 
-def _draw(
-    columns: Sequence[_Column], sizes: _Sizes, layers: Sequence[str], labels: Sequence[str]
-) -> list[str]:
-    full_scale = _full_scale(columns)
+def _beside(columns: Sequence[_Column], most: int) -> int:
+    """How many columns stand beside each other; those of a run, or of a mode, stay together."""
+    if most >= len(columns):
+        return len(columns)
+    for parts in (2, 3):  # of the headings: run and epoch; these and the mode
+        together = Counter(column.headings[:parts] for column in columns).most_common(1)[0][1]
+        if together <= most:
+            return most - most % together
+    return most
 
+
+def _draw(
+    columns: Sequence[_Column],
+    sizes: _Sizes,
+    full_scale: float,
+    layers: Sequence[str],
+    labels: Sequence[str],
+) -> list[str]:
     def cell(column: _Column, layer: str) -> str:
         text = column.value(layer).rjust(sizes.value)
         if sizes.change:
@@ -146,7 +183,9 @@ def _draw(
             text = f"{_bar(column.cells.get(layer), full_scale, sizes.bar)} {text}"
         return f"{_GAP}{text}"
 
-    headings = [_heading([getattr(c, of) for c in columns], sizes.column) for of in ("run", "mode")]
+    *above, places = zip(*(column.headings for column in columns), strict=True)
+    headings = [_heading(texts, sizes.column) for texts in above]
+    headings.append("".join(f"{_GAP}{place:>{sizes.column}}" for place in places))
     lines = [" " * len(labels[0]) + heading for heading in headings if heading.strip()]
     lines += [
         label + "".join(cell(column, layer) for column in columns)
@@ -192,12 +231,16 @@ def _change(stat: str, change: float) -> str:
 
 
 def _title(tables: Sequence[LayerTable], prefix: str, has_changes: bool) -> str:
-    epochs = list(dict.fromkeys(str(table.epoch) for table in tables))
+    stats = list(dict.fromkeys(table.stat for table in tables))
+    what = (
+        stats[0] if len(stats) == 1 else f"{key_of(stats[0])}, the {len(stats)} largest eigenvalues"
+    )
     inside = f" in {prefix.rstrip('.')}" if prefix else ""
-    at = f"epochs {', '.join(epochs)}" if len(epochs) > 1 else f"epoch {epochs[0]}"
-    unit = " in points" if tables[0].stat == SATURATION else ""
+    epochs = {table.epoch for table in tables}
+    at = f"epoch {tables[0].epoch}" if len(epochs) == 1 else "each run's last epoch"
+    unit = " in points" if stats[0] == SATURATION else ""
     change = f" (and its change since the first epoch{unit})" if has_changes else ""
-    return f"{tables[0].stat}{inside} at {at}{change}"
+    return f"{what}{inside} at {at}{change}"
 
 
 def _common_prefix(names: Sequence[str]) -> str:

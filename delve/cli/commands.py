@@ -14,17 +14,26 @@ import click
 
 import delve
 from delve import export as replay
-from delve import plugins, tools
+from delve import tools
 from delve.cli import bars, facts, health, pictures
-from delve.cli.report import as_json, choose_stats, layer_table
-from delve.cli.terminal import CommandGroup, one_line, print_table
-from delve.discovery import GROUP
-from delve.recorded_run import read_run
+from delve.cli.choice import choose_stats, in_pictures
+from delve.cli.notes import notes
+from delve.cli.options import (
+    epoch_option,
+    run_argument,
+    runs_argument,
+    stats_option,
+    writers_option,
+)
+from delve.cli.report import LayerTable, as_json, layer_table
+from delve.cli.runs import counted, find_damage, read, run_names
+from delve.cli.terminal import CommandGroup, check_reader, one_line, table_lines
+from delve.cli.thresholds import threshold_table
+from delve.errors import ArgumentError, WriterNotFoundError
+from delve.recorded_run import RecordedRun
 from delve.records import enumerate_epochs
 
 FAILED = 1  # something is wrong with a run or a writer; a wrong call exits with 2, as click does
-
-RUN = click.Path(path_type=Path)  # a folder that is none is told of by the reader of journals
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,7 +77,8 @@ def writers() -> None:
         state = f"needs writer_args: {', '.join(writer.needs)}" if writer.needs else "healthy"
         state = one_line(writer.problem) if writer.problem else state
         rows.append((writer.name, writer.distribution, writer.version, state))
-    print_table(rows)
+    for line in table_lines(rows, _width()):
+        click.echo(line)
     for name, plugin in health.not_installed().items():
         click.echo(f"{name}: not installed; pip install ./delve_plugins/{plugin} in a checkout")
     if any(writer.problem for writer in found):
@@ -76,9 +86,9 @@ def writers() -> None:
 
 
 @main.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=RUN)
-@click.option("--stat", "stats", multiple=True, metavar="STAT", help="lsat, saturation, ...")
-@click.option("--epoch", type=int, help="The last one that holds the statistic by default.")
+@runs_argument
+@stats_option
+@epoch_option
 @click.option("--json", "is_json", is_flag=True, help="Print a list of runs for programs.")
 def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json: bool) -> None:
     """Show runs at a glance.
@@ -88,88 +98,78 @@ def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json:
 
     Examples:
       delve show runs/a
-      delve show runs/a --stat lsat --stat idim --epoch 3
+      delve show runs/a --stat lsat_eval --stat idim --epoch 3
       delve show runs/a runs/b
       delve show runs/a --json | jq '.[0].scalars.accuracy.best'
     """
-    recorded = [read_run(run) for run in runs]
-    chosen = [
-        [layer_table(run, stat, epoch) for stat in choose_stats(run, stats)] for run in recorded
-    ]
+    recorded = [read(run) for run in runs]
+    damages = [find_damage(run) for run in recorded]
+    tables = [_tables(run, stats, epoch) for run in recorded]
+    flat = [[table for together in shown.values() for table in together] for shown in tables]
     if is_json:
-        pairs = zip(recorded, chosen, strict=True)
-        click.echo(json.dumps([as_json(run, tables) for run, tables in pairs], indent=2))
+        told = [as_json(*one) for one in zip(recorded, flat, damages, strict=True)]
+        click.echo(json.dumps(told, indent=2))
         return
-    width = shutil.get_terminal_size().columns
-    names = facts.run_names(recorded)
-    lines = facts.facts(recorded, width)
-    for stat in dict.fromkeys(table.stat for tables in chosen for table in tables):
-        held = [
-            (name, table)
-            for name, tables in zip(names, chosen, strict=True)
-            for table in tables
-            if table.stat == stat
-        ]
-        shown, its_tables = [name for name, _ in held], [table for _, table in held]
-        lines += ["", *bars.layer_bars(shown, its_tables, width)]
-        lines += bars.notes(shown, its_tables, width)
-    click.echo("\n".join(lines))
-
-
-def _complete_writer(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
-    return [name for name in sorted(plugins.offers(GROUP)) if name.startswith(begun)]
+    width = _width()
+    names = facts.names_that_fit(run_names(recorded), width)
+    lines = facts.facts(recorded, names, damages, width)
+    for key in dict.fromkeys(key for shown in tables for key in shown):
+        held = [(name, one[key]) for name, one in zip(names, tables, strict=True) if key in one]
+        lines += ["", *bars.layer_bars([name for name, _ in held], [run for _, run in held], width)]
+    click.echo("\n".join([*lines, *notes(names, flat, width)]))
 
 
 @main.command()
-@click.argument("run", metavar="RUN", type=RUN)
-@click.option(
-    "--to",
-    "names",
-    multiple=True,
-    required=True,
-    metavar="WRITER",
-    shell_complete=_complete_writer,
-    help="Repeat it for more.",
-)
+@run_argument
+@writers_option
 def export(run: Path, names: Sequence[str]) -> None:
     """Send a recorded run to further writers.
 
-    The run may be finished or crashed; its times are kept. Each writer gets what it lacks, so a
-    second time changes nothing. What the backend needs to know comes from its own variables, such
-    as MLFLOW_TRACKING_URI or WANDB_PROJECT. Arrays are not sent: the journal holds numbers.
+    The run may be finished or crashed; its times are kept. Each writer takes what it lacks, or
+    cannot tell that it holds, and replaces what it held of that: a second time may send again, and
+    changes no value. W&B offline gets one more local segment each time; earlier ones are marked, so
+    that wandb sync passes them over. What the backend needs to know comes from its own variables,
+    such as MLFLOW_TRACKING_URI or WANDB_PROJECT. Arrays are not sent: the journal holds numbers.
 
     Examples:
       delve export runs/a --to mlflow
       delve export runs/a --to csv --to tensorboard
       WANDB_PROJECT=thesis delve export runs/a --to wandb
     """
+    recorded = read(run)
+    _warn_of_damage(recorded)
     failed = False
     with _quiet("delve.delivery"):  # whose words are for a training that goes on
-        for outcome in replay.export(run, list(names)):
-            epochs = enumerate_epochs(outcome.epochs) if outcome.epochs else "none"
+        for outcome in _outcomes(run, names):
             if outcome.error is None:
-                has = f"sent epochs {epochs}" if outcome.epochs else "had all epochs"
-                click.echo(f"{outcome.writer}: {has}")
+                click.echo(f"{outcome.writer}: {_sent(outcome.epochs, recorded.epochs)}")
             else:
+                check_reader()  # whose absence the print writer takes for its own failure
                 failed = True
                 error = one_line(outcome.error).removeprefix(f"writer {outcome.writer!r}: ")
-                click.echo(f"Error: {outcome.writer}: {error} (epochs sent: {epochs})", err=True)
+                sent = _named(outcome.epochs) if outcome.epochs else "nothing"
+                click.echo(f"Error: {outcome.writer}: {error} (sent {sent})", err=True)
     if failed:
         sys.exit(FAILED)
 
 
 @main.command()
-@click.argument("run", metavar="RUN", type=RUN)
+@run_argument
 @click.option(
     "--threshold",
     "thresholds",
     multiple=True,
     required=True,
     type=click.FloatRange(0, 1, min_open=True),
-    help="The share of the variance that counts as explained. Repeat it for more.",
+    help="The share of the variance that counts as explained. May be repeated.",
 )
 @click.option("--epoch", type=int, help="Default: the last one, and all of them with --csv.")
-@click.option("--csv", "table", type=click.Path(path_type=Path), help="Write a table to a file.")
+@click.option(
+    "--csv",
+    "table",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a table to a file.",
+)
 def recompute(
     run: Path, thresholds: Sequence[float], epoch: int | None, table: Path | None
 ) -> None:
@@ -182,59 +182,93 @@ def recompute(
       delve recompute runs/a --threshold 0.95
       delve recompute runs/a --threshold 0.9 --threshold 0.999 --csv table.csv
     """
-    stored = tools.stored_covariances(run, epoch)
-    if table is None:
-        last = stored[-1].epoch
-        rows = tools.recompute([one for one in stored if one.epoch == last], thresholds)
-        click.echo(f"epoch {last}\n")
-        print_table(
-            [
-                ("LAYER", "MODE", "THRESHOLD", "SATURATION", "DIMENSIONALITY"),
-                *(
-                    (
-                        row.layer,
-                        row.mode,
-                        f"{row.threshold:g}",
-                        f"{row.saturation:.1%}",
-                        f"{row.intrinsic_dimensionality:g}",
-                    )
-                    for row in rows
-                ),
-            ]
-        )
+    stored = tools.stored_covariances(read(run).folder, epoch)
+    if table is not None:
+        tools.write_table(tools.recompute(stored, thresholds), table)
+        click.echo(table)
         return
-    tools.write_table(tools.recompute(stored, thresholds), table)
-    click.echo(table)
+    last = stored[-1].epoch
+    rows = tools.recompute([one for one in stored if one.epoch == last], thresholds)
+    click.echo(f"saturation (and intrinsic dimensionality) at epoch {last}")
+    for line in threshold_table(rows, _width()):
+        click.echo(line)
 
 
 @main.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=RUN)
+@runs_argument
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     default=".",
     help="A folder; default: the current one.",
 )
-@click.option("--stat", "stats", multiple=True, metavar="STAT", help="lsat, saturation, ...")
-@click.option("--epoch", type=int, help="The last one that holds the statistic by default.")
+@stats_option
+@epoch_option
 def plot(runs: Sequence[Path], out: Path, stats: Sequence[str], epoch: int | None) -> None:
     """Draw pictures of recorded runs.
 
-    Of several runs, one picture that compares them.
+    Of several runs, one picture that compares them. The names of files begin with those of the
+    runs, and with a few letters that tell runs of one name apart.
 
     Examples:
       delve plot runs/a
       delve plot runs/a --stat idim --epoch 3 --out pictures
       delve plot runs/a runs/b runs/c --out pictures
     """
-    recorded = [read_run(run) for run in runs]
-    names = facts.run_names(recorded)
-    for stat in choose_stats(recorded[0], stats):
+    recorded = [read(run) for run in runs]
+    _warn_of_damage(*recorded)
+    names = run_names(recorded)
+    chosen = in_pictures(choose_stats(recorded[0], stats))
+    if not chosen:
+        what = "statistic of a layer" if recorded[0].epochs else "epoch"
+        raise ArgumentError(
+            f"{runs[0]}: the run has recorded no {what}, so there is nothing to draw"
+        )
+    for choices in chosen.values():
         if len(recorded) > 1:
-            click.echo(pictures.draw_comparison(recorded, names, stat, out, epoch))
+            click.echo(pictures.draw_comparison(recorded, names, choices[0], out, epoch))
         else:
-            for path in pictures.draw_run(recorded[0], names[0], stat, out, epoch):
+            for path in pictures.draw_run(recorded[0], names[0], choices, out, epoch):
                 click.echo(path)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _tables(
+    run: RecordedRun, stats: Sequence[str], epoch: int | None
+) -> dict[str, list[LayerTable]]:
+    """The tables of the statistics wanted, by what is shown together."""
+    return {
+        key: [layer_table(run, choice, epoch) for choice in choices]
+        for key, choices in in_pictures(choose_stats(run, stats)).items()
+    }
+
+
+def _warn_of_damage(*runs: RecordedRun) -> None:
+    for run in runs:
+        if damage := str(find_damage(run)):
+            click.echo(f"Warning: {run.folder}: damaged: {damage}", err=True)
+
+
+def _outcomes(run: Path, names: Sequence[str]) -> Iterator[replay.Outcome]:
+    try:
+        yield from replay.export(run, list(names))
+    except WriterNotFoundError as error:  # which speaks of the tracker's argument
+        raise ArgumentError(str(error).replace("save_to:", "--to:", 1)) from error
+
+
+def _sent(epochs: Sequence[int], recorded: Sequence[int]) -> str:
+    """What a writer was sent, and what it held already."""
+    if not epochs:
+        return "had all epochs"
+    had = [epoch for epoch in recorded if epoch not in set(epochs)]
+    return f"sent {_named(epochs)}, had {_named(had)}" if had else f"sent {_named(epochs)}"
+
+
+def _named(epochs: Sequence[int]) -> str:
+    return counted("epoch", enumerate_epochs(epochs))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from delve_plot.stats import label_of, scale_of, title_of
+from delve_plot.stats import label_of, picture_of, scale_of, title_of
 from delve_plot.style import COLOURS, FONT_SIZE, GUIDE, fit_page, name_figure, name_rows, plain
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def comparison_figure(tables: Sequence[LayerTable], names: Sequence[str]) -> Fig
     Returns:
         A figure of its own, unknown to pyplot.
     """
-    stat = tables[0].stat
+    stat = picture_of(tables[0].stat)
     rows, orders = _rows(tables)
     modes = [mode for mode in MODES if any(mode in table.cells for table in tables)]
     width = max(_PANEL * len(modes), _NARROWEST)
@@ -124,4 +124,4 @@ def _finish(axes: Axes, mode: str, stat: str) -> None:
 def _title(tables: Sequence[LayerTable]) -> str:
     epochs = {table.epoch for table in tables}
     when = f"epoch {tables[0].epoch}" if len(epochs) == 1 else "at each run's last epoch"
-    return f"{title_of(tables[0].stat)}, {when}"
+    return f"{title_of(picture_of(tables[0].stat))}, {when}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from delve.cli.bars import merge_orders, shorten
+from delve.cli.runs import Damage
 from delve.cli.scalars import ScalarSummary, summarise_scalars
 from delve.recorded_run import RecordedRun
 from delve.records import enumerate_epochs
@@ -15,45 +18,73 @@ _GAP = "  "
 _INDENT = "  "
 _LABEL_SHARE = 0.35  # of the width at most, for what stands before the facts
 
-
-def run_names(runs: Sequence[RecordedRun]) -> list[str]:
-    """A name for each run: its folder's, with as many parents as tell the runs apart."""
-    paths = [run.folder.resolve().parts for run in runs]
-    depth = 1
-    while len({path[-depth:] for path in paths}) < len(set(paths)):
-        depth += 1
-    return ["/".join(path[-depth:]) for path in paths]
+Fit = Callable[[str, int], list[str]]  # a text in lines of at most so many characters
 
 
-def facts(runs: Sequence[RecordedRun], width: int) -> list[str]:
-    """What was recorded: epochs, resumes, configuration and scalars, a column for each run."""
-    rows: list[tuple[str, list[str]]] = [
-        ("", run_names(runs)),
-        ("begun", [_time(run.created) for run in runs]),
-        ("epochs", [_epochs(run) for run in runs]),
-        ("resumed", [_resumes(run) for run in runs]),
-        ("layers", [str(len(run.layers)) for run in runs]),
+@dataclass(frozen=True)
+class _Row:
+    """One fact of each run; a title has none."""
+
+    label: str
+    texts: Sequence[str] = ()
+    fit: Fit = textwrap.wrap
+
+
+def names_that_fit(names: Sequence[str], width: int) -> list[str]:
+    """The runs' names as short as they have to be above any of their columns."""
+    room = (width - int(_LABEL_SHARE * width)) // len(names) - len(_GAP)
+    return [shorten(name, max(room, 1)) for name in names]
+
+
+def facts(
+    runs: Sequence[RecordedRun], names: Sequence[str], damages: Sequence[Damage], width: int
+) -> list[str]:
+    """What was recorded: epochs, resumes, configuration and scalars, a column for each run.
+
+    Args:
+        runs: The runs.
+        names: What they are called.
+        damages: What their journals have lost.
+        width: In characters.
+    """
+    rows = [
+        _Row("", names),
+        _Row("begun", [_time(run.created) for run in runs]),
+        _Row("epochs", [_epochs(run) for run in runs]),
+        _Row("resumed", [_resumes(run) for run in runs]),
+        _Row("layers", [str(len(run.layers)) for run in runs]),
     ]
-    rows += _section("configuration", [_flat(run.config) for run in runs])
+    if any(damage.lines for damage in damages):
+        rows.insert(3, _Row("damaged", [str(damage) or "no" for damage in damages]))
+    rows += _section("configuration", [_flat(run.config) for run in runs], _cut)
     scalars = [{s.name: _scalar(s) for s in summarise_scalars(run)} for run in runs]
-    rows += _section("last (best at epoch)", scalars)
-    label_width = min(max(len(label) for label, _ in rows), int(_LABEL_SHARE * width))
+    rows += _section("last (best at epoch)", scalars, _best_below)
+    label_width = min(max(len(row.label) for row in rows if row.texts), int(_LABEL_SHARE * width))
     cell_width = max((width - label_width) // len(runs) - len(_GAP), 1)
+    return [line for row in rows for line in _lines(row, label_width, cell_width)]
+
+
+def _lines(row: _Row, label_width: int, cell_width: int) -> list[str]:
+    if not row.texts:
+        return [row.label]
+    cells = [row.fit(text, cell_width) for text in row.texts]
+    height = max(1, *map(len, cells))
+    label = shorten(row.label, label_width)
+    columns = [[label], *cells]
+    widths = [label_width, *(cell_width for _ in cells)]
     return [
         _GAP.join(
-            [
-                shorten(label, label_width).ljust(label_width),
-                *(_cut(cell, cell_width).ljust(cell_width) for cell in cells),
-            ]
+            (column[line] if line < len(column) else "").ljust(size)
+            for column, size in zip(columns, widths, strict=True)
         ).rstrip()
-        for label, cells in rows
+        for line in range(height)
     ]
 
 
-def _section(title: str, columns: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
+def _section(title: str, columns: Sequence[Mapping[str, str]], fit: Fit) -> list[_Row]:
     keys = merge_orders([list(column) for column in columns])
-    rows = [(f"{_INDENT}{key}", [column.get(key, "") for column in columns]) for key in keys]
-    return [(title, [""] * len(columns)), *rows] if rows else []
+    rows = [_Row(f"{_INDENT}{key}", [c.get(key, "") for c in columns], fit) for key in keys]
+    return [_Row(title), *rows] if rows else []
 
 
 def _flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
@@ -86,5 +117,13 @@ def _resumes(run: RecordedRun) -> str:
     return f"at epoch {', '.join(map(str, run.resumes))}" if run.resumes else "never"
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+def _cut(text: str, width: int) -> list[str]:
+    return [text if len(text) <= width else f"{text[: width - 1]}…"]
+
+
+def _best_below(text: str, width: int) -> list[str]:
+    """The last and the best value, which moves below where there is no room beside."""
+    if len(text) <= width:
+        return [text]
+    last, _, best = text.partition(" ")
+    return [*textwrap.wrap(last, width), *textwrap.wrap(best.strip("()"), width)]

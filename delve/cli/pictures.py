@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from delve.cli.bars import shorten
+from delve.cli.choice import Choice
 from delve.cli.report import LayerTable, layer_table
 from delve.cli.tail import TAIL_LABEL
 from delve.discovery import OUR_PLUGINS
@@ -23,17 +26,22 @@ if TYPE_CHECKING:
 _DPI = 150
 _TAIL_COLOUR = "#F0E442"  # Okabe and Ito's yellow, which leaves dots and lines readable
 _TAIL_ALPHA = 0.35
+_DIGEST = 6  # characters that tell files of runs of one name apart
 
 
 def draw_run(
-    run: RecordedRun, name: str, stat: str, folder: Path, epoch: int | None = None
+    run: RecordedRun,
+    name: str,
+    choices: Sequence[Choice],
+    folder: Path,
+    epoch: int | None = None,
 ) -> Iterator[Path]:
     """Draw one epoch of a run, and a heatmap of all epochs for each mode; yields the files.
 
     Args:
         run: The run.
-        name: What the files' names begin with.
-        stat: The statistic's long name.
+        name: What the titles and the files' names begin with.
+        choices: What to draw: one statistic, or eigenvalues, which share a picture.
         folder: Where to; it is made if need be.
         epoch: By default the last one that holds the statistic.
 
@@ -43,20 +51,23 @@ def draw_run(
     """
     _check_plugin()
     from delve_plot.figures import saturation_figure
+    from delve_plot.stats import picture_of
 
-    table = layer_table(run, stat, epoch)
-    figure = saturation_figure(_metrics(table), table.layers, stat=stat, epoch=table.epoch)
-    _mark_tail(figure, table)
-    stem = file_name(name.replace("/", "-"))
-    yield _save(figure, folder / f"{stem}-{stat}.png")
-    for mode in table.cells:
-        yield _save(_heatmap(run, stat, mode), folder / f"{stem}-{mode}-{stat}-heatmap.png")
+    tables = [layer_table(run, choice, epoch) for choice in choices]
+    first, picture = tables[0], picture_of(choices[0].stat)
+    figure = saturation_figure(_metrics(tables), first.layers, stat=picture, epoch=first.epoch)
+    _mark_tail(figure, first)
+    stem = _stem([run], [name])
+    yield _save(_named(figure, name), folder / f"{stem}-{picture}.png")
+    for mode in first.cells:
+        figure = _heatmap(run, choices[0].stat, picture, mode)
+        yield _save(_named(figure, name), folder / f"{stem}-{mode}-{picture}-heatmap.png")
 
 
 def draw_comparison(
     runs: Sequence[RecordedRun],
     names: Sequence[str],
-    stat: str,
+    choice: Choice,
     folder: Path,
     epoch: int | None = None,
 ) -> Path:
@@ -65,7 +76,7 @@ def draw_comparison(
     Args:
         runs: The runs.
         names: What each is called in the legend.
-        stat: The statistic's long name.
+        choice: The statistic.
         folder: Where to; it is made if need be.
         epoch: By default each run's last one that holds the statistic.
 
@@ -76,8 +87,9 @@ def draw_comparison(
     _check_plugin()
     from delve.cli.comparison import comparison_figure
 
-    tables = [layer_table(run, stat, epoch) for run in runs]
-    return _save(comparison_figure(tables, names), folder / f"{stat}.png")
+    tables = [layer_table(run, choice, epoch) for run in runs]
+    path = folder / f"{_stem(runs, names)}-{choice.stat}.png"
+    return _save(comparison_figure(tables, names), path)
 
 
 def _check_plugin() -> None:
@@ -90,9 +102,17 @@ def _check_plugin() -> None:
         ) from error
 
 
-def _metrics(table: LayerTable) -> dict[Metric, float]:
+def _stem(runs: Sequence[RecordedRun], names: Sequence[str]) -> str:
+    """What a file's name begins with: the same for the same runs, and for no others."""
+    ids = "-".join(run.run_id for run in runs)
+    digest = hashlib.sha256(ids.encode()).hexdigest()[:_DIGEST]
+    return f"{file_name('-'.join(names).replace('/', '-'))}-{digest}"
+
+
+def _metrics(tables: Sequence[LayerTable]) -> dict[Metric, float]:
     return {
         Metric(mode, table.stat, layer): cell.value
+        for table in tables
         for mode, row in table.cells.items()
         for layer, cell in row.items()
     }
@@ -108,7 +128,20 @@ def _mark_tail(figure: Figure, table: LayerTable) -> None:
     figure.supxlabel(f"{figure.get_supxlabel()}\nyellow: {TAIL_LABEL}", fontsize="small")
 
 
-def _heatmap(run: RecordedRun, stat: str, mode: str) -> Figure:
+def _named(figure: Figure, name: str) -> Figure:
+    """Put the run's name before the title, as much of it as the line has room for."""
+    from delve_plot.lettering import width_of
+    from delve_plot.style import EDGE, FONT_SIZE
+
+    title, *more = figure.get_suptitle().split("\n")
+    size, room = 1.1 * FONT_SIZE, figure.get_size_inches()[0] - 2 * EDGE
+    texts = [f"{shorten(name, length)}: {title}" for length in range(len(name), 0, -1)]
+    fitting = next((text for text in texts if width_of(text, size) <= room), title)
+    figure.suptitle("\n".join([fitting, *more]), fontsize=size)
+    return figure
+
+
+def _heatmap(run: RecordedRun, stat: str, picture: str, mode: str) -> Figure:
     from delve_plot.heatmap import heatmap_figure
 
     rows = {
@@ -123,7 +156,7 @@ def _heatmap(run: RecordedRun, stat: str, mode: str) -> Figure:
     present = dict.fromkeys(layer for row in rows.values() for layer in row)
     layers = list(dict.fromkeys([*(x for x in run.layers if x in present), *present]))
     values = [[row.get(layer, math.nan) for row in rows.values()] for layer in layers]
-    return heatmap_figure(np.array(values), list(rows), layers, mode=mode, stat=stat)
+    return heatmap_figure(np.array(values), list(rows), layers, mode=mode, stat=picture)
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, field
 from typing import Any
 
+from delve.cli.choice import SATURATION, Choice
+from delve.cli.runs import Damage, counted
 from delve.cli.scalars import summarise_scalars
 from delve.cli.tail import find_tail
 from delve.errors import ArgumentError
-from delve.metrics import STATS
 from delve.recorded_run import RecordedRun
-from delve.records import MODES, EpochRecord, Metric, enumerate_epochs
-
-SATURATION = "saturation"
-SAMPLES = "samples"
-
-_WIDEST = 1_000_000  # features: two shares of fewer are told apart in float64
+from delve.records import EpochRecord, Metric, enumerate_epochs
 
 
 @dataclass(frozen=True)
@@ -38,62 +33,36 @@ class LayerTable:
         epoch: The epoch.
         layers: Those that have a value, in forward order.
         cells: The values by mode and layer.
+        is_first: Whether no earlier epoch holds the statistic, so that nothing can have changed.
         tail: The last layers whose saturation is far below the rest, if there are such.
-        few_samples: The layers that are known to have seen fewer samples than they have features.
+        few_samples: By mode, the layers that saw fewer samples than they have features.
     """
 
     stat: str
     epoch: int
     layers: tuple[str, ...]
     cells: Mapping[str, Mapping[str, Cell]]
+    is_first: bool = False
     tail: tuple[str, ...] = ()
-    few_samples: tuple[str, ...] = ()
+    few_samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def recorded_stats(run: RecordedRun) -> list[str]:
-    """The long names of the statistics that the run's epochs hold, in first-seen order."""
-    return list(dict.fromkeys(metric.stat for record in run.records for metric in record.metrics))
-
-
-def choose_stats(run: RecordedRun, wanted: Sequence[str]) -> list[str]:
-    """The long names of the statistics wanted; saturation, else the first one, by default.
-
-    Args:
-        run: The run.
-        wanted: Long names, or the names that the tracker takes (``lsat``).
-
-    Raises:
-        ArgumentError: The run holds no such statistic.
-    """
-    held = recorded_stats(run)
-    if not wanted:
-        return [SATURATION] if SATURATION in held else held[:1]
-    chosen: list[str] = []
-    for name in wanted:
-        names = {name} | {stat.name for stat in STATS if stat.key == name}
-        found = [stat for stat in held if stat in names]
-        if not found:
-            raise ArgumentError(
-                f"{run.folder} holds no statistic {name!r}; it holds {', '.join(held) or 'none'}"
-            )
-        chosen += found
-    return list(dict.fromkeys(chosen))
-
-
-def layer_table(run: RecordedRun, stat: str, epoch: int | None = None) -> LayerTable:
+def layer_table(run: RecordedRun, choice: Choice, epoch: int | None = None) -> LayerTable:
     """A statistic of every layer at an epoch, by default the last one that holds any.
 
     Raises:
         ArgumentError: The run holds no such epoch, or nothing of the statistic there.
     """
-    shown = _epoch_of(run, stat, epoch)
+    stat = choice.stat
+    holding = _epochs_with(run, choice)
+    shown = _epoch_of(run, choice, holding, epoch)
     first: dict[Metric, float] = {}
-    for record in run.records:
+    for record in holding.values():
         for metric, value in record.metrics.items():
             if metric.stat == stat:
                 first.setdefault(metric, value)
     cells: dict[str, dict[str, Cell]] = {}
-    for mode in MODES:
+    for mode in choice.modes:
         row = {
             metric.layer: Cell(value, value - first[metric])
             for metric, value in shown.metrics.items()
@@ -108,18 +77,24 @@ def layer_table(run: RecordedRun, stat: str, epoch: int | None = None) -> LayerT
         epoch=shown.epoch,
         layers=layers,
         cells=cells,
+        is_first=shown.epoch == min(holding),
         tail=_tail(layers, cells) if stat == SATURATION else (),
-        few_samples=_few_samples(run, shown, layers),
+        few_samples={
+            mode: tuple(layer for layer in row if layer in shown.few_samples.get(mode, ()))
+            for mode, row in cells.items()
+        },
     )
 
 
-def as_json(run: RecordedRun, tables: Sequence[LayerTable]) -> dict[str, Any]:
+def as_json(run: RecordedRun, tables: Sequence[LayerTable], damage: Damage) -> dict[str, Any]:
     """The run for programs; numbers that are not finite become None."""
     return {
         "folder": str(run.folder),
         "run_id": run.run_id,
         "created": run.created,
         "epochs": run.epochs,
+        "damaged_lines": list(damage.lines),
+        "missing_epochs": [list(span) for span in damage.missing],
         "resumes": list(run.resumes),
         "layers": list(run.layers),
         "config": dict(run.config),
@@ -149,7 +124,7 @@ def _table_as_json(table: LayerTable) -> dict[str, Any]:
             for layer in table.layers
         },
         "tail": list(table.tail),
-        "few_samples": list(table.few_samples),
+        "few_samples": {mode: list(layers) for mode, layers in table.few_samples.items()},
     }
 
 
@@ -157,17 +132,24 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _epoch_of(run: RecordedRun, stat: str, epoch: int | None) -> EpochRecord:
-    holding = {
-        record.epoch: record
-        for record in run.records
-        if any(metric.stat == stat for metric in record.metrics)
-    }
+def _epochs_with(run: RecordedRun, choice: Choice) -> dict[int, EpochRecord]:
+    """The epochs that hold any of the statistic, in rising order."""
+
+    def holds(record: EpochRecord) -> bool:
+        return any(m.stat == choice.stat and m.mode in choice.modes for m in record.metrics)
+
+    return {record.epoch: record for record in run.records if holds(record)}
+
+
+def _epoch_of(
+    run: RecordedRun, choice: Choice, holding: Mapping[int, EpochRecord], epoch: int | None
+) -> EpochRecord:
     wanted = max(holding, default=None) if epoch is None else epoch
     if wanted is None or wanted not in holding:
         where = f"epoch {epoch}" if epoch is not None else "any epoch"
-        held = f"; it does of epochs {enumerate_epochs(list(holding))}" if holding else ""
-        raise ArgumentError(f"{run.folder} holds no {stat} of {where}{held}")
+        held = counted("epoch", enumerate_epochs(list(holding)))
+        there = f"; it does of {held}" if holding else ""
+        raise ArgumentError(f"{run.folder} holds no {choice.stat} of {where}{there}")
     return holding[wanted]
 
 
@@ -181,33 +163,3 @@ def _tail(layers: Sequence[str], cells: Mapping[str, Mapping[str, Cell]]) -> tup
         for layer in layers
     }
     return find_tail(layers, values)
-
-
-def _few_samples(run: RecordedRun, shown: EpochRecord, layers: Sequence[str]) -> tuple[str, ...]:
-    """The layers with n < d, where the run recorded n; d is inferred."""
-    samples: dict[str, float] = {}
-    for metric, value in shown.metrics.items():
-        if metric.stat == SAMPLES:
-            samples[metric.layer] = min(value, samples.get(metric.layer, math.inf))
-    features = _features(run) if samples else {}
-    return tuple(layer for layer in layers if samples.get(layer, math.inf) < features.get(layer, 1))
-
-
-def _features(run: RecordedRun) -> dict[str, int]:
-    """A divisor of the number of each layer's features, mostly that number itself.
-
-    A saturation is k/d of a whole k, so its denominator in lowest terms divides d.
-    """
-    shares: dict[str, set[float]] = {}
-    for record in run.records:
-        for metric, value in record.metrics.items():
-            if metric.stat == SATURATION and 0 < value <= 1:
-                shares.setdefault(metric.layer, set()).add(value)
-    divisors = {layer: math.lcm(*map(_denominator, values)) for layer, values in shares.items()}
-    return {layer: divisor for layer, divisor in divisors.items() if 0 < divisor <= _WIDEST}
-
-
-def _denominator(share: float) -> int:
-    """In lowest terms; 0 where the number is no share of any width."""
-    fraction = Fraction(share).limit_denominator(_WIDEST)
-    return fraction.denominator if float(fraction) == share else 0

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
-from collections.abc import Sequence
+import select
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from delve.errors import DelveError
+from delve.files import unfinished_name
+
+_GAP = "  "
+_NARROWEST = 30  # characters of a last column that is wrapped
 
 
 class CommandGroup(click.Group):
@@ -30,23 +39,57 @@ class CommandGroup(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (DelveError, OSError) as error:
-            if isinstance(error, BrokenPipeError):  # such as of `| head`, which click sees to
-                raise
+        except BrokenPipeError:  # such as of `| head`, after which click ends quietly
+            raise
+        except OSError as error:
+            raise click.ClickException(one_line(_explain(error))) from error
+        except DelveError as error:
             raise click.ClickException(one_line(error)) from error
 
 
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows, each column as wide as its widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+def table_lines(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Rows as lines, each column as wide as its widest cell; the last one is wrapped."""
+    *sizes, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    indent = sum(sizes) + len(_GAP) * len(sizes)
+    room = max(width - indent, _NARROWEST)
+    for *cells, last in rows:
+        begun = "".join(f"{cell:<{size}}{_GAP}" for cell, size in zip(cells, sizes, strict=True))
+        first, *more = textwrap.wrap(last, room) or [""]
+        yield f"{begun}{first}".rstrip()
+        yield from (" " * indent + line for line in more)
+
+
+def check_reader() -> None:
+    """End the command quietly where nobody reads its output any more, such as after ``| head``.
+
+    Raises:
+        BrokenPipeError: Nobody does.
+    """
+    try:
+        output = sys.stdout.fileno()
+    except OSError:  # it is no file
+        return
+    if hasattr(select, "poll"):  # not on Windows
+        poll = select.poll()
+        poll.register(output, 0)  # errors are told of in any case
+        if poll.poll(0):
+            raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
 
 
 def one_line(error: object) -> str:
     """A message without its line breaks."""
     return " ".join(str(error).split())
+
+
+def _explain(error: OSError) -> str:
+    """The system's refusal in words, without its number."""
+    if not isinstance(error.filename, str) or not error.strerror:
+        return str(error)
+    path = Path(error.filename)
+    whole = path.name.removeprefix(".").removesuffix(".tmp")
+    if whole and path.name == unfinished_name(whole):  # a file's name until it is whole
+        path = path.with_name(whole)
+    return f"{path}: {error.strerror}"
 
 
 def _keep_examples(text: str | None) -> str:

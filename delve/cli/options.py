@@ -1,0 +1,84 @@
+"""What several commands take, and what a shell offers to complete it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from delve import plugins
+from delve.cli.choice import key_of, recorded_stats
+from delve.discovery import GROUP
+from delve.errors import DelveError
+from delve.metrics import STATS
+from delve.recorded_run import read_run
+from delve.records import MODES
+
+_NUMBERS = tuple(dict.fromkeys(stat.key for stat in STATS if not stat.is_array))
+
+
+def _complete_run(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    return [CompletionItem(begun, type="dir")]
+
+
+def _complete_writer(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    return [name for name in sorted(plugins.offers(GROUP)) if name.startswith(begun)]
+
+
+def _complete_stat(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    # An option without a value keeps click from telling which of the words before are runs.
+    keys = _recorded_keys(context.params.get("runs") or context.args)
+    modes = MODES if "_" in begun else ()  # which would treble a list of all
+    names = [*keys, *(f"{key}_{mode}" for key in keys for mode in modes)]
+    return [name for name in names if name.startswith(begun)]
+
+
+def _recorded_keys(runs: Sequence[str | Path]) -> list[str]:
+    """The statistics of the first run that stands in the line; all where none does."""
+    try:
+        held = [key_of(stat) for run in runs[:1] for stat in recorded_stats(read_run(Path(run)))]
+    except DelveError:
+        held = []
+    return list(dict.fromkeys(held or _NUMBERS))
+
+
+_FOLDER = click.Path(path_type=Path)  # one that is no run is told of by the reader of journals
+
+run_argument = click.argument("run", metavar="RUN", type=_FOLDER, shell_complete=_complete_run)
+
+runs_argument = click.argument(
+    "runs",
+    metavar="RUN...",
+    nargs=-1,
+    required=True,
+    type=_FOLDER,
+    shell_complete=_complete_run,
+)
+
+writers_option = click.option(
+    "--to",
+    "names",
+    multiple=True,
+    required=True,
+    metavar="WRITER",
+    shell_complete=_complete_writer,
+    help="csv, mlflow, ... as delve writers lists them. May be repeated.",
+)
+
+stats_option = click.option(
+    "--stat",
+    "stats",
+    multiple=True,
+    metavar="STAT",
+    shell_complete=_complete_stat,
+    help=(
+        f"A recorded statistic: {', '.join(_NUMBERS)}, or its long name; with _train "
+        "or _eval for one mode alone. May be repeated. Default: lsat, else the first one."
+    ),
+)
+
+epoch_option = click.option(
+    "--epoch", type=int, help="Default: the last one that holds the statistic."
+)

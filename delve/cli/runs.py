@@ -1,0 +1,85 @@
+"""The runs that a command is given: read, named, and what their journals have lost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from delve.errors import ArgumentError, JournalError
+from delve.recorded_run import FILE_NAME, RecordedRun, open_journal, read_contents, read_run
+from delve.records import enumerate_epochs
+
+_DEPTHS = ("*", "*/*")  # below a folder, where its runs are looked for
+_MOST_NAMED = 5  # of the runs in a folder
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What cannot be read of a journal.
+
+    Attributes:
+        lines: The numbers of the lines, from 1.
+        missing: The epochs below the last one that are not there, as first and last of each gap.
+    """
+
+    lines: tuple[int, ...]
+    missing: tuple[tuple[int, int], ...]
+
+    def __str__(self) -> str:
+        """In words, such as ``journal line 3; missing: epochs 1-2``; empty where all is well."""
+        if not self.lines:
+            return ""
+        told = f"journal {counted('line', enumerate_epochs(self.lines))}"
+        gaps = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.missing)
+        return f"{told}; missing: {counted('epoch', gaps)}" if gaps else told
+
+
+def read(folder: Path) -> RecordedRun:
+    """Read a run.
+
+    Raises:
+        ArgumentError: The folder is no run, but holds some, which are named.
+        JournalError: It holds none, or the journal cannot be read.
+    """
+    try:
+        return read_run(folder)
+    except JournalError as error:
+        inside = [] if (folder / FILE_NAME).exists() else _runs_inside(folder)
+        if not inside:
+            raise
+        more = f" and {len(inside) - _MOST_NAMED} more" if len(inside) > _MOST_NAMED else ""
+        named = ", ".join(map(str, inside[:_MOST_NAMED]))
+        raise ArgumentError(
+            f"{folder} is no run itself, but holds runs; name one: {named}{more}"
+        ) from error
+
+
+def find_damage(run: RecordedRun) -> Damage:
+    """What cannot be read of a run's journal."""
+    with open_journal(run.folder / FILE_NAME) as file:
+        lines = read_contents(file).damaged_lines
+    pairs = itertools.pairwise([-1, *run.epochs])
+    gaps = [(before + 1, after - 1) for before, after in pairs if after - before > 1]
+    return Damage(tuple(lines), tuple(gaps) if lines else ())
+
+
+def run_names(runs: Sequence[RecordedRun]) -> list[str]:
+    """A name for each run: its folder's, with as many parents as tell the runs apart."""
+    paths = [run.folder.resolve().parts for run in runs]
+    depth = 1
+    while len({path[-depth:] for path in paths}) < len(set(paths)):
+        depth += 1
+    return ["/".join(path[-depth:]) for path in paths]
+
+
+def counted(word: str, numbers: str) -> str:
+    """``epoch 2`` or ``epochs 0-2, 5``: a list of numbers with the word before it."""
+    return f"{word} {numbers}" if numbers.isdecimal() else f"{word}s {numbers}"
+
+
+def _runs_inside(folder: Path) -> list[Path]:
+    return [
+        path.parent for depth in _DEPTHS for path in sorted(folder.glob(f"{depth}/{FILE_NAME}"))
+    ]
