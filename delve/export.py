@@ -94,7 +94,8 @@ def _send(writer: NamedWriter, folder: Path, journal: Journal) -> Outcome:
         error = str(failure.__cause__ or failure)
     except DelveError as failure:
         error = str(failure)
-        delivery.close(failure)
+        with contextlib.suppress(WriterFailedError):
+            delivery.close(None)  # the export has failed, not the run
     finally:
         stop_watching()
     return Outcome(writer.name, sorted(watch.given), error)

@@ -115,7 +115,7 @@ def test_a_dead_writer_is_an_outcome_and_the_others_are_served(tmp_path, caplog)
         ([], "wrong password"),
         ([0, 1], None),
     ]
-    assert misconfigured.hooks == ["close"]
+    assert misconfigured.calls == [("close", {"error": None})]  # it is not the run that failed
     assert "did not get epochs 0-1" in caplog.text
 
 
@@ -294,6 +294,15 @@ def test_a_run_recorded_with_csv_alone_gives_in_each_backend_what_a_direct_recor
         assert table == (direct / "metrics.csv").read_bytes()
     assert outcomes[0].epochs == []
     assert in_wandb(plain)[0].keys() == {0, 1, 2, 3, 4}
+
+
+def test_a_run_that_failed_has_still_failed_after_an_export(tmp_path, backends):
+    tracker = SaturationTracker(tmp_path, "mlflow", nn.Linear(6, 8))
+    tracker.add_scalar("loss", 1.0)
+    tracker.save()
+    tracker.close(RuntimeError("diverged"))
+    assert [outcome.error for outcome in export(tmp_path, "mlflow")] == [None]
+    assert in_mlflow(tmp_path, backends)["status"] == "FAILED"
 
 
 def test_a_crashed_run_is_exported_and_can_be_resumed_with_the_new_writer(tmp_path):

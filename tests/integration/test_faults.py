@@ -17,12 +17,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from support.endings import SAVED
+from support.endings import INTERRUPTED, SAVED
+from support.mlflow_server import history
 from support.recorded_runs import journal_rows, record
 from support.seven_writers import mlflow_run, read_all, read_points_of, wandb_run
 from support.wandb_files import recorded_id
 
 from delve.errors import DelveError
+from delve.export import export
 from delve.recorded_run import read_epochs
 from delve.testing.rows import differences
 
@@ -43,6 +45,31 @@ def start(bench, folder, function, environment=None, **arguments):
 
 def log_of(folder):
     return (folder.parent / f"{folder.name}.txt").read_text()
+
+
+def facts_of(folder):
+    return json.loads((folder / "facts.json").read_text())
+
+
+def wait_for_all(bench, trainings):
+    """Wait until all have ended well; returns when each did, for the folder of each."""
+    ends = {}
+    deadline = time.monotonic() + 2 * PATIENCE
+    while running := trainings.keys() - ends.keys():
+        for folder in running:
+            status = bench.nursery.wait(trainings[folder], 0.02)
+            assert status in (None, 0), log_of(folder)
+            if status == 0:
+                ends[folder] = time.time()
+        assert time.monotonic() < deadline, running
+    return ends
+
+
+def check_the_end(folder, ends, *harmless):
+    """Nothing was left behind, but for such threads, and nothing keeps the process from ending."""
+    facts = facts_of(folder)
+    assert set(facts["threads"]) - set(harmless) == {"MainThread"}
+    assert ends[folder] - facts["closed at"] < 5
 
 
 def check_local_backends(folder, epochs):
@@ -139,35 +166,109 @@ def dead_servers(bench, tmp_path_factory):
     """A training for each kind of death, all at the same time because they only wait."""
     folder = tmp_path_factory.mktemp("dead")
     with contextlib.ExitStack() as stack:
-        pids = {}
+        trainings = {}
         for kind in (refusing, hanging, answering_500):
             address = f"http://127.0.0.1:{stack.enter_context(kind())}"
             environment = {"WANDB_BASE_URL": address, "MLFLOW_TRACKING_URI": address}
             run = folder / kind.__name__
-            pids[kind] = start(bench, run, "train_with_dead_servers", environment, epochs=40)
-        ends = {}
-        for kind, pid in pids.items():
-            assert bench.nursery.wait(pid, 2 * PATIENCE) == 0, log_of(folder / kind.__name__)
-            ends[kind] = time.time()
-    return folder
+            trainings[run] = start(bench, run, "train_with_dead_servers", environment, epochs=40)
+        return folder, wait_for_all(bench, trainings)
+
+
+LIMIT = 10.0  # seconds that a failed attempt may take
 
 
 @pytest.mark.parametrize("kind", ["refusing", "hanging", "answering_500"])
 def test_dead_servers_never_hold_the_training_up_for_long(dead_servers, kind):
-    folder = dead_servers / kind
-    facts = json.loads((folder / "facts.json").read_text())
+    folder, ends = dead_servers[0] / kind, dead_servers[1]
+    facts = facts_of(folder)
     print(facts)
     assert len(facts["failed attempts"]) >= 3  # MLflow's and W&B's, at the start and at the end
-    assert max(facts["failed attempts"]) < 10 + 1.5
-    assert facts["opening"] < 2 * (10 + 1.5)
-    assert facts["closing"] < 2 * (10 + 1.5)
-    assert facts["threads"] == ["MainThread"]
+    assert max(facts["failed attempts"]) < LIMIT
+    assert facts["opening"] < 2 * LIMIT
+    assert facts["closing"] < 2 * LIMIT
+    check_the_end(folder, ends)
     check_local_backends(folder, 40)
     log = log_of(folder)
     assert len(re.findall("writer 'mlflow' failed at", log)) == 1
     assert len(re.findall("writer 'wandb' failed at", log)) == 1
     assert "writer 'mlflow' did not get epochs 0-39" in log
     assert "writer 'wandb' did not get epochs 0-39" in log
+
+
+MORE = {"in save": 30, "in close": 0}  # epochs after MLflow's server has gone away
+
+
+@pytest.fixture(scope="module", params=["hanging", "stopped"])
+def lost_server(bench, tmp_path_factory, request):
+    """Trainings that lose MLflow's server in the middle, and get it back after their end."""
+    folder = tmp_path_factory.mktemp(request.param)
+    trainings = {
+        folder / when: start(bench, folder / when, "train_while_mlflow_goes_away", more=more)
+        for when, more in MORE.items()
+    }
+    for run in trainings:
+        wait_until((run / "waiting").exists)
+    with getattr(bench.mlflow, request.param)():
+        for run in trainings:
+            (run / "go on").touch()
+        ends = wait_for_all(bench, trainings)
+    return folder, ends
+
+
+@pytest.mark.parametrize("when", MORE)
+def test_a_server_that_goes_away_is_waited_for_once_a_call_and_gets_all_later(
+    bench, lost_server, when
+):
+    folder, ends = lost_server[0] / when, lost_server[1]
+    facts = facts_of(folder)
+    print(facts)
+    assert max(facts["recording"], default=0) < LIMIT
+    assert facts["closing"] < LIMIT
+    check_the_end(folder, ends, "tqdm_monitor")  # which tqdm itself ends
+    check_local_backends(folder, SAVED + MORE[when])
+    log = log_of(folder)
+    assert len(re.findall("writer 'mlflow' failed at", log)) == (when == "in save")
+    assert len(re.findall("writer 'mlflow' failed to close", log)) == 1
+    with bench.reading():
+        assert mlflow_run(folder).info.status == "RUNNING"
+        assert [outcome.error for outcome in export(folder, "mlflow")] == [None]
+        run = mlflow_run(folder)
+        assert run.info.status == "FINISHED"
+        assert history(run.info.run_id) == journal_rows(folder)
+
+
+# --- interruptions -------------------------------------------------------------------------------
+
+CALLS = [f"{name}.{hook}" for name in LOCAL for hook in ("add_scalars", "save")]
+
+
+def check_interrupted(bench, folder, points, go_on, epochs):
+    """After the end, and after a resume, every backend holds what the journal holds."""
+    pid = start(bench, folder, "be_interrupted", points=points, go_on=go_on)
+    assert bench.nursery.wait(pid, PATIENCE) == 0, log_of(folder)
+    check_local_backends(folder, epochs)
+    record(folder, LOCAL, range(epochs, epochs + 2))
+    check_local_backends(folder, epochs + 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_interruptions_inside_writers_cost_nothing_when_the_training_goes_on(bench, tmp_path, seed):
+    rng = random.Random(seed)
+    folder = tmp_path / "run"
+    calls = rng.sample(range(1, INTERRUPTED - 2), len(CALLS))
+    steps = [int(10 ** rng.uniform(0, 2.5)) for _ in CALLS]
+    points = list(zip(CALLS, calls, steps, strict=True))
+    check_interrupted(bench, folder, points, go_on=True, epochs=INTERRUPTED)
+    assert facts_of(folder)["interrupted"] >= len(CALLS) - 1  # one may hit an attempt to catch up
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_interruption_inside_a_writer_costs_nothing_when_it_ends_the_training(
+    bench, tmp_path, call
+):
+    steps = int(10 ** random.Random(call).uniform(0, 2.5))
+    check_interrupted(bench, tmp_path / "run", [(call, 3, steps)], go_on=False, epochs=3)
 
 
 # --- disks ---------------------------------------------------------------------------------------

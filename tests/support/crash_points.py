@@ -1,4 +1,4 @@
-"""Where a process is killed: at a chosen step of a chosen call, by SIGKILL from within."""
+"""Where a signal meets a process: at a chosen step of a chosen call, sent from within."""
 
 from __future__ import annotations
 
@@ -81,6 +81,15 @@ class CrashPoint:
             append(self_, entry)
 
         journal.Journal._append = append_or_die  # type: ignore[method-assign]
+
+
+class Interruption(CrashPoint):
+    """A point at which SIGINT arrives instead, as Ctrl-C sends it."""
+
+    def die(self) -> None:
+        """Interrupt what is being done."""
+        sys.setprofile(None)
+        signal.raise_signal(signal.SIGINT)
 
 
 class _Count:

@@ -89,7 +89,7 @@ class Bench:
     Args:
         folder: Where everything is written.
         nursery: The parent.
-        mlflow: The address of MLflow's server.
+        mlflow: MLflow's server.
         wandb: The W&B server.
         say: What to do with a line about the progress.
     """
@@ -98,7 +98,7 @@ class Bench:
         self,
         folder: Path,
         nursery: Nursery,
-        mlflow: str,
+        mlflow: MLflowServer,
         wandb: WandbServer,
         say: Callable[[str], None],
     ) -> None:
@@ -123,7 +123,7 @@ class Bench:
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """MLflow's functions read from its server; if that is dead they do not wait for long."""
         return _environment(
-            {"MLFLOW_TRACKING_URI": self.mlflow, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+            {"MLFLOW_TRACKING_URI": self.mlflow.url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         )
 
     @functools.cached_property
@@ -349,7 +349,7 @@ def opened(folder: Path, say: Callable[[str], None]) -> Iterator[Bench]:
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
         with Nursery(MODULES, environment) as nursery:
-            yield Bench(folder, nursery, mlflow_server.url, wandb_server, say)
+            yield Bench(folder, nursery, mlflow_server, wandb_server, say)
 
 
 @contextlib.contextmanager

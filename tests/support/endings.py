@@ -1,4 +1,4 @@
-"""Trainings that end in every way there is, and trainings whose servers are dead.
+"""Trainings that end in every way there is, or are interrupted, and some with dead servers.
 
 They run in processes of their own, and leave what the test looks at in ``facts.json``.
 """
@@ -14,19 +14,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from delve import SaturationTracker, delivery
 from delve.errors import ArgumentError
+from support.crash_points import Interruption
 from support.seven_writers import OPTIONS, WRITERS
 
-LOCAL = ("csv", "npy", "tensorboard", "plot")
-SAVED = 3  # epochs that are complete when the training ends
+T = TypeVar("T")
+
+NUMERIC = ("csv", "npy", "tensorboard")
+LOCAL = (*NUMERIC, "plot")
+INTERRUPTED = 20  # epochs of a training that is interrupted again and again
+SAVED = 3  # epochs that are complete when the training ends, or when its server goes away
 
 
 def end(folder: str, how: str) -> None:
@@ -62,28 +67,77 @@ def end(folder: str, how: str) -> None:
                 time.sleep(60)
 
 
+def be_interrupted(folder: str, points: list[tuple[str, int, int]], go_on: bool) -> None:
+    """Record epochs while SIGINT arrives in the middle of writers' calls.
+
+    Args:
+        folder: The run's folder.
+        points: In what, at which of its calls, after how many steps inside.
+        go_on: Whether the training goes on each time, as in a notebook, and ends well; if not, the
+            first interruption ends it.
+    """
+    _log_plainly()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for place, occurrence, steps in points:
+        Interruption(place, occurrence, steps, with_descendants=False).arm()
+    interrupted = 0
+    with contextlib.suppress(KeyboardInterrupt), _tracker(folder, NUMERIC) as tracker:
+        while tracker.epoch < INTERRUPTED:
+            try:
+                _record(tracker, 1)
+            except KeyboardInterrupt:
+                interrupted += 1
+                if not go_on:
+                    raise
+    Path(folder, "facts.json").write_text(json.dumps({"interrupted": interrupted}))
+
+
 def train_with_dead_servers(folder: str, epochs: int) -> None:
     """Record epochs, and note how long each failed attempt took and what was left at the end."""
     _log_plainly()
     failed: list[float] = []
     set_aside = delivery._Channel._set_aside
 
-    def note(self: Any, failure: Exception, epoch: int, seconds: float) -> None:
+    def count(self: Any, failure: Exception, epoch: int, seconds: float) -> None:
         failed.append(seconds)
         set_aside(self, failure, epoch, seconds)
 
-    delivery._Channel._set_aside = note  # type: ignore[method-assign]
+    delivery._Channel._set_aside = count  # type: ignore[method-assign]
+    opening, tracker = _timed(lambda: _tracker(folder))
+    recording, _ = _timed(lambda: _record(tracker, epochs))
+    closing, _ = _timed(tracker.close)
+    _note(folder, {"failed attempts": failed, "opening": opening, "recording": recording}, closing)
+
+
+def train_while_mlflow_goes_away(folder: str, more: int) -> None:
+    """Record epochs, lose MLflow's server, and note how long each call of Delve's then takes.
+
+    Args:
+        folder: The run's folder; the file ``waiting`` there says that it is time to stop the
+            server, ``go on`` that this was done.
+        more: Epochs after that.
+    """
+    _log_plainly()
+    tracker = _tracker(folder, ("mlflow", *NUMERIC))
+    _record(tracker, SAVED)
+    Path(folder, "waiting").touch()
+    while not Path(folder, "go on").exists():
+        time.sleep(0.02)
+    recording = [_timed(lambda: _record(tracker, 1))[0] for _ in range(more)]
+    closing, _ = _timed(tracker.close)
+    _note(folder, {"recording": recording}, closing)
+
+
+def _timed(action: Callable[[], T]) -> tuple[float, T]:
     begun = time.monotonic()
-    with _tracker(folder) as tracker:
-        opened = time.monotonic()
-        _record(tracker, epochs)
-        recorded = time.monotonic()
-    closed = time.monotonic()
-    facts = {
-        "failed attempts": failed,
-        "opening": opened - begun,
-        "recording": recorded - opened,
-        "closing": closed - recorded,
+    result = action()
+    return time.monotonic() - begun, result
+
+
+def _note(folder: str, facts: dict[str, Any], closing: float) -> None:
+    """Leave them for the test, with what a closed run has left behind."""
+    facts |= {
+        "closing": closing,
         "threads": [each.name for each in threading.enumerate()],
         "closed at": time.time(),
     }

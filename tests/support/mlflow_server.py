@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -18,13 +20,19 @@ START_TIMEOUT = 120  # seconds; making the database alone takes some
 
 
 class MLflowServer:
-    """An ``mlflow server`` process of its own; it can be stopped, and started on the same data."""
+    """An ``mlflow server`` process of its own, while it is used as a context manager.
+
+    It can be stopped, and started on the same data. Linux only.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, also while it is stopped."""
+        return f"http://127.0.0.1:{self._port.getsockname()[1]}"
 
     def start(self) -> Self:
         """Start the server and wait until it answers."""
@@ -36,7 +44,7 @@ class MLflowServer:
             environment.pop(name, None)
         options = {
             "--host": "127.0.0.1",
-            "--port": str(self.port),
+            "--port": self.url.rpartition(":")[2],
             "--backend-store-uri": f"sqlite:///{self.folder}/mlflow.db",
             "--artifacts-destination": f"{self.folder}/artifacts",
             "--workers": "1",
@@ -53,25 +61,51 @@ class MLflowServer:
                 command, env=environment, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise RuntimeError((self.folder / "server.log").read_text()[-3000:])
+        while self._process.poll() is None and time.monotonic() < deadline:
+            if self._answers():
+                return self
             time.sleep(0.1)
-        return self
+        self.stop()
+        raise RuntimeError((self.folder / "server.log").read_text()[-3000:])
 
     def stop(self) -> None:
         """Kill the server with all its workers."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # all have died by themselves
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Inside, nobody listens."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Inside, it takes connections and answers nobody."""
+        assert self._process
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
     def __enter__(self) -> Self:
-        return self.start()
+        self._port = _hold_port()
+        try:
+            return self.start()
+        except BaseException:
+            self._port.close()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._port.close()
 
     def _answers(self) -> bool:
         try:
@@ -109,7 +143,13 @@ def history(run_id: str) -> dict[int, dict[str, float]]:
     return rows
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _hold_port() -> socket.socket:
+    """A free port that nobody else is given as long as the socket is open.
+
+    A server may listen there meanwhile: Linux allows that where both set SO_REUSEADDR, and this
+    socket does not listen.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -97,13 +98,16 @@ class Nursery:
 
     def _ask(self, what: str, content: Any) -> Any:
         assert self._process.stdin
-        self._process.stdin.write(json.dumps([what, content]) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # the answer that does not come says more
+            self._process.stdin.write(json.dumps([what, content]) + "\n")
+            self._process.stdin.flush()
         return self._answer()
 
     def _answer(self) -> Any:
         assert self._process.stdout
-        return json.loads(self._process.stdout.readline())
+        if answer := self._process.stdout.readline():
+            return json.loads(answer)
+        raise RuntimeError(f"the nursery has died, status {self._process.wait(timeout=10)}")
 
 
 def descendants(pid: int) -> list[int]:
@@ -125,6 +129,7 @@ def main() -> None:
         importlib.import_module(module)
     assert threading.active_count() == 1, "a child would lack the threads that the imports started"
     ctypes.CDLL(None).prctl(_BECOME_SUBREAPER, 1, 0, 0, 0)
+    gc.freeze()  # what was imported is not looked through again at the end of each child
     statuses: dict[int, int] = {}
     _say(answers, "ready")
     while line := sys.stdin.readline():
@@ -132,6 +137,7 @@ def main() -> None:
         if what == "wait":
             _say(answers, _wait(statuses, *content))
         elif pid := os.fork():
+            statuses.pop(pid, None)  # of an earlier child that had the same number
             _say(answers, pid)
         else:
             os.close(answers.fileno())

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 
 import mlflow
 import pytest
@@ -19,6 +20,7 @@ from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import WriterConfigurationError
+from delve.export import export
 
 VARIABLES = (
     "MLFLOW_TRACKING_URI",
@@ -85,6 +87,12 @@ def the_run(folder=None):
         found = [run for run in found if run.data.tags.get("delve.savefile") == str(folder)]
     (run,) = found
     return run
+
+
+def closed_port():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        return closed.getsockname()[1]
 
 
 def assert_same_as_journal(folder, run_id=None):
@@ -266,6 +274,32 @@ def test_a_run_with_later_points_is_replaced_by_a_copy_without(tmp_path, model):
     assert deleted.data.tags["delve.superseded_by"] == new.info.run_id
 
 
+def test_a_replaced_run_that_was_deleted_for_good_is_not_missed(tmp_path, model, store):
+    train(tmp_path / "a", model, range(4)).close()
+    train(tmp_path / "a", model, range(2, 4), initial_epoch=2).close()
+    subprocess.run(
+        [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", store],
+        env=os.environ | {"MLFLOW_TRACKING_URI": store},
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    assert runs(ViewType.DELETED_ONLY) == []
+    train(tmp_path / "a", model, range(4, 5), initial_epoch=4).close()
+    assert_same_as_journal(tmp_path / "a")
+
+
+def test_a_replaced_run_that_the_user_brought_back_stays(tmp_path, model):
+    train(tmp_path / "a", model, range(4)).close()
+    old = the_run().info.run_id
+    train(tmp_path / "a", model, range(2, 4), initial_epoch=2).close()
+    MlflowClient().restore_run(old)
+    train(tmp_path / "a", model, range(4, 5), initial_epoch=4).close()
+    (new,) = {run.info.run_id for run in runs()} - {old}
+    assert MlflowClient().get_run(old).info.lifecycle_stage == "active"
+    assert_same_as_journal(tmp_path / "a", new)
+
+
 def test_a_copied_point_keeps_its_time(tmp_path, model):
     def times():
         points = MlflowClient().get_metric_history(the_run().info.run_id, "accuracy")
@@ -372,16 +406,34 @@ def test_another_address_than_before_is_named_and_gets_everything(
     assert_same_as_journal(tmp_path / "a")
 
 
-def test_an_address_is_kept_without_user_and_password(tmp_path, model, monkeypatch, caplog):
+def test_no_password_gets_into_the_journal_or_the_log(tmp_path, model, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    address = f"127.0.0.1:{closed_port()}"
     train(tmp_path / "a", model, range(1)).close()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:secret@{address}")
     train(tmp_path / "a", model, range(1, 2), initial_epoch=1).close()
-    assert "secret" not in (tmp_path / "a" / "journal.jsonl").read_text()
-    assert f"now http://{address}" in caplog.text
+    train(tmp_path / "b", model, range(1)).close(RuntimeError("out of memory"))
+    for folder in ("a", "b"):
+        assert "secret" not in (tmp_path / folder / "journal.jsonl").read_text()
+    assert caplog.text.count(f"now http://{address}") == 1  # though it was tried twice
+    assert f"MlflowException: API request to http://{address}/api" in caplog.text
+    assert "Traceback" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://ann:se/cret@127.0.0.1:9", "unheard-of://ann:secret@127.0.0.1/db"]
+)
+def test_an_address_that_cannot_be_used_is_named_without_its_password(
+    tmp_path, model, monkeypatch, caplog, uri
+):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(WriterConfigurationError, match=r"//127\.0\.0\.1") as raised:
+        train(tmp_path / "a", model, [])
+    told = "".join(traceback.format_exception(raised.value)) + caplog.text
+    assert "cret" not in told.replace(__file__, "")
+    assert "ann:" not in told
 
 
 def test_a_users_own_run_keeps_its_later_points_and_says_so_once(tmp_path, model, caplog):
@@ -401,6 +453,57 @@ def test_a_changed_hyperparameter_is_named(tmp_path, model, caplog):
     assert the_run().data.params == {"lr": "0.1", "new": "1"}
 
 
+# --- how a run ended -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
+def test_a_run_that_has_ended_and_gets_what_it_missed_keeps_its_status(tmp_path, model, status):
+    train(tmp_path / "a", model, range(3)).close()
+    ended = the_run().info.run_id
+    MlflowClient().set_terminated(ended, status)
+    for _ in range(2):
+        assert [outcome.error for outcome in export(tmp_path / "a", "mlflow")] == [None]
+        assert MlflowClient().get_run(ended).info.status == status
+    train(tmp_path / "a", model, [], initial_epoch=2).close()
+    assert the_run().info.status == status
+
+
+def test_a_mistake_in_an_export_is_no_failure_of_the_run(tmp_path, model, monkeypatch):
+    train(tmp_path / "a", model, range(3)).close()
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    (outcome,) = export(tmp_path / "a", "mlflow")
+    assert "MLFLOW_RUN_ID" in outcome.error
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    assert [outcome.error for outcome in export(tmp_path / "a", "mlflow")] == [None]
+    assert the_run().info.status == "FINISHED"
+
+
+def test_a_failed_run_that_really_goes_on_ends_as_it_then_ends(tmp_path, model):
+    train(tmp_path / "a", model, range(2)).close(RuntimeError("diverged"))
+    train(tmp_path / "a", model, range(2, 3), initial_epoch=2).close()
+    assert the_run().info.status == "FINISHED"
+    train(tmp_path / "a", model, range(3, 4), initial_epoch=3).close(RuntimeError("diverged"))
+    assert the_run().info.status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "FINISHED"), (RuntimeError("diverged"), "FAILED")]
+)
+@pytest.mark.parametrize("lost_at", [0, 2])
+def test_how_a_run_ended_is_told_later_where_mlflow_could_not_be_told(
+    tmp_path, model, store, monkeypatch, lost_at, error, status
+):
+    if lost_at:
+        train(tmp_path / "a", model, range(lost_at)).close()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port()}")
+    train(tmp_path / "a", model, range(lost_at, 3), initial_epoch=lost_at).close(error)
+    assert [outcome.error for outcome in export(tmp_path / "a", "mlflow")] != [None]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert [outcome.error for outcome in export(tmp_path / "a", "mlflow")] == [None]
+    assert the_run().info.status == status
+    assert_same_as_journal(tmp_path / "a")
+
+
 # --- a real server, and faults of it -------------------------------------------------------------
 
 
@@ -414,18 +517,21 @@ def test_a_server_gets_what_the_journal_holds_also_after_a_resume(
     assert_same_as_journal(tmp_path / "a")
 
 
-def test_a_server_that_stops_and_comes_back_gets_every_epoch(
-    tmp_path, model, server, monkeypatch, caplog
+@pytest.mark.parametrize("tries", ["now and then", "every epoch"])
+def test_a_server_that_stops_and_comes_back_gets_every_epoch_and_one_line_in_the_log(
+    tmp_path, model, server, monkeypatch, caplog, tries
 ):
-    monkeypatch.setattr("delve.delivery.FIRST_WAIT", 0.0)
-    monkeypatch.setattr("delve.delivery.WAIT_RATIO", 0.0)
+    """Now and then is what a user gets; by trying at every epoch forty attempts fail, not two."""
+    if tries == "every epoch":
+        monkeypatch.setattr("delve.delivery.FIRST_WAIT", 0.0)
+        monkeypatch.setattr("delve.delivery.WAIT_RATIO", 0.0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     mlflow.set_experiment("an outage")
     with SaturationTracker(tmp_path / "a", "mlflow", model) as tracker:
-        for epoch in range(10):
+        for epoch in range(46):
             if epoch == 3:
                 server.stop()
-            if epoch == 7:
+            if epoch == 43:
                 server.start()
             model(torch.randn(30, 4))
             tracker.add_scalar("accuracy", epoch)
@@ -437,10 +543,7 @@ def test_a_server_that_stops_and_comes_back_gets_every_epoch(
 
 
 def test_a_server_that_refuses_hardly_holds_the_training_up(tmp_path, model, monkeypatch, caplog):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port()}")
     begin = time.monotonic()
     train(tmp_path / "a", model, range(5)).close()
     assert time.monotonic() - begin < 10

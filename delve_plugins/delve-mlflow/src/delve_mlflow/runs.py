@@ -7,13 +7,13 @@ copied up to there, and the copy takes its place.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from tqdm.auto import tqdm
 
@@ -27,11 +27,6 @@ STATE = "delve.state"
 COPYING = "copying"
 
 MAX_PARAM_LENGTH = 6000
-
-
-def address() -> str:
-    """The tracking URI in force, without user and password."""
-    return re.sub(r"//[^/]*@", "//", mlflow.get_tracking_uri(), count=1)
 
 
 def users_run() -> str | None:
@@ -70,9 +65,20 @@ def find(client: MlflowClient, experiment_id: str, delve_run_id: str) -> list[Ru
     return [run for run in found if not {STATE, SUPERSEDED_BY} & run.data.tags.keys()]
 
 
-def is_active(run: Run) -> bool:
-    """False for a run that was deleted."""
-    return bool(run.info.lifecycle_stage == "active")
+def active(client: MlflowClient, run_id: str) -> Run | None:
+    """The run of this id; None if it was deleted, be it for good."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return run if run.info.lifecycle_stage == "active" else None
+
+
+def has_ended(run: Run) -> bool:
+    """Whether its status says so: not that of a run whose process was killed."""
+    return bool(RunStatus.is_terminated(RunStatus.from_string(run.info.status)))
 
 
 def last_steps(run: Run) -> dict[str, int]:
@@ -133,16 +139,19 @@ def copy_below(client: MlflowClient, run: Run, epoch: int, cut: Collection[str])
 
 
 def put_in_force(client: MlflowClient, copy: Run, our_keys: Collection[str]) -> None:
-    """Make a complete copy the run, and retire the one that it was copied from; repeatable."""
+    """Make a complete copy the run, and retire the one that it was copied from; repeatable.
+
+    One that is marked as retired already is left alone: its user may have restored it.
+    """
     if STATE in copy.data.tags:
         client.delete_tag(copy.info.run_id, STATE)
-    origin = client.get_run(copy.data.tags[RESUMED_FROM])
-    if not is_active(origin):
+    origin = active(client, copy.data.tags[RESUMED_FROM])
+    if origin is None or SUPERSEDED_BY in origin.data.tags:
         return
+    if not has_ended(origin):
+        client.set_terminated(origin.info.run_id, "FAILED")
     tag = RunTag(SUPERSEDED_BY, copy.info.run_id)
     client.log_batch(origin.info.run_id, tags=[tag], synchronous=True)
-    if origin.info.status == "RUNNING":
-        client.set_terminated(origin.info.run_id, "FAILED")
     foreign = origin.data.metrics.keys() - set(our_keys)
     if not foreign and not client.list_artifacts(origin.info.run_id):
         client.delete_run(origin.info.run_id)

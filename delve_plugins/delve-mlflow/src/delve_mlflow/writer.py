@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from delve.errors import WriterConfigurationError
 from delve.records import Metric, RunInfo
+from delve_mlflow import addresses
 from delve_mlflow.keys import clean_key
-from delve_mlflow.patience import bounded_waiting
+from delve_mlflow.patience import LONGEST, SHORT, bounded_waiting
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,15 +54,17 @@ class MLflowWriter:
         self._run_id: str | None = None
         self._owned = False
         self._row: dict[str, float] = {}
+        self._ended: str | None = None  # with this status, as far as is known
+        self._unanswered = False  # the last call failed
 
     def start(self, run: RunInfo) -> None:
         """Use the user's active run, or create one."""
-        with _users_mistakes_named(), bounded_waiting():
+        with _users_mistakes_named(), self._asking():
             self._open(run)
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Go on in the same MLflow run; one with later points is replaced by a copy without."""
-        with _users_mistakes_named(), bounded_waiting():
+        with _users_mistakes_named(), self._asking():
             return self._resume(initial_epoch, run)
 
     def add_scalar(self, name: str, value: float) -> None:
@@ -72,27 +75,72 @@ class MLflowWriter:
         """Stage the layer metrics."""
         self._row.update(value_dict.items())
 
-    def save(self, epoch: int, timestamp: int) -> None:
+    def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
         """Send the epoch as one batch."""
         from delve_mlflow import runs
 
+        if epoch >= run.initial_epoch:
+            self._ended = None  # it really goes on
         row, self._row = self._row, {}
         if row and self._run_id:
-            with bounded_waiting():
+            with self._asking():
                 runs.log_epoch(self._client, self._run_id, row, epoch, timestamp)
 
-    def close(self, error: BaseException | None) -> None:
-        """Mark a run that Delve created as finished, or failed; the user's own is left alone."""
+    def close(self, error: BaseException | None, run: RunInfo) -> None:
+        """Mark a run that Delve created as finished, or failed; the user's own is left alone.
+
+        A run that had ended, and got only what it had missed, ends with the status that it had.
+        """
+        if error:
+            self._ended = "FAILED"
         if self._owned and self._run_id:
-            with bounded_waiting():
-                self._client.set_terminated(self._run_id, "FAILED" if error else "FINISHED")
-            self._owned = False
+            self._end(run, self._run_id, self._ended or "FINISHED")
+        elif error and not self._run_id:
+            run.remember(untold="FAILED")
+
+    def _end(self, run: RunInfo, run_id: str, status: str) -> None:
+        """Set the status; if MLflow does not take it, the next to resume or export the run does."""
+        # A server that has just kept the training waiting is given no second chance to do so.
+        seconds = SHORT if self._unanswered else LONGEST
+        try:
+            with self._asking(seconds):
+                self._client.set_terminated(run_id, status)
+        except Exception:
+            run.remember(untold=status)
+            raise
+        if run.state.get("untold"):
+            run.remember(untold=None)
+        self._owned = False
+
+    @contextmanager
+    def _asking(self, seconds: int = LONGEST) -> Iterator[None]:
+        """Call MLflow, so that it neither waits for long nor shows a password in what it raises."""
+        try:
+            with bounded_waiting(seconds):
+                yield
+        except Exception as error:
+            self._unanswered = True
+            addresses.hide_credentials(error, self._uri)
+            raise
+        self._unanswered = False
+
+    @cached_property
+    def _uri(self) -> str:
+        """The tracking URI that was in force when the run was opened."""
+        import mlflow
+
+        return mlflow.get_tracking_uri()
+
+    @property
+    def _address(self) -> str:
+        return addresses.without_credentials(self._uri, self._uri)
 
     @cached_property
     def _client(self) -> MlflowClient:
         from mlflow import MlflowClient
 
-        return MlflowClient()
+        addresses.check(self._uri)
+        return MlflowClient(self._uri)
 
     def _open(self, run: RunInfo) -> None:
         from delve_mlflow import runs
@@ -122,7 +170,7 @@ class MLflowWriter:
 
         self._run_id, self._owned = mlflow_run.info.run_id, owned
         run.remember(
-            address=runs.address(),
+            address=self._address,
             experiment_id=mlflow_run.info.experiment_id,
             run_id=self._run_id,
             owned=owned,
@@ -138,10 +186,13 @@ class MLflowWriter:
     def _resume(self, initial_epoch: int, run: RunInfo) -> int:
         from delve_mlflow import runs
 
+        self._ended = self._ended or run.state.get("untold")
         known, owned = self._known_run(run)
         if known is None:
             self._open(run)
             return run.first_lacking(())
+        if runs.has_ended(known):
+            self._ended = self._ended or known.info.status
         our_keys = {clean_key(name) for name in run.metrics}
         our_keys |= {key for key in known.data.metrics if Metric.parse(key)}
         steps = runs.last_steps(known)
@@ -172,37 +223,24 @@ class MLflowWriter:
         users_run = runs.users_run()
         if users_run:
             return self._client.get_run(users_run), False
-        here = state.get("address", runs.address()) == runs.address()
-        if not here:
+        here = state.get("address", self._address) == self._address
+        if not here and not self._unanswered:  # else it was said at the first attempt
             logger.warning(
                 "the run was recorded in MLflow at %s, and the tracking URI is now %s: going on "
                 "there, with all epochs",
                 state["address"],
-                runs.address(),
+                self._address,
             )
-        elif "run_id" in state and not state["owned"]:
-            return self._active_run(state["run_id"]), False
+        if here and "run_id" in state and not state["owned"]:
+            return runs.active(self._client, state["run_id"]), False
         experiment = state.get("experiment_id") if here else None
         found = runs.find(
             self._client, experiment or runs.experiment_in_force(self._client), run.run_id
         )
         recorded = [known for known in found if known.info.run_id == state.get("run_id")]
         if not recorded and not found and here and "run_id" in state:
-            return self._active_run(state["run_id"]), True
+            return runs.active(self._client, state["run_id"]), True
         return next(iter(recorded or found), None), True
-
-    def _active_run(self, run_id: str) -> Run | None:
-        from mlflow.exceptions import MlflowException
-
-        from delve_mlflow import runs
-
-        try:
-            known = self._client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-        return known if runs.is_active(known) else None
 
     def _roll_over(self, old: Run, initial_epoch: int, run: RunInfo, our_keys: set[str]) -> Run:
         from delve_mlflow import runs
