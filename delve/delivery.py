@@ -25,7 +25,7 @@ from delve.records import EpochRecord, Metric, RunInfo, enumerate_epochs
 FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled each time
 LONGEST_WAIT = 300.0
 WAIT_RATIO = 20.0  # times the attempt's own duration: attempts take at most 5 % of a run
-CATCH_UP_TIME = 5.0  # seconds of one attempt, within the training, to feed what was missed
+CATCH_UP_TIME = 2.0  # seconds after which, within the training, no further epoch is fed again
 LONGEST_REASON = 1000  # characters of a failure's first line, which may name files to look at
 SLOW_CALL = 10.0  # seconds from which a writer is named for blocking the training
 
