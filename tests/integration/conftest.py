@@ -8,7 +8,7 @@ import pytest
 from support.crashed_runs import Bench, opened
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with opened(tmp_path_factory.mktemp("crashes"), print) as bench:
         yield bench

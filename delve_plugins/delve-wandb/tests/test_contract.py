@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import wandb
 from delve_wandb import WandbWriter
 from support.wandb_files import unsynced_rows
+from support.wandb_service import kill_services
 
 from delve.testing import WriterContract
 
@@ -26,13 +25,6 @@ class TestWandbWriter(WriterContract):
                 yield step, name, float(value)
 
     def abandon(self, writer: object) -> None:
-        for pid in _children():
-            os.kill(pid, signal.SIGKILL)
+        kill_services()
         with contextlib.suppress(ConnectionError, SystemExit):
             wandb.teardown()
-
-
-def _children() -> list[int]:
-    """W&B's service is the only process that these tests start."""
-    threads = Path("/proc/self/task").glob("*/children")
-    return [int(pid) for children in threads for pid in children.read_text().split()]

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from delve_wandb import WandbWriter
 from support.recorded_runs import journal_rows, record
 from support.wandb_files import recorded_id, run_files
 from support.wandb_server import WandbServer
+from support.wandb_service import kill_services, services
 from torch import nn
 
 from delve import RunInfo, SaturationTracker
@@ -57,13 +57,6 @@ def log_losses(tracker, epochs):
     for epoch in epochs:
         tracker.add_scalar("loss", 1 / (1 + epoch))
         tracker.save()
-
-
-def children():
-    """W&B's service is the only process that these tests start."""
-    listed = Path("/proc/self/task").glob("*/children")
-    pids = [pid for children in listed for pid in children.read_text().split()]
-    return [int(pid) for pid in pids if "(zombie)" not in Path(f"/proc/{pid}/status").read_text()]
 
 
 def rows_of(server, folder):
@@ -165,8 +158,7 @@ def test_what_a_dead_server_missed_comes_with_a_resume(tmp_path, monkeypatch):
 def test_the_training_outlives_wandbs_service(tmp_path, server, caplog):
     with SaturationTracker(tmp_path, "wandb", nn.Linear(2, 2)) as tracker:
         log_losses(tracker, range(2))
-        for pid in children():
-            os.kill(pid, signal.SIGKILL)
+        kill_services()
         log_losses(tracker, range(2, 4))
     assert "did not get epochs 2-3" in caplog.text
     record(tmp_path, "wandb", range(4, 6))
@@ -231,7 +223,7 @@ def test_an_old_or_missing_wandb_is_named(tmp_path, monkeypatch):
 def test_nothing_is_left_running_and_wrapped(tmp_path):
     hooks = sys.exit, sys.excepthook
     record(tmp_path, "wandb", range(2))
-    assert children() == []
+    assert services() == []
     assert (sys.exit, sys.excepthook) == hooks
     assert "WANDB_SERVICE" not in os.environ
 
