@@ -1,27 +1,20 @@
-"""What W&B stored in a ``run-<id>.wandb`` file.
-
-The file is a log of protobuf records in the framing of LevelDB: blocks of 32 KiB that hold
-fragments, each behind a checksum, a length and the part of the record that it is.
-"""
+"""What W&B stored in a ``run-<id>.wandb`` file, and what ``wandb sync`` makes of it."""
 
 from __future__ import annotations
 
 import json
-import struct
-import zlib
-from collections.abc import Iterator
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from delve_wandb import records
 from wandb.proto import wandb_internal_pb2
 
 _Record: Any = vars(wandb_internal_pb2)["Record"]
 
-_BLOCK = 32 * 1024
-_FILE_HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
-_FRAGMENT_HEADER = struct.Struct("<IHB")  # checksum, length, kind
-_WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_NAMES = ("wandb", "WandbWriter")  # the writer's in a journal: by entry point, or by its class
 
 
 @dataclass
@@ -48,7 +41,7 @@ class RunFile:
 def read_run_file(path: Path) -> RunFile:
     """Read a file as far as it is whole; a kill leaves the last record torn."""
     contents = RunFile()
-    for data in _records(path.read_bytes()):
+    for data in records.read(path):
         record = _Record.FromString(data)
         match record.WhichOneof("record_type"):
             case "run":
@@ -82,9 +75,13 @@ def journal_entries(folder: Path) -> list[dict[str, Any]]:
 
 
 def recorded_id(folder: Path) -> str:
-    """The W&B run that the journal names last."""
-    states = [entry["state"] for entry in journal_entries(folder) if entry["type"] == "state"]
-    return str(next(state["run_id"] for state in reversed(states) if "run_id" in state))
+    """The W&B run that the W&B writer remembered last."""
+    states = [
+        entry["state"]
+        for entry in journal_entries(folder)
+        if entry["type"] == "state" and entry["writer"] in _NAMES
+    ]
+    return str(states[-1]["run_id"])
 
 
 def unsynced_rows(folder: Path) -> dict[int, dict[str, Any]]:
@@ -97,38 +94,16 @@ def unsynced_rows(folder: Path) -> dict[int, dict[str, Any]]:
             rewound_to = contents.rewound_to
             if rewound_to is not None:
                 rows = {step: row for step, row in rows.items() if step <= rewound_to}
+            twice = rows.keys() & contents.rows.keys()
+            assert not twice, f"steps {sorted(twice)} would be uploaded twice"
             rows |= contents.rows
     return rows
 
 
-def _records(data: bytes) -> Iterator[bytes]:
-    if data[: len(_FILE_HEADER)] != _FILE_HEADER[: len(data)]:
-        raise ValueError("not a file of W&B's")
-    record = b""
-    for kind, fragment in _fragments(data):
-        record = fragment if kind in (_WHOLE, _FIRST) else record + fragment
-        if kind in (_WHOLE, _LAST):
-            yield record
-
-
-def _fragments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = len(_FILE_HEADER)
-    while True:
-        left_in_block = _BLOCK - at % _BLOCK
-        if left_in_block < _FRAGMENT_HEADER.size:  # filled with zeros
-            at += left_in_block
-            continue
-        if at + _FRAGMENT_HEADER.size > len(data):
-            return
-        checksum, length, kind = _FRAGMENT_HEADER.unpack_from(data, at)
-        at += _FRAGMENT_HEADER.size
-        fragment = data[at : at + length]
-        if not _WHOLE <= kind <= _LAST or len(fragment) < length:
-            return
-        if zlib.crc32(bytes([kind]) + fragment) != checksum:
-            raise ValueError(f"the fragment before byte {at + length} is damaged")
-        at += length
-        yield kind, fragment
+def sync(folder: Path) -> None:
+    """Have `wandb sync` upload a segment or all in a folder, which needs a process of its own."""
+    command = [sys.executable, "-m", "wandb", "sync", "--yes", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
 
 
 def _values(items: Any) -> dict[str, Any]:

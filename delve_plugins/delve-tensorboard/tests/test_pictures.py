@@ -15,6 +15,9 @@ from tensorboard.util import tensor_util
 
 from delve import Metric, RunInfo
 from delve.errors import WriterConfigurationError
+from delve.pace import Pace
+
+FIGURES = {"writer_args": {"figures": True}}
 
 
 def run_info(folder, **told):
@@ -61,11 +64,11 @@ def saturations(folder, epoch):
     return {metric: value for metric, value in metrics.items() if metric.stat == "saturation"}
 
 
-def test_figures_show_the_saturation_of_each_epoch(tmp_path):
-    record(tmp_path, "tensorboard", range(2), writer_args={"figures": True})
-    record(tmp_path, "tensorboard", range(2, 3), writer_args={"figures": True})
+def test_a_figure_shows_the_saturation_of_its_epoch(tmp_path):
+    for epochs in (range(1), range(1, 2)):
+        record(tmp_path, "tensorboard", epochs, **FIGURES)
     shown = images(tmp_path)
-    assert [event.step for event in shown] == [0, 1, 2]
+    assert [event.step for event in shown] == [0, 1]
     for event in shown:
         with Image.open(io.BytesIO(event.encoded_image_string)) as image:
             assert image.size == (event.width, event.height)
@@ -75,9 +78,26 @@ def test_figures_show_the_saturation_of_each_epoch(tmp_path):
             np.testing.assert_array_equal(np.asarray(image), rgba_pixels(drawn))
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"writer_args": {"figures": True}, "nosave": True}], ids=["default", "nosave"]
-)
+def test_short_epochs_go_without(tmp_path):
+    record(tmp_path, "tensorboard", range(3), **FIGURES)
+    assert [event.step for event in images(tmp_path)] == [0]
+
+
+def test_every_epoch_has_a_figure_where_there_is_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(Pace, "is_due", lambda _: True)
+    record(tmp_path, "tensorboard", range(3), **FIGURES)
+    assert [event.step for event in images(tmp_path)] == [0, 1, 2]
+
+
+def test_epochs_that_are_fed_again_get_no_figure(tmp_path, monkeypatch):
+    monkeypatch.setattr(Pace, "is_due", lambda _: True)
+    record(tmp_path, "print", range(4))
+    record(tmp_path, "tensorboard", range(4, 6), **FIGURES)
+    assert [event.step for event in images(tmp_path)] == [4, 5]
+    assert accumulator(tmp_path / "tensorboard").Scalars("accuracy")[0].step == 0
+
+
+@pytest.mark.parametrize("options", [{}, {**FIGURES, "nosave": True}], ids=["default", "nosave"])
 def test_there_is_no_figure_unless_it_is_wanted(tmp_path, options):
     record(tmp_path, "tensorboard", range(2), **options)
     assert accumulator(tmp_path / "tensorboard").Tags()["images"] == []
@@ -85,7 +105,8 @@ def test_there_is_no_figure_unless_it_is_wanted(tmp_path, options):
 
 def test_without_delve_plot_figures_are_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "delve_plot", None)
-    monkeypatch.delitem(sys.modules, "delve_plot.figures", raising=False)
+    for name in ("delve_plot.figures", "delve_tensorboard.figures"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     writer = TensorBoardWriter(tmp_path, figures=True)
     with pytest.raises(WriterConfigurationError, match=r"pip install \./delve_plugins/delve-plot"):
         writer.start(run_info(tmp_path))

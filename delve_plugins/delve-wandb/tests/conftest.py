@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture
+def delves_warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What Delve has warned of up to the call; W&B's service warns of its own end."""
+    return lambda: [
+        record.message
+        for record in caplog.records
+        if record.name.startswith("delve") and record.levelno >= logging.WARNING
+    ]

@@ -1,16 +1,19 @@
 """Runs of a real tracker, read back from the server or the files and compared with the journal."""
 
 import logging
-import subprocess
-import sys
+import shutil
+import time
 
 import pytest
+import wandb
+from support.histories import HISTORIES, resumed_below_everything
 from support.recorded_runs import journal_rows, record, record_and_die
 from support.wandb_files import (
     journal_entries,
     read_run_file,
     recorded_id,
     run_files,
+    sync,
     unsynced_rows,
 )
 from support.wandb_server import WandbServer
@@ -22,53 +25,6 @@ from delve import SaturationTracker
 @pytest.fixture(autouse=True)
 def _warnings_alone(caplog):
     caplog.set_level(logging.WARNING)
-
-
-def resumed_after_a_normal_end(folder):
-    record(folder, "wandb", range(5))
-    record(folder, "wandb", range(5, 7))
-
-
-def resumed_after_sigkill_in_the_middle_of_an_epoch(folder):
-    record_and_die(folder, "wandb", range(4))
-    record(folder, "wandb", range(3, 6))
-
-
-def resumed_after_sigkill_between_journal_and_writer(folder):
-    record_and_die(folder, "wandb", range(2), where="before-writer")
-    record(folder, "wandb", range(3, 5))
-
-
-def resumed_twice_at_once(folder):
-    record(folder, "wandb", range(5))
-    record(folder, "wandb", range(3, 6))
-    record(folder, "wandb", range(4, 7))
-
-
-def resumed_below_everything(folder):
-    record(folder, "wandb", range(4, 8))
-    record(folder, "wandb", range(1, 3))
-
-
-def new_over_an_old_run(folder):
-    record(folder, "wandb", range(7))
-    record(folder, "wandb", range(2))
-
-
-def chosen_late(folder):
-    record(folder, "print", range(4))
-    record(folder, "wandb", range(4, 6))
-
-
-HISTORIES = [
-    resumed_after_a_normal_end,
-    resumed_twice_at_once,
-    resumed_below_everything,
-    new_over_an_old_run,
-    chosen_late,
-]
-KILLED_ONLINE = [resumed_after_sigkill_between_journal_and_writer]
-KILLED_OFFLINE = [resumed_after_sigkill_in_the_middle_of_an_epoch]
 
 
 def rows_of(server: WandbServer, folder):
@@ -85,28 +41,22 @@ def by_epoch(rows):
     return rows
 
 
-def sync(folder):
-    """`wandb sync` of the folder, which W&B does not start in a run's own process."""
-    command = [sys.executable, "-m", "wandb", "sync", "--yes", str(folder / "wandb")]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-
-
-@pytest.mark.parametrize("history", [*HISTORIES, *KILLED_ONLINE])
+@pytest.mark.parametrize("history", HISTORIES)
 def test_online_the_server_holds_what_the_journal_holds(tmp_path, server, history):
-    history(tmp_path)
+    history(tmp_path, "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
 
-@pytest.mark.parametrize("history", [*HISTORIES, *KILLED_OFFLINE])
+@pytest.mark.parametrize("history", HISTORIES)
 def test_offline_what_is_to_be_synced_is_what_the_journal_holds(tmp_path, history):
-    history(tmp_path)
+    history(tmp_path, "wandb")
     assert by_epoch(unsynced_rows(tmp_path)) == journal_rows(tmp_path)
 
 
 def test_sync_sends_a_resumed_offline_run_once(tmp_path, server, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    resumed_below_everything(tmp_path)
-    sync(tmp_path)
+    resumed_below_everything(tmp_path, "wandb")
+    sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
     assert len(server.runs) == 1
 
@@ -114,18 +64,84 @@ def test_sync_sends_a_resumed_offline_run_once(tmp_path, server, monkeypatch):
 def test_an_offline_run_that_was_synced_is_cut_back_by_the_next_sync(tmp_path, server, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     record(tmp_path, "wandb", range(5))
-    sync(tmp_path)
+    sync(tmp_path / "wandb")
     record(tmp_path, "wandb", range(3, 6))
     record(tmp_path, "wandb", range(5, 8))
-    sync(tmp_path)
+    sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
+
+
+def test_offline_files_that_were_synced_and_deleted_leave_no_row_twice(
+    tmp_path, server, monkeypatch, caplog
+):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    record(tmp_path, "wandb", range(5))
+    sync(tmp_path / "wandb")
+    shutil.rmtree(tmp_path / "wandb")
+    record(tmp_path, "wandb", range(5, 6))
+    record(tmp_path, "wandb", range(6, 8))
+    sync(tmp_path / "wandb")
+    assert rows_of(server, tmp_path) == journal_rows(tmp_path)
+    assert caplog.text.count(f"local files of W&B run {recorded_id(tmp_path)} are gone") == 1
+
+
+def test_offline_files_that_were_deleted_unsynced_come_with_a_run_that_goes_on_online(
+    tmp_path, server, monkeypatch
+):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    record(tmp_path, "wandb", range(5))
+    shutil.rmtree(tmp_path / "wandb")
+    record(tmp_path, "wandb", range(5, 6))
+    monkeypatch.setenv("WANDB_MODE", "online")
+    record(tmp_path, "wandb", range(6, 8))
+    assert rows_of(server, tmp_path) == journal_rows(tmp_path)
+
+
+def test_superseded_files_are_not_missed(tmp_path, server, monkeypatch, delves_warnings):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    record(tmp_path, "wandb", range(5))
+    record(tmp_path, "wandb", range(5, 6))
+    for file in run_files(tmp_path):
+        if file.with_name(f"{file.name}.synced").exists():  # as `wandb sync --clean` does
+            shutil.rmtree(file.parent)
+    record(tmp_path, "wandb", range(6, 8))
+    sync(tmp_path / "wandb")
+    assert rows_of(server, tmp_path) == journal_rows(tmp_path)
+    assert not delves_warnings()
+
+
+def test_a_segment_stays_to_be_synced_while_the_new_one_is_not_on_disk(
+    tmp_path, server, monkeypatch
+):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    record(tmp_path, "wandb", range(4))
+    before = journal_rows(tmp_path)
+    monkeypatch.setenv("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0")  # not before the end
+    record_and_die(tmp_path, "wandb", range(4, 7))
+    sync(run_files(tmp_path)[0].parent)
+    assert rows_of(server, tmp_path) == before
+
+
+def test_a_segment_is_retired_as_soon_as_the_new_one_is_on_disk(tmp_path):
+    record(tmp_path, "wandb", range(4))
+    (old,) = run_files(tmp_path)
+    mark = old.with_name(f"{old.name}.synced")
+    with SaturationTracker(tmp_path, "wandb", nn.Linear(2, 2), initial_epoch=4) as tracker:
+        end = time.monotonic() + 20
+        while not mark.exists() and time.monotonic() < end:
+            tracker.add_scalar("loss", 1.0)
+            tracker.save()
+            time.sleep(0.05)
+        assert mark.exists()
+        assert read_run_file(run_files(tmp_path)[-1]).rows.keys() >= {0, 1, 2, 3}
+    assert by_epoch(unsynced_rows(tmp_path)) == journal_rows(tmp_path)
 
 
 def test_a_run_that_goes_on_offline_is_cut_back_by_the_next_sync(tmp_path, server, monkeypatch):
     record(tmp_path, "wandb", range(5))
     monkeypatch.setenv("WANDB_MODE", "offline")
     record(tmp_path, "wandb", range(3, 6))
-    sync(tmp_path)
+    sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
 
@@ -134,11 +150,13 @@ def test_an_offline_run_that_goes_on_online_needs_no_sync(tmp_path, server, monk
     record(tmp_path, "wandb", range(4))
     monkeypatch.setenv("WANDB_MODE", "online")
     record(tmp_path, "wandb", range(3, 6))
-    sync(tmp_path)
+    sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
 
-def test_a_server_that_cannot_rewind_keeps_its_values_and_says_so(tmp_path, server, caplog):
+def test_a_server_that_cannot_rewind_keeps_its_values_and_says_so(
+    tmp_path, server, delves_warnings
+):
     server.rewind = "no"
     record(tmp_path, "wandb", range(5))
     before = journal_rows(tmp_path)
@@ -147,9 +165,8 @@ def test_a_server_that_cannot_rewind_keeps_its_values_and_says_so(tmp_path, serv
     expected = {epoch: (before if epoch < 5 else after)[epoch] for epoch in range(8)}
     assert rows_of(server, tmp_path) == expected
     assert before[4] != after[4]
-    warnings = [r.message for r in caplog.records if r.name.startswith("delve")]
-    assert len(warnings) == 1
-    assert "keeps what was recorded for epochs 3 to 4" in warnings[0]
+    (warning,) = delves_warnings()
+    assert "keeps what was recorded for epochs 3 to 4" in warning
 
 
 def test_the_same_run_goes_on_in_the_same_project(tmp_path, server, monkeypatch):
@@ -162,7 +179,7 @@ def test_the_same_run_goes_on_in_the_same_project(tmp_path, server, monkeypatch)
 
 def test_a_variable_that_tells_wandb_how_to_resume_does_no_harm(tmp_path, server, monkeypatch):
     monkeypatch.setenv("WANDB_RESUME", "allow")
-    resumed_below_everything(tmp_path)
+    resumed_below_everything(tmp_path, "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
 
@@ -210,6 +227,15 @@ def test_disabled_wandb_leaves_the_run_alone(tmp_path, monkeypatch):
     record(tmp_path, "wandb", range(2))
     record(tmp_path, "wandb", range(1, 3))
     assert not run_files(tmp_path)
+
+
+def test_disabled_wandb_takes_no_part_of_the_run(tmp_path, server, monkeypatch):
+    for mode, epochs in (("offline", range(3)), ("disabled", range(3, 5)), ("offline", [5])):
+        monkeypatch.setenv("WANDB_MODE", mode)
+        record(tmp_path, "wandb", epochs)
+        wandb.teardown()  # W&B reads its variables once in a session
+    sync(tmp_path / "wandb")
+    assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
 
 def test_a_name_that_wandb_keeps_for_itself_is_not_sent(tmp_path, caplog):

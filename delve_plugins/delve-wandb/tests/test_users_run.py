@@ -6,6 +6,7 @@ import pytest
 import wandb
 from support.recorded_runs import journal_rows, record
 from support.wandb_files import read_run_file, recorded_id, run_files
+from support.wandb_users_run import delves_rows, record_in_users_run, users_run
 from torch import nn
 
 from delve import SaturationTracker
@@ -14,22 +15,6 @@ from delve import SaturationTracker
 @pytest.fixture(autouse=True)
 def _warnings_alone(caplog):
     caplog.set_level(logging.WARNING)
-
-
-def users_run(tmp_path, **options):
-    (tmp_path / "mine").mkdir(exist_ok=True)
-    return wandb.init(dir=tmp_path / "mine", id="mine", **options)
-
-
-def delves(rows):
-    """The rows with an epoch, by it, without the keys that W&B adds."""
-    found = {}
-    for row in rows:
-        if "epoch" in row:
-            epoch = row.pop("epoch")
-            assert epoch not in found
-            found[epoch] = {key: value for key, value in row.items() if not key.startswith("_")}
-    return found
 
 
 def test_it_is_used_and_never_finished(tmp_path):
@@ -42,7 +27,7 @@ def test_it_is_used_and_never_finished(tmp_path):
     (file,) = run_files(tmp_path / "mine")
     contents = read_run_file(file)
     assert [contents.rows[step].get("loss") for step in range(5)] == [1, None, None, None, 2]
-    assert delves(contents.rows.values()) == journal_rows(tmp_path / "run")
+    assert delves_rows(contents.rows.values()) == journal_rows(tmp_path / "run")
     assert contents.config["batch"] == 8
     assert contents.config["lr"] == 0.1
     assert contents.step_metrics["train-saturation/0"] == "epoch"
@@ -52,41 +37,35 @@ def test_it_is_used_and_never_finished(tmp_path):
 
 
 def test_going_on_in_it_adds_what_is_new(tmp_path, server):
-    with users_run(tmp_path):
-        record(tmp_path / "run", "wandb", range(3))
-    with users_run(tmp_path, resume="must"):
-        record(tmp_path / "run", "wandb", range(3, 5))
-    assert delves(server.runs["mine"].rows) == journal_rows(tmp_path / "run")
+    record_in_users_run(tmp_path, range(3))
+    record_in_users_run(tmp_path, range(3, 5), resume="must")
+    assert delves_rows(server.runs["mine"].rows) == journal_rows(tmp_path / "run")
 
 
 def test_resuming_below_its_last_epoch_keeps_both_and_says_so_once(tmp_path, server, caplog):
-    with users_run(tmp_path):
-        record(tmp_path / "run", "wandb", range(4))
-    with users_run(tmp_path, resume="must"):
-        record(tmp_path / "run", "wandb", range(2, 4))
+    record_in_users_run(tmp_path, range(4))
+    record_in_users_run(tmp_path, range(2, 4), resume="must")
     rows = server.runs["mine"].rows
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 2, 3]
     last = {row["epoch"]: row for row in rows}
-    assert delves(last.values()) == journal_rows(tmp_path / "run")
+    assert delves_rows(last.values()) == journal_rows(tmp_path / "run")
     assert caplog.text.count("W&B cannot drop rows") == 1
 
 
 def test_another_run_of_the_users_gets_all_epochs(tmp_path, server, caplog):
     record(tmp_path / "run", "wandb", range(3))
     before = recorded_id(tmp_path / "run")
-    with users_run(tmp_path):
-        record(tmp_path / "run", "wandb", range(3, 5))
-    assert delves(server.runs["mine"].rows) == journal_rows(tmp_path / "run")
+    record_in_users_run(tmp_path, range(3, 5))
+    assert delves_rows(server.runs["mine"].rows) == journal_rows(tmp_path / "run")
     assert f"the earlier epochs are in W&B run {before}" in caplog.text
 
 
 def test_without_it_a_resumed_run_gets_one_of_its_own(tmp_path, server):
-    with users_run(tmp_path):
-        record(tmp_path / "run", "wandb", range(3))
+    record_in_users_run(tmp_path, range(3))
     record(tmp_path / "run", "wandb", range(3, 5))
     own = server.runs[recorded_id(tmp_path / "run")]
     assert own.name != "mine"
-    assert delves(own.rows) == journal_rows(tmp_path / "run")
+    assert delves_rows(own.rows) == journal_rows(tmp_path / "run")
 
 
 def test_a_run_that_is_opened_too_late_loses_nothing(tmp_path, caplog):
@@ -103,7 +82,7 @@ def test_a_run_that_is_opened_too_late_loses_nothing(tmp_path, caplog):
     wandb.teardown()
     (file,) = run_files(tmp_path)
     rows = read_run_file(file).rows.values()
-    assert delves(row for row in rows if "mine" not in row) == journal_rows(tmp_path)
+    assert delves_rows(row for row in rows if "mine" not in row) == journal_rows(tmp_path)
     assert [row["mine"] for row in rows if "mine" in row] == [1, 2]
     assert caplog.text.count("call wandb.init() before the tracker") == 1
 
@@ -116,7 +95,7 @@ def test_a_run_that_variables_name_is_continued_beside_its_rows(tmp_path, server
     monkeypatch.setenv("WANDB_RESUME", "allow")
     record(tmp_path / "run", "wandb", range(2))
     assert server.runs["mine"].rows[0]["loss"] == 1.0
-    assert delves(server.runs["mine"].rows) == journal_rows(tmp_path / "run")
+    assert delves_rows(server.runs["mine"].rows) == journal_rows(tmp_path / "run")
     assert server.runs["mine"].state == "finished"
 
 
@@ -131,5 +110,5 @@ def test_two_trackers_have_a_run_each(tmp_path):
     for folder in folders:
         (file,) = run_files(folder)
         contents = read_run_file(file)
-        assert delves(contents.rows.values()) == journal_rows(folder)
+        assert delves_rows(contents.rows.values()) == journal_rows(folder)
         assert contents.exit_code == 0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +17,12 @@ from delve.records import MODES, Metric, RunInfo
 from delve_tensorboard.tags import LayerTags
 
 if TYPE_CHECKING:
+    from delve_tensorboard.figures import Pictures
     from delve_tensorboard.folder import EventFolder
 
 FOLDER = "tensorboard"
-FIGURE_TAG = "delve/saturation"
 
 _USER = ""  # the run of the user's scalars, which is the folder itself
-_SATURATION = "saturation"
 _SPECTRUM = "spectrum"
 
 
@@ -37,13 +35,15 @@ class TensorBoardWriter:
 
     Args:
         savepath: The run's folder.
-        figures: Whether to draw the saturation of all layers, each epoch, as an image; it needs
-            the plugin delve-plot.
+        figures: Whether to draw the saturation of all layers as an image; it needs the plugin
+            delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
+            without.
     """
 
     def __init__(self, savepath: str | os.PathLike[str], figures: bool = False) -> None:
         self.path = Path(savepath) / FOLDER
         self._figures = figures
+        self._pictures: Pictures | None = None
         self._folders: dict[str, EventFolder] = {}
         self._tags = LayerTags()
         self._begins: dict[str, int] = {}  # a mode's run has a record of each epoch from there on
@@ -122,8 +122,8 @@ class TensorBoardWriter:
             raise WriterConfigurationError(
                 f"writer 'tensorboard': tensorboard cannot be imported ({error}); reinstall it"
             ) from error
-        if self._draws(run):
-            _check_figures()
+        if self._figures and run.images and not self._pictures:
+            self._pictures = _make_pictures()
         for path in (self.path, *(self.path / mode for mode in MODES)):
             if path.is_symlink():
                 raise WriterConfigurationError(
@@ -201,20 +201,15 @@ class TensorBoardWriter:
         epoch: int,
         run: RunInfo,
     ) -> list[Any]:
-        """What the folder's own run shows of the epoch: scalars, layout, figure."""
+        """What the folder's own run shows of the epoch: scalars, layout, picture."""
         from delve_tensorboard import summaries
 
         values = [summaries.scalar(name, value) for name, value in scalars.items()]
         if metrics and not self._has_layout:
             values.append(summaries.layout(self._stats))
-        saturation = {m: value for m, value in metrics.items() if m.stat == _SATURATION}
-        if saturation and self._draws(run):
-            png = _draw(saturation, self._tags.in_order(), epoch)
-            values.append(summaries.image(FIGURE_TAG, png))
+        if self._pictures and epoch >= run.initial_epoch:  # those fed again come all at once
+            values += self._pictures.of_epoch(metrics, self._tags.in_order(), epoch)
         return values
-
-    def _draws(self, run: RunInfo) -> bool:
-        return self._figures and run.images
 
     def _has_begun(self, name: str, epoch: int) -> bool:
         return name == _USER or epoch >= self._begins.get(name, epoch + 1)
@@ -234,19 +229,12 @@ class TensorBoardWriter:
         return summaries.end_of_run(failed=error is not None, timestamp=now_in_ms())
 
 
-def _check_figures() -> None:
+def _make_pictures() -> Pictures:
     try:
-        import delve_plot.figures  # noqa: F401
+        from delve_tensorboard.figures import Pictures
     except ImportError as error:
         raise WriterConfigurationError(
             f"writer 'tensorboard': figures=True needs the plugin delve-plot ({error}). "
             f"{how_to_install('plot')}"
         ) from error
-
-
-def _draw(saturation: Mapping[Metric, float], layers: Sequence[str], epoch: int) -> bytes:
-    from delve_plot.figures import saturation_figure, write_png
-
-    png = io.BytesIO()
-    write_png(saturation_figure(saturation, layers, epoch=epoch), png)
-    return png.getvalue()
+    return Pictures()

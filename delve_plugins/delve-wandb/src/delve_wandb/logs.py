@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wandb import Run
@@ -28,6 +28,10 @@ class SteppedLog:
         """Whether somebody else has moved the step on, so that W&B would drop an epoch."""
         return self.run.step > self.next_epoch
 
+    def holds(self, epoch: int) -> bool:
+        """Whether the epoch is there, or can no longer be added."""
+        return epoch < self.next_epoch
+
     def add(self, epoch: int, row: Mapping[str, Any]) -> None:
         """Send one epoch; W&B would hold an uncommitted row back, and a kill lose it."""
         self.run.log({EPOCH: epoch, **row}, step=epoch, commit=True)
@@ -39,20 +43,24 @@ class SharedLog:
 
     Args:
         run: The W&B run.
-        next_epoch: The first epoch to log; those below are there.
+        held: The epochs that are there.
     """
 
-    def __init__(self, run: Run, next_epoch: int = 0) -> None:
+    def __init__(self, run: Run, held: Iterable[int] = ()) -> None:
         self.run = run
-        self.next_epoch = next_epoch
+        self._held = set(held)
         self._defined: set[str] = set()
 
     @property
     def last_epoch(self) -> int | None:
-        """The last epoch that the run says it holds; offline, W&B forgets."""
+        """The last epoch that the run says it holds; offline, it knows those of this process."""
         summary: Any = self.run.summary
         last = summary.get(EPOCH)
         return int(last) if isinstance(last, int | float) else None
+
+    def holds(self, epoch: int) -> bool:
+        """Whether the epoch is there: W&B would keep both rows."""
+        return epoch in self._held
 
     def add(self, epoch: int, row: Mapping[str, Any]) -> None:
         """Send one epoch, as a row of its own."""
@@ -61,4 +69,4 @@ class SharedLog:
                 self.run.define_metric(name, step_metric=EPOCH)
             self._defined.add(name)
         self.run.log({EPOCH: epoch, **row}, commit=True)
-        self.next_epoch = epoch + 1
+        self._held.add(epoch)

@@ -6,17 +6,18 @@ On a run of Delve's own W&B's step is the epoch, so that the server can tell wha
 from __future__ import annotations
 
 import logging
+import shlex
 
 import wandb
 from wandb.errors import CommError
 
 from delve.errors import WriterConfigurationError
 from delve.records import RunInfo
-from delve_wandb.logs import SharedLog
 from delve_wandb.opening import finish_run, is_offline, open_run
 from delve_wandb.options import Options
-from delve_wandb.segments import segments
-from delve_wandb.sessions import Session, known_id, own, start
+from delve_wandb.segments import Segment, segments
+from delve_wandb.sessions import Session, known_id, own, remember
+from delve_wandb.users_run import resume_shared
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def resume(options: Options, run: RunInfo) -> tuple[Session, int | None]:
     """
     run_id = known_id(run)
     if wandb.run is not None or not run_id:
-        return _resume_shared(options, run)
+        return resume_shared(options, run)
     if is_offline(options):
         return _resume_offline(options, run, run_id)
     return _resume_online(options, run, run_id)
@@ -68,8 +69,7 @@ def _resume_offline(options: Options, run: RunInfo, run_id: str) -> tuple[Sessio
     earlier = segments(options.folder, run_id)
     gaps = _gaps(run)
     superseded = [] if gaps else earlier
-    on_server = run.state.get("online") or any(segment.is_uploaded for segment in earlier)
-    if not on_server and not gaps:
+    if not (_may_be_on_server(run, run_id, earlier) or gaps):
         opened = open_run(options, run.state, id=run_id)
         return own(opened, run, 0, superseded), run.first_lacking(())
     # How much the server holds is not known: it is cut back as far as the journal can refill it.
@@ -79,34 +79,23 @@ def _resume_offline(options: Options, run: RunInfo, run_id: str) -> tuple[Sessio
     return session, run.first_lacking(range(last_kept + 1))
 
 
-def _resume_shared(options: Options, run: RunInfo) -> tuple[Session, int | None]:
-    earlier = run.state.get("run_id")
-    session = start(options, run)
-    run_id = session.log.run.id
-    if run_id != earlier:
-        if earlier:
-            logger.warning(
-                "the earlier epochs are in W&B run %s, which is not active, so run %s gets all of "
-                "them; to go on there, open it with wandb.init(id=%r, resume='must') before the "
-                "tracker is made",
-                earlier,
-                run_id,
-                earlier,
-            )
-        return session, run.first_lacking(())
-    last = session.log.last_epoch if isinstance(session.log, SharedLog) else -1
-    if last is None:
-        return session, None
-    if last >= run.initial_epoch:
+def _may_be_on_server(run: RunInfo, run_id: str, earlier: list[Segment]) -> bool:
+    """Whether a server may hold rows of the run; that it may is remembered."""
+    if run.state.get("online"):
+        return True
+    gone = run.state.get("segments", {}).keys() - {segment.name for segment in earlier}
+    if gone:
         logger.warning(
-            "W&B run %s is your own, and W&B cannot drop rows: it keeps what was recorded for "
-            "epochs %d to %d beside the new rows",
+            "local files of W&B run %s are gone (%s); they count as synced, so that the next "
+            "`wandb sync` cuts the run on the server back and fills it again. If they never were, "
+            "the server cannot: send the run with `WANDB_MODE=online delve export %s --to wandb`",
             run_id,
-            run.initial_epoch,
-            last,
+            ", ".join(sorted(gone)),
+            shlex.quote(str(run.savefile)),
         )
-    session.log.next_epoch = min(last + 1, run.initial_epoch)
-    return session, run.first_lacking(range(last + 1))
+    may_be = bool(gone) or any(segment.is_uploaded for segment in earlier)
+    remember(run, online=may_be)
+    return may_be
 
 
 def _gaps(run: RunInfo) -> list[int]:

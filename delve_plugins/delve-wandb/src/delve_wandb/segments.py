@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from wandb import Run
+from wandb.proto import wandb_internal_pb2
 
 from delve.files import replacing
+from delve_wandb import records
+from delve_wandb.logs import EPOCH
 
 # `wandb sync` skips a segment that has this file beside it. Its own is empty, so that text tells
 # a segment that was replaced from one that was uploaded.
 _MARK = ".synced"
 _SUPERSEDED = "superseded: a later segment of this run holds these epochs too\n"
+
+_Record: Any = vars(wandb_internal_pb2)["Record"]
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,27 @@ class Segment:
     file: Path
 
     @property
+    def name(self) -> str:
+        """The name of its folder, which no other segment has."""
+        return self.file.parent.name
+
+    @property
     def is_uploaded(self) -> bool:
         """Whether `wandb sync` has sent it to a server."""
         return self._mark.exists() and not self._mark.stat().st_size
+
+    def rows(self) -> Iterator[dict[str, str]]:
+        """The rows that have reached the disk, as far as they can be read; values are in JSON."""
+        if self.file.is_file():
+            for data in records.read(self.file):
+                record = _Record.FromString(data)
+                if record.WhichOneof("record_type") == "history":
+                    items = record.history.item
+                    yield {i.key or ".".join(i.nested_key): i.value_json for i in items}
+
+    def has_on_disk(self, epoch: int) -> bool:
+        """Whether a kill would leave the epoch."""
+        return any(row.get(EPOCH) == str(epoch) for row in self.rows())
 
     def supersede(self) -> None:
         """Keep `wandb sync` from sending it; what was sent already stays marked so."""
@@ -34,6 +61,11 @@ class Segment:
     @property
     def _mark(self) -> Path:
         return self.file.with_name(self.file.name + _MARK)
+
+
+def segment_of(opened: Run) -> Segment:
+    """The one that an open run writes."""
+    return Segment(Path(opened.dir).parent / f"run-{opened.id}.wandb")
 
 
 def segments(folder: Path, run_id: str) -> list[Segment]:

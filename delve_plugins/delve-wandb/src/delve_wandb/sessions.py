@@ -12,12 +12,23 @@ from typing import Any
 import wandb
 from wandb import Run
 
+from delve.pace import Pace
 from delve.records import RunInfo
 from delve_wandb import service
 from delve_wandb.logs import SharedLog, SteppedLog
 from delve_wandb.opening import address, finish_run, open_run
 from delve_wandb.options import Options
-from delve_wandb.segments import Segment
+from delve_wandb.segments import Segment, segment_of
+
+# What is remembered of a W&B run before it is opened.
+_NOTHING_KNOWN: dict[str, Any] = {
+    "online": False,  # whether a server may hold some of it
+    "segments": {},  # by name: the first epoch of the process that added it
+    "project": None,
+    "entity": None,
+    "address": None,
+}
+_SHARE = 0.02  # of the run's time that goes into looking at what W&B has on disk
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +41,14 @@ class Session:
         log: How they go into it.
         ours: Whether it is to be finished here.
         superseded: Local segments whose epochs this process logs again.
+        last_again: The last of these epochs, None where there is none.
     """
 
     log: SteppedLog | SharedLog
     ours: bool
     superseded: list[Segment] = field(default_factory=list)
+    last_again: int | None = None
+    _pace: Pace = field(default_factory=lambda: Pace(_SHARE))
 
     def add(self, epoch: int, row: Mapping[str, Any], run: RunInfo) -> None:
         """Send one epoch."""
@@ -47,11 +61,28 @@ class Session:
         if self.ours:
             finish_run(self.log.run, exit_code)
 
-    def retire_superseded(self) -> None:
-        """Once this run holds all that they do, earlier segments need no upload."""
-        for segment in self.superseded:
-            segment.supersede()
-        self.superseded = []
+    def look_after_superseded(self, run: RunInfo) -> None:
+        """Retire earlier segments, but take little of the training's time to see whether to."""
+        if self.superseded and self._pace.is_due():
+            with self._pace.measured():
+                self.retire_superseded(run)
+
+    def retire_superseded(self, run: RunInfo) -> None:
+        """Once this run's file holds all that they do, earlier segments need no upload.
+
+        A kill takes what W&B has not written yet: retired too soon, neither would be uploaded.
+        """
+        segment = segment_of(self.log.run)
+        if self.superseded and self._is_on_disk(segment):
+            remember(run, segments={segment.name: run.initial_epoch})
+            for earlier in self.superseded:
+                earlier.supersede()
+            self.superseded = []
+
+    def _is_on_disk(self, segment: Segment) -> bool:
+        if self.last_again is None:
+            return segment.file.is_file()
+        return self.log.holds(self.last_again) and segment.has_on_disk(self.last_again)
 
     def _give_away(self, log: SteppedLog, run: RunInfo) -> None:
         """A late ``wandb.init()`` of the user's returns our run: from then on it is theirs."""
@@ -62,7 +93,7 @@ class Session:
             log.run.id,
         )
         self.ours = False
-        self.log = SharedLog(log.run, log.next_epoch)
+        self.log = SharedLog(log.run, range(log.next_epoch))
         remember(run, owned=False)
 
 
@@ -88,7 +119,9 @@ def own(
 ) -> Session:
     """Record into a run that nobody else logs to."""
     _describe(opened, run, owned=True)
-    return Session(SteppedLog(opened, next_epoch), ours=True, superseded=superseded or [])
+    last_again = max((epoch for epoch in run.epochs if epoch >= next_epoch), default=None)
+    log = SteppedLog(opened, next_epoch)
+    return Session(log, ours=True, superseded=superseded or [], last_again=last_again)
 
 
 def share(opened: Run, run: RunInfo, ours: bool) -> Session:
@@ -108,7 +141,7 @@ def known_id(run: RunInfo) -> str | None:
 def remember(run: RunInfo, **state: Any) -> None:
     """Keep what a resume needs; another W&B run's is dropped."""
     if state.get("run_id", run.state.get("run_id")) != run.state.get("run_id"):
-        state = {"online": False, "project": None, "entity": None, "address": None} | state
+        state = _NOTHING_KNOWN | state
     if any(run.state.get(name) != value for name, value in state.items()):
         run.remember(**state)
 
@@ -117,6 +150,8 @@ def _describe(opened: Run, run: RunInfo, owned: bool) -> None:
     if run.config:
         config: Any = opened.config
         config.update(dict(run.config), allow_val_change=True)
+    if opened.disabled:  # it stores nothing, so that nobody has to find it again
+        return
     remember(run, run_id=opened.id, owned=owned)
     remember(
         run,
@@ -124,4 +159,5 @@ def _describe(opened: Run, run: RunInfo, owned: bool) -> None:
         entity=opened.entity,
         address=address(),
         online=bool(run.state.get("online")) or not opened.offline,
+        segments={**run.state.get("segments", {}), segment_of(opened).name: run.initial_epoch},
     )

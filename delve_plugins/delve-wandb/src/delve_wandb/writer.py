@@ -102,22 +102,20 @@ class WandbWriter:
         self._row = {}
         if self._session is None:
             raise RuntimeError("no W&B run is open")
-        if epoch < self._session.log.next_epoch:
+        if self._session.log.holds(epoch):
             return
-        is_new = epoch >= run.initial_epoch
-        if self._pictures and is_new:
+        if self._pictures and epoch >= run.initial_epoch:
             row |= self._pictures.of_epoch(row, run.layers, epoch)
         row["_timestamp"] = timestamp / 1000
         self._session.add(epoch, row, run)
-        if is_new:
-            self._session.retire_superseded()
+        self._session.look_after_superseded(run)
 
     def close(self, error: BaseException | None, run: RunInfo) -> None:
         """Finish a run that Delve started, as failed after an exception."""
         session = self._session
         self._part(exit_code=1 if error else 0)
-        if session and session.log.next_epoch >= run.initial_epoch:
-            session.retire_superseded()
+        if session:
+            session.retire_superseded(run)
 
     def _prepare(self, run: RunInfo) -> None:
         _check_wandb()

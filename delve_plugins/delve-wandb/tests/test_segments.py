@@ -1,0 +1,55 @@
+"""W&B's local files, read as far as they can be: whole, torn and damaged."""
+
+import pytest
+import wandb
+from delve_wandb.segments import Segment, segment_of, segments
+
+LONG = 40_000  # characters of a value: a row goes over the end of the file's blocks of 32 KiB
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A finished run's segment, with rows of many sizes."""
+    folder = tmp_path_factory.mktemp("written")
+    with wandb.init(dir=folder, id="a[1]", mode="offline", project="p", reinit="create_new") as run:
+        for epoch in range(12):
+            run.log({"epoch": epoch, "text": "x" * (LONG * epoch // 7), "a": {"b": epoch}})
+        segment = segment_of(run)
+    wandb.teardown()
+    assert segments(folder, "a[1]") == [segment]
+    return segment
+
+
+def epochs(segment):
+    return [int(row["epoch"]) for row in segment.rows()]
+
+
+def test_every_row_is_read(written):
+    rows = list(written.rows())
+    assert epochs(written) == list(range(12))
+    assert [len(row["text"]) for row in rows] == [LONG * n // 7 + len('""') for n in range(12)]
+    assert [row["a.b"] for row in rows] == [str(epoch) for epoch in range(12)]
+
+
+@pytest.mark.parametrize("damage", ["torn", "flipped"])
+def test_a_damaged_file_is_read_up_to_the_damage(written, tmp_path, damage):
+    data = written.file.read_bytes()
+    found = []
+    for at in [*range(0, len(data), 3000), len(data) - 1]:
+        rest = b"" if damage == "torn" else bytes([data[at] ^ 1]) + data[at + 1 :]
+        damaged = Segment(tmp_path / "run-a.wandb")
+        damaged.file.write_bytes(data[:at] + rest)
+        found.append(epochs(damaged))
+    assert found == [list(range(len(those))) for those in found]
+    lengths = [len(those) for those in found]
+    assert lengths == sorted(lengths)
+    assert (lengths[0], lengths[-1]) == (0, 12)
+    assert set(lengths) >= set(range(2, 12))
+
+
+def test_what_is_no_file_of_wandbs_has_no_rows(tmp_path):
+    segment = Segment(tmp_path / "run-a.wandb")
+    assert epochs(segment) == []
+    for content in (b"", b":W&B", b"something else " * 9000):
+        segment.file.write_bytes(content)
+        assert epochs(segment) == []

@@ -1,0 +1,100 @@
+"""A W&B run that the user has started, which Delve records into; here or in a process that dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from support.recorded_runs import record
+from support.wandb_files import read_run_file, run_files
+
+RUN_ID = "mine"
+
+Row = dict[str, Any]
+
+
+def users_run(folder: Path, **options: Any) -> wandb.Run:
+    """The user's run, whose files are in ``folder/mine``; Delve's are in ``folder/run``."""
+    (folder / "mine").mkdir(exist_ok=True)
+    return wandb.init(dir=folder / "mine", id=RUN_ID, **options)
+
+
+def record_in_users_run(folder: Path, epochs: Iterable[int], **options: Any) -> None:
+    """Record epochs, with the user's run open."""
+    with users_run(folder, **options):
+        record(folder / "run", "wandb", epochs)
+    wandb.teardown()  # only then W&B's file is complete
+
+
+def record_in_users_run_and_die(
+    folder: Path, epochs: Sequence[int], on_disk: bool, **settings: str
+) -> None:
+    """As :func:`record_in_users_run`, in a process that SIGKILL ends.
+
+    Args:
+        folder: See :func:`users_run`.
+        epochs: The epochs.
+        on_disk: Whether W&B has written all rows by then, or none; if not, they are lost.
+        settings: More variables of W&B's.
+    """
+    environment = {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "0.05" if on_disk else "0",
+        **settings,
+    }
+    code = (
+        "import json, sys; from support.wandb_users_run import _die; _die(*json.loads(sys.argv[1]))"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([str(folder), list(epochs), on_disk])],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr
+
+
+def rows_on_disk(folder: Path) -> list[Row]:
+    """What ``wandb sync`` can upload of the user's run."""
+    files = run_files(folder / "mine")
+    return [row for file in files for row in read_run_file(file).rows.values()]
+
+
+def tear(file: Path, rows: int) -> None:
+    """Leave only the first rows of a file, as a kill can."""
+    data = file.read_bytes()
+    while len(read_run_file(file).rows) > rows:
+        data = data[:-50]
+        file.write_bytes(data)
+
+
+def delves_rows(rows: Iterable[Row]) -> dict[int, Row]:
+    """The rows with an epoch, by it, without the keys that W&B adds."""
+    found: dict[int, Row] = {}
+    for row in rows:
+        if "epoch" in row:
+            assert row["epoch"] not in found, f"epoch {row['epoch']} is there twice"
+            found[row["epoch"]] = {
+                key: value for key, value in row.items() if key != "epoch" and key[0] != "_"
+            }
+    return found
+
+
+def _die(folder: str, epochs: list[int], on_disk: bool) -> None:
+    users_run(Path(folder))
+    record(Path(folder, "run"), "wandb", epochs)
+    (*_, file) = run_files(Path(folder, "mine"))
+    while on_disk and len(read_run_file(file).rows) < len(epochs):
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGKILL)
