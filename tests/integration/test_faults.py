@@ -381,10 +381,14 @@ class Payload:
 
 
 def contents_of(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }
+    """Of each path what stands there: of a link where it leads, as W&B's to a log of its own."""
+
+    def content(path):
+        if path.is_symlink():
+            return os.readlink(path)
+        return path.read_bytes() if path.is_file() else None
+
+    return {str(path.relative_to(folder)): content(path) for path in sorted(folder.rglob("*"))}
 
 
 def test_a_pickle_in_the_folder_is_never_loaded(recorded, tmp_path):
