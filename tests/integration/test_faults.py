@@ -385,7 +385,7 @@ def contents_of(folder):
 
     def content(path):
         if path.is_symlink():
-            return os.readlink(path)
+            return path.readlink()
         return path.read_bytes() if path.is_file() else None
 
     return {str(path.relative_to(folder)): content(path) for path in sorted(folder.rglob("*"))}
