@@ -274,14 +274,16 @@ class TorchCovarianceMatrix:
         self._empty_block()  # which holds rows less the shift that is about to move
         assert self._shift is not None
         self._moments = self._moments or self._no_moments()
+        rest = torch.zeros_like(self._moments.mean)
         for part in _parts(maps, self._block_elements):
-            centre = self._shift
             # Memory that is taken anew for each part would cost more than the subtraction.
             centred = self._space(part.numel()).view(part.shape)
-            torch.sub(part, centre[:, None], out=centred)
-            samples = part.shape[0] * part.shape[2]
-            self._moments.add(samples, centre, centred.mean(dim=(0, 2)), products(centred))
-            self._shift = self._moments.mean.to(self._dtype)
+            torch.sub(part, self._shift[:, None], out=centred)
+            self._moments.add_products(products(centred))
+            rest.add_(centred.sum(dim=(0, 2)))
+        samples = maps.shape[0] * maps.shape[2]
+        self._moments.centre_products(samples, self._shift, rest / samples)
+        self._shift = self._moments.mean.to(self._dtype)
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -53,11 +53,19 @@ class Moments:
             rest: (features,): the mean that they had left then.
             blocks: Of the lower triangle of their products, as :func:`products` gives them.
         """
+        self.add_products(blocks)
+        self.centre_products(samples, centre, rest)
+
+    def add_products(self, blocks: Iterable[Block]) -> None:
+        """Add products, of which :meth:`centre_products` has to follow."""
+        for begin, end, product in blocks:
+            self.scatter[begin:end, :end].add_(product.double())
+
+    def centre_products(self, samples: int, centre: Tensor, rest: Tensor) -> None:
+        """Have the samples whose products were added count around the mean of all."""
         rest = rest.double()
         total = self.samples + samples
         offset = centre.double() + rest - self.mean
-        for begin, end, product in blocks:
-            self.scatter[begin:end, :end].add_(product.double())
         left = torch.stack([offset * (self.samples * samples / total), rest * -samples])
         self.scatter.addmm_(left.T, torch.stack([offset, rest]))
         self.mean.add_(offset, alpha=samples / total)

@@ -121,7 +121,7 @@ def measure(workers: list[Worker], steps: int, epochs: int, clock: int, name: st
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(TARGETS)}")
-    parser.add_argument("--steps", type=int, default=20, help="in each epoch")
+    parser.add_argument("--steps", type=int, default=10, help="in each epoch")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
