@@ -21,8 +21,9 @@ from delve.compiled import uncompiled
 from delve.covariance import TorchCovarianceMatrix
 from delve.eigenspace import eigenspace, random_directions
 from delve.errors import ArgumentError
-from delve.metrics import Spectrum, intrinsic_dimensionality
+from delve.metrics import intrinsic_dimensionality
 from delve.moments import Moments
+from delve.spectrum import Spectrum
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ import numpy as np
 from delve import plugins
 from delve.covariance import TorchCovarianceMatrix
 from delve.errors import ArgumentError
-from delve.metrics import STATS, Spectrum, Stat, saturation
+from delve.metrics import STATS, Stat, saturation
 from delve.records import MODES, Metric
+from delve.spectrum import Spectrum
 
 GROUP = "delve.stats"  # of the entry points by which others add a statistic
 

@@ -19,9 +19,10 @@ from delve.arguments import check_threshold
 from delve.epoch_files import epoch_of
 from delve.errors import ArgumentError
 from delve.files import file_name, replacing
-from delve.metrics import Spectrum, intrinsic_dimensionality, saturation
+from delve.metrics import intrinsic_dimensionality, saturation
 from delve.recorded_run import read_run
 from delve.records import MODES, Metric, enumerate_epochs
+from delve.spectrum import Spectrum
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -412,14 +412,21 @@ def test_a_recovered_writer_begins_anew_with_a_second(tmp_path, clock):
     run.close()
 
 
-def test_attempts_that_take_long_are_a_twentieth_of_the_run_at_most(tmp_path, clock):
-    class Slow(Flaky):
-        def may_fail(self, hook):
-            if hook == self.failing:
-                clock.now += 9
-            super().may_fail(hook)
+class FailsSlowly(Flaky):
+    """Takes nine seconds to fail."""
 
-    slow = Slow("add_scalar")
+    def __init__(self, clock):
+        super().__init__("add_scalar")
+        self.clock = clock
+
+    def may_fail(self, hook):
+        if hook == self.failing:
+            self.clock.now += 9
+        super().may_fail(hook)
+
+
+def test_attempts_that_take_long_are_a_twentieth_of_the_run_at_most(tmp_path, clock):
+    slow = FailsSlowly(clock)
     run = Run(tmp_path, slow).open()
     begun = clock.now
     tries_at(run, slow, clock, 1000)
@@ -428,13 +435,7 @@ def test_attempts_that_take_long_are_a_twentieth_of_the_run_at_most(tmp_path, cl
 
 
 def test_two_dead_writers_share_what_one_may_take(tmp_path, clock):
-    class Slow(Flaky):
-        def may_fail(self, hook):
-            if hook == self.failing:
-                clock.now += 9
-            super().may_fail(hook)
-
-    dead = Slow("add_scalar"), Slow("add_scalar")
+    dead = FailsSlowly(clock), FailsSlowly(clock)
     run = Run(tmp_path, *dead).open()
     begun = clock.now
     tries_at(run, dead[0], clock, 4000)

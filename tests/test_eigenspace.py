@@ -6,7 +6,8 @@ import torch
 
 from delve.covariance import TorchCovarianceMatrix
 from delve.eigenspace import rough_eigenvalues
-from delve.metrics import Spectrum, intrinsic_dimensionality
+from delve.metrics import intrinsic_dimensionality
+from delve.spectrum import Spectrum
 
 RANKS = np.arange(1, 257)
 SPECTRA = {

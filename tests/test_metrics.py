@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.errors import ArgumentError
-from delve.metrics import Spectrum, intrinsic_dimensionality, saturation
+from delve.metrics import intrinsic_dimensionality, saturation
+from delve.spectrum import Spectrum
 from delve.statistics import select_stats
 
 

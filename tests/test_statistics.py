@@ -16,8 +16,9 @@ from torch import nn
 from delve import SaturationTracker, metrics
 from delve.covariance import TorchCovarianceMatrix
 from delve.errors import ArgumentError
-from delve.metrics import STATS, Spectrum, Stat
+from delve.metrics import STATS, Stat
 from delve.records import MODES
+from delve.spectrum import Spectrum
 from delve.statistics import SelectedStat, Statistics
 
 
