@@ -40,6 +40,7 @@ class Gate:
     """
 
     def __init__(self, receive: Callable[[Any, str], None]) -> None:
+        _register()
         self.receive = receive
         number = next(_numbers)
         # The compiler drops operators without effect: this one is said to write here. Reading the
@@ -51,21 +52,24 @@ class Gate:
         """Pass on the first tensor of a layer's output; there may be none."""
         tensor = first_tensor(output)
         if isinstance(tensor, Tensor):
-            _receive(self._token, tensor.detach(), mode == "train")
+            torch.ops.delve.receive(self._token, tensor.detach(), mode == "train")
 
 
-# torch 2.4 cannot read the schema off annotations that are strings, as this module's are.
-@torch.library.custom_op(
-    "delve::receive",
-    mutates_args=("token",),
-    schema="(Tensor(a!) token, Tensor output, bool training) -> ()",
-)
-def _receive(token: Tensor, output: Tensor, training: bool) -> None:
-    gate = _gates.get(int(token))
-    if gate is not None:
-        gate.receive(output, "train" if training else "eval")
+@functools.cache
+def _register() -> None:
+    """Make ``torch.ops.delve.receive``, when a layer is hooked: an import is to cost little."""
 
+    # torch 2.4 cannot read the schema off annotations that are strings, as this module's are.
+    @torch.library.custom_op(
+        "delve::receive",
+        mutates_args=("token",),
+        schema="(Tensor(a!) token, Tensor output, bool training) -> ()",
+    )
+    def receive(token: Tensor, output: Tensor, training: bool) -> None:
+        gate = _gates.get(int(token))
+        if gate is not None:
+            gate.receive(output, "train" if training else "eval")
 
-@_receive.register_fake
-def _receive_nothing(token: Tensor, output: Tensor, training: bool) -> None:
-    """What the compiler runs in its place while it traces."""
+    @receive.register_fake
+    def receive_nothing(token: Tensor, output: Tensor, training: bool) -> None:
+        """What the compiler runs in its place while it traces."""
