@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 _NAME = "wandb-core"
@@ -21,9 +23,16 @@ def services() -> list[int]:
 
 
 def kill_services() -> None:
-    """End them as a crash does."""
-    for pid in services():
+    """End them as a crash does.
+
+    W&B's handles learn of it too: Python would warn of one that is dropped before.
+    """
+    killed = services()
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
+    for handle in gc.get_objects():
+        if type(handle) is subprocess.Popen and handle.pid in killed:
+            handle.wait()
 
 
 def _runs(pid: str) -> bool:

@@ -161,6 +161,10 @@ def test_the_training_outlives_wandbs_service(tmp_path, server, caplog):
         kill_services()
         log_losses(tracker, range(2, 4))
     assert "did not get epochs 2-3" in caplog.text
+    assert not [thread for thread in threading.enumerate() if thread.name == "NetStatThr"]
+    caplog.clear()
+    print("and the console is not captured for a run that is gone")
+    assert not caplog.text
     record(tmp_path, "wandb", range(4, 6))
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 

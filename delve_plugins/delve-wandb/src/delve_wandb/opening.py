@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -91,6 +91,21 @@ def finish_run(run: Run, exit_code: int = 0) -> None:
             f"W&B did not take all data of run {run.id} in time; it is in {folder}: upload it "
             f"with `wandb sync --include-online {folder}`, or resume the run"
         ) from error
+    except ConnectionError:  # to W&B's service, not to the server
+        _let_go(run, exit_code)
+        raise
+
+
+def _let_go(run: Run, exit_code: int) -> None:
+    """Have a run whose service has died give the console back and end its threads.
+
+    W&B's ``finish()`` begins with a message to the service that says it was called, and goes no
+    further where that fails. Without that message it tidies up before it fails.
+    """
+    if hasattr(run, "_telemetry_obj_active"):
+        run._telemetry_obj_active = False
+        with suppress(Exception):
+            run.finish(exit_code)
 
 
 def is_offline(options: Options) -> bool:

@@ -67,12 +67,6 @@ def stop() -> None:
         _tear_down()
 
 
-def abandon() -> None:
-    """Forget a service of Delve's that has died: W&B would count its runs as active for ever."""
-    if os.environ.get(_TOKEN) in _started_here:
-        _tear_down()
-
-
 def restart() -> None:
     """Free the ids of runs that failed to open; W&B offers no other way.
 

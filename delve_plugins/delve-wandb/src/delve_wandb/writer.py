@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -78,7 +79,8 @@ class WandbWriter:
 
     def resume_from_saved_state(self, run: RunInfo) -> int | None:
         """Go on in the same W&B run, cut back to the epochs below where W&B lets us."""
-        self._part(exit_code=0)
+        with contextlib.suppress(ConnectionError):  # to a service that has died; a new one starts
+            self._part(exit_code=0)
         self._prepare(run)
         from delve_wandb import resuming
 
@@ -136,9 +138,6 @@ class WandbWriter:
         try:
             if session:
                 session.finish(exit_code)
-        except ConnectionError:  # to W&B's service, not to the server
-            service.abandon()
-            raise
         finally:
             service.stop()
 
