@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from delve import plugins
 from delve.discovery import GROUP, NamedWriter
-from delve.errors import WriterConfigurationError, WriterFailedError
+from delve.errors import BackendLostError, WriterConfigurationError, WriterFailedError
 from delve.journal import Journal
 from delve.records import EpochRecord, Metric, RunInfo, enumerate_epochs
 
@@ -310,8 +310,20 @@ class _Channel:
                     "writer %r held the training up for %.0f s in %s", self.name, seconds, hook
                 )
 
+    def _reopen_at(self, epoch: int) -> None:
+        """Have the writer resumed at this epoch before it is fed again."""
+        self._opened = False
+        self._run = dataclasses.replace(
+            self._run,
+            initial_epoch=epoch,
+            epochs=tuple(recorded for recorded in self._journal.epochs if recorded < epoch),
+            metrics=self._journal.metrics,
+        )
+
     def _set_aside(self, failure: Exception, epoch: int, seconds: float) -> None:
         self.fall_behind(epoch)
+        if isinstance(failure, BackendLostError) and self._lacks is not None:
+            self._reopen_at(self._lacks)
         self._wait = min(max(FIRST_WAIT, 2 * self._wait), LONGEST_WAIT)
         self._rest_after(seconds)
         if self.failure is None:

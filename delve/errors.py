@@ -44,5 +44,14 @@ class WriterConfigurationError(DelveError):
     """
 
 
+class BackendLostError(DelveError):
+    """What a writer writes through is gone for good, such as a helper process that has died.
+
+    A writer raises it from ``add_scalar`` to ``save`` to be resumed, by
+    ``resume_from_saved_state``, before it is fed again; after any other exception it is fed again
+    as it stands.
+    """
+
+
 class WriterFailedError(DelveError):
     """A writer failed while ``on_writer_error="raise"``; the cause is chained."""

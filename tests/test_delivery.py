@@ -11,7 +11,7 @@ from torch import nn
 from delve import SaturationTracker, delivery
 from delve.delivery import Delivery
 from delve.discovery import check_writer
-from delve.errors import WriterConfigurationError, WriterFailedError
+from delve.errors import BackendLostError, WriterConfigurationError, WriterFailedError
 from delve.hookspecs import HOOKS
 from delve.journal import Journal
 from delve.records import EpochRecord, Metric, RunInfo
@@ -265,6 +265,52 @@ def test_what_was_missed_comes_with_the_journals_timestamps(tmp_path, clock):
     run = Run(tmp_path, writer).open().save(0, 1)
     run.close()
     assert writer.stamps == ["failed", *3 * [(0, TIME)], *3 * [(1, TIME + 60_000)]]
+
+
+class Lost(Flaky):
+    """Loses its backend, with all that it held from one epoch on."""
+
+    def __init__(self, calls, held):
+        super().__init__(calls=calls, error=BackendLostError)
+        self.held = held
+
+    def resume_from_saved_state(self, initial_epoch, run):
+        Recorder.resume_from_saved_state(self, initial_epoch, run)
+        return run.first_lacking(range(self.held))
+
+
+@pytest.mark.parametrize("held", [1, 3], ids=["two epochs were lost", "none was lost"])
+def test_a_writer_whose_backend_is_lost_is_resumed_and_fed_what_it_lacks(tmp_path, clock, held):
+    lost, other = Lost([3], held), Recorder()
+    run = Run(tmp_path, lost, other).open().save(0, 1, 2, 3)
+    clock.now += 60
+    run.save(4, 5).close()
+    ((_, resumed),) = [call for call in lost.calls if call[0] == "resume_from_saved_state"]
+    assert resumed["initial_epoch"] == resumed["run"].initial_epoch == 3
+    assert resumed["run"].epochs == (0, 1, 2)
+    assert resumed["run"].metrics == ("loss", FC)
+    assert lost.saved == [0, 1, 2, *range(held, 6)]
+    assert lost.rows == other.rows == rows(*range(6))
+    assert lost.hooks.count("start") == other.hooks.count("start") == 1
+
+
+def test_a_writer_that_loses_its_backend_before_the_first_epoch_starts_again(tmp_path):
+    lost = Lost([0], held=0)
+    Run(tmp_path, lost).open().save(0, 1).close()
+    assert lost.hooks.count("start") == 2
+    assert "resume_from_saved_state" not in lost.hooks
+    assert lost.saved == [0, 1]
+
+
+def test_a_backend_that_is_lost_again_and_again_costs_no_epoch(tmp_path, clock):
+    lost = Lost([1, 2, 4], held=1)
+    run = Run(tmp_path, lost).open()
+    for epoch in range(6):
+        run.save(epoch)
+        clock.now += 600
+    run.close()
+    assert lost.rows == rows(*range(6))
+    assert lost.hooks.count("resume_from_saved_state") == 3
 
 
 def test_close_tries_a_last_time(tmp_path, caplog):

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import wandb
 from delve_wandb import WandbWriter
+from delve_wandb.opening import finish_run
 from support.recorded_runs import journal_rows, record
-from support.wandb_files import recorded_id, run_files
+from support.wandb_files import recorded_id, run_files, unsynced_rows
 from support.wandb_server import WandbServer
 from support.wandb_service import kill_services, services
 from torch import nn
@@ -57,6 +58,10 @@ def log_losses(tracker, epochs):
     for epoch in epochs:
         tracker.add_scalar("loss", 1 / (1 + epoch))
         tracker.save()
+
+
+def losses(rows):
+    return {epoch: row["loss"] for epoch, row in rows.items()}
 
 
 def rows_of(server, folder):
@@ -155,18 +160,44 @@ def test_what_a_dead_server_missed_comes_with_a_resume(tmp_path, monkeypatch):
         assert rows_of(back, tmp_path) == journal_rows(tmp_path)
 
 
-def test_the_training_outlives_wandbs_service(tmp_path, server, caplog):
+def test_a_run_whose_service_dies_goes_on_in_a_new_one(tmp_path, server, caplog):
     with SaturationTracker(tmp_path, "wandb", nn.Linear(2, 2)) as tracker:
         log_losses(tracker, range(2))
         kill_services()
         log_losses(tracker, range(2, 4))
-    assert "did not get epochs 2-3" in caplog.text
+    assert caplog.text.count("W&B's service, the process wandb-core, has died") == 1
+    assert "did not get" not in caplog.text
+    assert rows_of(server, tmp_path) == journal_rows(tmp_path)
     assert not [thread for thread in threading.enumerate() if thread.name == "NetStatThr"]
     caplog.clear()
     print("and the console is not captured for a run that is gone")
     assert not caplog.text
     record(tmp_path, "wandb", range(4, 6))
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
+
+
+def test_offline_a_run_whose_service_dies_goes_on_in_a_new_one(tmp_path, caplog):
+    with SaturationTracker(tmp_path, "wandb", nn.Linear(2, 2)) as tracker:
+        kill_services()  # before it was given anything
+        log_losses(tracker, range(1))
+    with SaturationTracker(tmp_path, "wandb", nn.Linear(2, 2), initial_epoch=1) as tracker:
+        log_losses(tracker, range(1, 3))
+        kill_services()
+        log_losses(tracker, range(3, 5))
+    assert caplog.text.count("has died") == 2
+    assert "did not get" not in caplog.text
+    assert losses(unsynced_rows(tmp_path)) == losses(journal_rows(tmp_path))
+
+
+def test_the_users_own_run_whose_service_dies_lacks_what_is_named(tmp_path, caplog):
+    users = wandb.init(dir=tmp_path)
+    with SaturationTracker(tmp_path / "run", "wandb", nn.Linear(2, 2)) as tracker:
+        log_losses(tracker, range(2))
+        kill_services()
+        log_losses(tracker, range(2, 4))
+    assert "writer 'wandb' did not get epochs 2-3" in caplog.text
+    with pytest.raises(ConnectionError):
+        finish_run(users)
 
 
 def test_a_refused_key_is_the_users_mistake(tmp_path, server):

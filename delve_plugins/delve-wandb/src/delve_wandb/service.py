@@ -15,6 +15,7 @@ from delve.errors import WriterConfigurationError
 
 _TOKEN = "WANDB_SERVICE"  # W&B sets it while a service runs
 _HOOKS = ("exit", "excepthook")  # of sys; W&B wraps them at each start and never unwraps them
+_MAILBOX = "wandb.sdk.mailbox."  # where W&B defines what it raises when no answer can come
 
 _started_here: dict[str, dict[str, Any]] = {}  # services that Delve started: sys's hooks before
 
@@ -65,6 +66,11 @@ def stop() -> None:
     """Stop the service if Delve started it and no run needs it."""
     if os.environ.get(_TOKEN) in _started_here and _is_idle():
         _tear_down()
+
+
+def has_died(error: Exception) -> bool:
+    """Whether an error tells that the service is gone: the server's faults are told otherwise."""
+    return isinstance(error, ConnectionError) or type(error).__module__.startswith(_MAILBOX)
 
 
 def restart() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delve.discovery import how_to_install
-from delve.errors import WriterConfigurationError
+from delve.errors import BackendLostError, WriterConfigurationError
 from delve.records import Metric, RunInfo
 from delve_wandb.options import Options, tags_of
 
@@ -79,8 +79,7 @@ class WandbWriter:
 
     def resume_from_saved_state(self, run: RunInfo) -> int | None:
         """Go on in the same W&B run, cut back to the epochs below where W&B lets us."""
-        with contextlib.suppress(ConnectionError):  # to a service that has died; a new one starts
-            self._part(exit_code=0)
+        self._part(exit_code=0)
         self._prepare(run)
         from delve_wandb import resuming
 
@@ -109,7 +108,11 @@ class WandbWriter:
         if self._pictures and epoch >= run.initial_epoch:
             row |= self._pictures.of_epoch(row, run.layers, epoch)
         row["_timestamp"] = timestamp / 1000
-        self._session.add(epoch, row, run)
+        try:
+            self._session.add(epoch, row, run)
+        except Exception as error:
+            self._let_go_if_lost(error)
+            raise
         self._session.look_after_superseded(run)
 
     def close(self, error: BaseException | None, run: RunInfo) -> None:
@@ -128,6 +131,21 @@ class WandbWriter:
         self._row = {}
         if self._figures and run.images and not self._pictures:
             self._pictures = _make_pictures()
+
+    def _let_go_if_lost(self, error: Exception) -> None:
+        """Have a run of ours opened anew once W&B's service has died.
+
+        Raises:
+            BackendLostError: It has.
+        """
+        from delve_wandb import service
+
+        if self._session and self._session.ours and service.has_died(error):
+            with contextlib.suppress(Exception):  # nothing reaches W&B any more
+                self._part(exit_code=1)
+            raise BackendLostError(
+                f"W&B's service, the process wandb-core, has died ({type(error).__name__})"
+            ) from error
 
     def _part(self, exit_code: int) -> None:
         if not self._prepared:
