@@ -58,6 +58,11 @@ class Delivery:
         """Whether the caller is a writer that is being fed."""
         return self._feeding == threading.get_ident()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The writers' names, in the order in which they are fed."""
+        return tuple(channel.name for channel in self._channels)
+
     def open(self) -> None:
         """Start or resume each writer, and feed it what it lacks.
 

@@ -63,6 +63,19 @@ def open_plain(path: Path, flags: int) -> int:
     return descriptor
 
 
+def set_aside(path: Path, word: str) -> Path:
+    """Rename a file, ``table.csv`` to ``table.<word>.csv``, so that nothing overwrites it.
+
+    Returns:
+        Its new path, which was free.
+    """
+    number, free = 1, path.with_name(f"{path.stem}.{word}{path.suffix}")
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}.{word}-{number}{path.suffix}")
+    return path.rename(free)
+
+
 def sync_folder(folder: Path) -> None:
     """Have the names in a folder outlast a power cut, where the file system can promise it."""
     with contextlib.suppress(OSError):

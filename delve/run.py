@@ -78,6 +78,11 @@ class Run:
         return self._journal.layers if self._journal.epochs else ()
 
     @property
+    def writers(self) -> tuple[str, ...]:
+        """The writers' names."""
+        return self._delivery.names
+
+    @property
     def is_feeding(self) -> bool:
         """Whether the caller is a writer that is being fed."""
         return self._delivery.is_feeding
@@ -101,6 +106,7 @@ class SilentRun:
     """Stands in for the run in the processes that do not write."""
 
     order: tuple[str, ...] = ()
+    writers: tuple[str, ...] = ()
     is_feeding = False
 
     def add_scalar(self, name: str, value: float, epoch: int) -> None:

@@ -16,6 +16,7 @@ import torch
 from tqdm.auto import tqdm
 
 from delve.arguments import check_threshold
+from delve.array_file import DamagedArrayError, read_array
 from delve.epoch_files import epoch_of
 from delve.errors import ArgumentError
 from delve.files import file_name, replacing
@@ -210,8 +211,8 @@ def _whole(count: float) -> int | float:
 
 def _spectrum(path: Path) -> Spectrum:
     try:
-        matrix = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        matrix = read_array(path)
+    except (OSError, DamagedArrayError) as error:
         raise ArgumentError(f"{path} cannot be read ({error}); remove it to go on") from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.dtype.kind != "f":
         raise ArgumentError(f"{path} holds no covariance matrix; remove it to go on")

@@ -400,10 +400,9 @@ class SaturationTracker:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"epoch {self._epoch}"
-        return (
-            f"SaturationTracker({str(self.savefile)!r}, {state}, "
-            f"{len(self._recorder.layers)} layers)"
-        )
+        layers = f"{len(self._recorder.layers)} layers"
+        facts = [repr(str(self.savefile)), state, layers, " + ".join(self._run.writers)]
+        return f"SaturationTracker({', '.join(filter(None, facts))})"
 
     def _check_open(self) -> None:
         self._check_not_feeding()

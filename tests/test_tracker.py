@@ -569,5 +569,6 @@ def test_a_tracker_of_another_process_keeps_the_folder(tmp_path, model):
 
 
 def test_the_tracker_describes_itself(tmp_path, model, writer):
-    tracker = SaturationTracker(tmp_path, writer, model)
-    assert repr(tracker) == f"SaturationTracker('{tmp_path}', epoch 0, 2 layers)"
+    tracker = SaturationTracker(tmp_path, [writer, "print"], model)
+    named = f"2 layers, {type(writer).__name__} + print"
+    assert repr(tracker) == f"SaturationTracker('{tmp_path}', epoch 0, {named})"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from delve_npy import NPYWriter, has_value
 from delve_npy.arrays import ArrayFolder
+from delve_npy.writer import CHECK_TIME
 from support.recorded_runs import journal_rows, record, record_and_die
 
 from delve.delivery import Delivery
@@ -476,3 +477,64 @@ def test_arrays_lost_in_a_process_first_epoch_are_named(tmp_path, caplog, first)
     record(tmp_path, "npy", range(first + 1, first + 2), **stats)
     (message,) = [message for message in caplog.messages if "stay lost" in message]
     assert f"epochs {first} of train-covariance-matrix" in message
+
+
+def flip(path):
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+
+
+def test_damaged_arrays_are_named_and_kept_and_no_longer_count(tmp_path, caplog):
+    run = Arrays(tmp_path)
+    for epoch in range(4):
+        run.save(epoch)
+    run.close()
+    folder = tmp_path / "npy" / ArrayFolder.place(CONV)
+    flip(folder / "epoch00001.npy")
+    content = (folder / "epoch00001.npy").read_bytes()
+    os.truncate(folder / "epoch00002.npy", 100)
+    os.truncate(tmp_path / "npy" / ArrayFolder.place(HEAD) / "epoch00003.npy", 0)
+    Arrays(tmp_path, initial_epoch=4).close()
+    (message,) = [message for message in caplog.messages if "arrays are damaged" in message]
+    assert message.startswith(f"{tmp_path / 'npy'}: 3 arrays are damaged")
+    for place, epoch in ((CONV, 1), (CONV, 2), (HEAD, 3)):
+        assert f"{ArrayFolder.place(place)}/epoch0000{epoch}.damaged.npy" in message
+    assert (folder / "epoch00001.damaged.npy").read_bytes() == content
+    assert sorted(path.name for path in folder.glob("epoch*[0-9].npy")) == [
+        "epoch00000.npy",
+        "epoch00003.npy",
+    ]
+    caplog.clear()
+    Arrays(tmp_path, initial_epoch=4).close()
+    assert "damaged" not in caplog.text
+
+
+def test_looking_for_damage_takes_the_newest_first_and_a_bounded_time(
+    tmp_path, monkeypatch, caplog
+):
+    run = Arrays(tmp_path)
+    for epoch in range(4):
+        run.save(epoch, arrays=[CONV])
+    run.close()
+    folder = tmp_path / "npy" / ArrayFolder.place(CONV)
+    for epoch in (0, 3):
+        flip(folder / f"epoch0000{epoch}.npy")
+    seconds = iter([*[0.0] * 3, *[CHECK_TIME + 1] * 9])  # one for the deadline, two arrays
+    clock = mock.Mock(monotonic=lambda: next(seconds))
+    monkeypatch.setattr("delve_npy.arrays.time", clock)
+    monkeypatch.setattr("delve_npy.writer.time", clock)
+    with caplog.at_level(logging.INFO):
+        Arrays(tmp_path, initial_epoch=4).close()
+    assert (folder / "epoch00003.damaged.npy").exists()
+    assert (folder / "epoch00000.npy").exists()
+    assert "no time to look for damage in the 2 oldest arrays" in caplog.text
+
+
+def test_arrays_of_another_program_are_left_alone(tmp_path, caplog):
+    run = Arrays(tmp_path)
+    run.save(0)
+    run.close()
+    np.save(tmp_path / "npy" / ArrayFolder.place(CONV) / "epoch00000.npy", matrix(0))
+    Arrays(tmp_path, initial_epoch=1).close()
+    assert "damaged" not in caplog.text

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from delve.files import replacing
+from delve.files import replacing, set_aside
 from delve.records import Metric, RunInfo
 
 logger = logging.getLogger(__name__)
@@ -150,9 +150,8 @@ class CSVWriter:
         with self.path.open("rb") as file:
             columns = _header(file)
         if not columns:
-            aside = self.path.with_suffix(".damaged.csv")
-            logger.warning("%s has no readable header; it is kept as %s", self.path, aside.name)
-            self.path.rename(aside)
+            kept = set_aside(self.path, "damaged")
+            logger.warning("%s has no readable header; it is kept as %s", self.path, kept.name)
         return columns or [EPOCH]
 
     def _replace(self, rows: Iterable[list[str]]) -> None:

@@ -20,12 +20,3 @@ def write_archive(path: Path, files: Iterable[Path]) -> None:
     ):
         for member in files:
             archive.write(member, member.relative_to(path.parent))
-
-
-def set_aside(path: Path, word: str) -> Path:
-    """Rename a file so that nothing overwrites it; returns its new path."""
-    number, free = 1, path.with_name(f"{path.stem}.{word}{path.suffix}")
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.stem}.{word}-{number}{path.suffix}")
-    return path.rename(free)

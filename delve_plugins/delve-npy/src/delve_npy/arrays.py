@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from delve.array_file import DamagedArrayError, read_array, write_array
 from delve.epoch_files import EpochFiles, epoch_file_name
-from delve.files import file_name, replacing
+from delve.files import file_name, replacing, set_aside
 from delve.records import Metric
 
 SUFFIX = ".npy"
@@ -32,7 +34,7 @@ class ArrayFolder:
         path = folder / epoch_file_name(epoch, SUFFIX)
         with replacing(path) as file, np.errstate(over="ignore"):
             # Beyond the largest float32 a value becomes infinite.
-            np.save(file, np.asarray(value, self._dtype), allow_pickle=False)
+            write_array(file, np.asarray(value, self._dtype))
 
     @staticmethod
     def place(metric: Metric) -> str:
@@ -51,6 +53,31 @@ class ArrayFolder:
         """All arrays' files."""
         for folder in self._files.places():
             yield from self._files.in_place(folder).values()
+
+    def set_damaged_aside(self, until: float) -> tuple[list[Path], int]:
+        """Read arrays, the newest first, and rename those that are not as they were written.
+
+        Args:
+            until: When to begin no other, on the monotonic clock.
+
+        Returns:
+            The new names of the damaged, and how many arrays there was no time for.
+        """
+        numbered = [
+            (epoch, file)
+            for folder in self._files.places()
+            for epoch, file in self._files.in_place(folder).items()
+        ]
+        files = [file for _, file in sorted(numbered, reverse=True)]
+        damaged = []
+        for number, file in enumerate(files):
+            if time.monotonic() > until:
+                return damaged, len(files) - number
+            try:
+                read_array(file)
+            except DamagedArrayError:
+                damaged.append(set_aside(file, "damaged"))
+        return damaged, 0
 
     def cut(self, first: int) -> None:
         """Remove the arrays of epoch ``first`` and later, and folders that this leaves empty.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from delve.files import file_name
 from delve.records import Metric, enumerate_epochs
 from delve_npy.scalars import has_value
 
-_NAMED = 3  # places named in a message
+_NAMED = 3  # names in a message
 
 
 def lost_arrays(
@@ -62,9 +62,13 @@ def lost_arrays(
 def describe(lost: Mapping[str, list[int]]) -> str:
     """What was lost, in one line."""
     epochs = sorted({epoch for missing in lost.values() for epoch in missing})
-    places = sorted(lost)
-    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
-    return f"epochs {enumerate_epochs(epochs)} of {', '.join(places[:_NAMED])}{more}"
+    return f"epochs {enumerate_epochs(epochs)} of {shortened(sorted(lost))}"
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _epochs_with_scalars(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from delve.files import replacing, with_digest
+from delve.files import ends_in_digest, replacing, with_digest
 
 EPOCH = "epoch"
 MAX_NAME_LENGTH = 10_000  # characters; zip allows 65,535 bytes
@@ -105,7 +105,8 @@ def array_name(name: str) -> str:
 
     Zip files end a name at a null character, and NumPy takes ``.npy`` off it.
     """
-    if name.isprintable() and len(name) <= MAX_NAME_LENGTH and not name.endswith(".npy"):
+    fits = name.isprintable() and len(name) <= MAX_NAME_LENGTH
+    if fits and not (name.endswith(".npy") or ends_in_digest(name)):
         return name
     return with_digest(_CONTROL.sub("_", name), name, MAX_NAME_LENGTH)
 

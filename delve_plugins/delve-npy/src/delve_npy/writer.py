@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from delve.errors import ArgumentError
+from delve.files import set_aside
 from delve.pace import Pace
 from delve.records import Metric, RunInfo
-from delve_npy.archive import set_aside, write_archive
+from delve_npy.archive import write_archive
 from delve_npy.arrays import ArrayFolder
-from delve_npy.losses import describe, lost_arrays
+from delve_npy.losses import describe, lost_arrays, shortened
 from delve_npy.scalars import DamagedFileError, ScalarTable
 
 FOLDER_NAME = "npy"
 SCALARS_NAME = "scalars.npz"
 DTYPES = ("float64", "float32")
+CHECK_TIME = 5.0  # seconds that a resume takes to look for damaged arrays
 SHARE = 0.01  # of the run's time, for writing scalars.npz again and again
 
 logger = logging.getLogger(__name__)
@@ -85,6 +88,7 @@ class NPYWriter:
         self._begin()
         self._retire_archive()
         self._prepare(initial_epoch)
+        self._set_damaged_aside()
         self._table = self._read_scalars()
         self._table.cut(initial_epoch)
         self._write_scalars()
@@ -159,6 +163,18 @@ class NPYWriter:
                 self.path,
                 kept.name,
             )
+
+    def _set_damaged_aside(self) -> None:
+        damaged, unread = self._arrays.set_damaged_aside(time.monotonic() + CHECK_TIME)
+        if damaged:
+            logger.warning(
+                "%s: %d arrays are damaged, and the journal holds no arrays; they are kept as %s",
+                self.path,
+                len(damaged),
+                shortened([str(file.relative_to(self.path)) for file in sorted(damaged)]),
+            )
+        if unread:
+            logger.info("%s: no time to look for damage in the %d oldest arrays", self.path, unread)
 
     def _read_scalars(self) -> ScalarTable:
         try:
