@@ -69,7 +69,7 @@ class ArrayFolder:
             for epoch, file in self._files.in_place(folder).items()
         ]
         files = [file for _, file in sorted(numbered, reverse=True)]
-        damaged = []
+        damaged: list[Path] = []
         for number, file in enumerate(files):
             if time.monotonic() > until:
                 return damaged, len(files) - number
