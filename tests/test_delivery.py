@@ -8,7 +8,7 @@ import pytest
 from support.writers import Recorder
 from torch import nn
 
-from delve import SaturationTracker, delivery
+from delve import SaturationTracker, channel
 from delve.delivery import Delivery
 from delve.discovery import check_writer
 from delve.errors import BackendLostError, WriterConfigurationError, WriterFailedError
@@ -133,7 +133,7 @@ class Flaky(Recorder):
 def clock(monkeypatch):
     """The delivery's clock, moved by hand."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(delivery, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(channel, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 

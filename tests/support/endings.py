@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from delve import SaturationTracker, delivery
+from delve import SaturationTracker, channel
+from delve.channel import Channel
 from delve.errors import ArgumentError
 from support.crash_points import Interruption
 from support.seven_writers import OPTIONS, WRITERS
@@ -96,13 +97,13 @@ def train_with_dead_servers(folder: str, epochs: int) -> None:
     """Record epochs, and note how long each failed attempt took and what was left at the end."""
     _log_plainly()
     failed: list[float] = []
-    set_aside = delivery._Channel._set_aside
+    set_aside = Channel._set_aside
 
     def count(self: Any, failure: Exception, epoch: int, seconds: float) -> None:
         failed.append(seconds)
         set_aside(self, failure, epoch, seconds)
 
-    delivery._Channel._set_aside = count  # type: ignore[method-assign]
+    Channel._set_aside = count  # type: ignore[method-assign]
     opening, tracker = _timed(lambda: _tracker(folder))
     recording, _ = _timed(lambda: _record(tracker, epochs))
     closing, _ = _timed(tracker.close)
@@ -207,7 +208,7 @@ def _change_modes(folder: Path, mode: int) -> None:
 
 @contextlib.contextmanager
 def _retrying_at_once() -> Iterator[None]:
-    delivery.FIRST_WAIT = delivery.WAIT_RATIO = 0.0
+    channel.FIRST_WAIT = channel.WAIT_RATIO = 0.0
     yield
 
 
