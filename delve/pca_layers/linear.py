@@ -1,9 +1,4 @@
-"""Layers that learn the eigenspace of what passes through them, and project onto it.
-
-Put one behind each layer of a network. In training they change nothing and watch; in evaluation
-they keep the leading directions that explain ``threshold`` of the variance, and so show how much
-of the network's accuracy depends on those directions.
-"""
+"""The layer that learns the eigenspace of its input's features, and projects onto it."""
 
 from __future__ import annotations
 
@@ -12,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +19,7 @@ from delve.metrics import intrinsic_dimensionality
 from delve.moments import Moments
 from delve.spectrum import Spectrum
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("delve.pca_layers")
 
 
 class LinearPCALayer(nn.Module):
@@ -342,151 +336,6 @@ class LinearPCALayer(nn.Module):
             None if directions is None else self.eigenvectors.new_empty(directions.shape)
         )
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-class Conv2DPCALayer(LinearPCALayer):
-    """Projects feature maps onto the leading eigenvectors of the covariance of their filters.
-
-    Every position of every map is a sample of ``in_filters`` features. All else, and every
-    argument that is not described here, is as in :class:`LinearPCALayer`.
-
-    Shapes: ``(batch, in_filters, height, width)`` to the same; ``batch`` may be left out.
-
-    Args:
-        in_filters: How many filters the input has.
-        threshold: The share of the variance to keep.
-        verbose: Whether each decomposition is logged.
-        gradient_epoch_start: Without effect.
-        centering: Whether the mean is the origin.
-        downsampling: The height and width, in positions, that maps are reduced to (by nearest
-            neighbour) before the layer learns from them; a smaller map is taken as it is. It
-            saves time, and changes nothing but what is learned. None takes every position.
-
-    Raises:
-        ArgumentError: ``in_filters`` or ``downsampling`` is not a whole number of at least 1, or
-            ``threshold`` is not positive.
-    """
-
-    _feature_axis = -3
-
-    def __init__(
-        self,
-        in_filters: int,
-        threshold: float = 0.99,
-        verbose: bool = True,
-        gradient_epoch_start: int = 20,
-        centering: bool = False,
-        downsampling: int | None = None,
-    ) -> None:
-        super().__init__(
-            in_filters,
-            threshold=threshold,
-            verbose=verbose,
-            gradient_epoch_start=gradient_epoch_start,
-            centering=centering,
-        )
-        if downsampling is not None:
-            downsampling = check_count("the downsampling of a PCA layer", downsampling)
-        self.downsampling = downsampling
-
-    def _samples_of(self, x: Tensor) -> Tensor:
-        maps = x if x.dim() == 4 else x.unsqueeze(0)
-        if self.downsampling is not None:
-            height, width = (min(side, self.downsampling) for side in maps.shape[2:])
-            maps = nn.functional.interpolate(maps, size=(height, width), mode="nearest")
-        return maps.flatten(2).transpose(1, 2)
-
-
-def change_all_pca_layer_thresholds(
-    threshold: float, network: nn.Module, verbose: bool = False
-) -> tuple[list[float], list[int], list[int], list[str]]:
-    """Set the threshold of every PCA layer of a network.
-
-    Returns:
-        For each PCA layer, in the order of ``network.modules()``, after the change: its
-        saturation in percent, the dimension of its eigenspace, the dimension of its input space,
-        and its name (``Lin-0``, ``Lin-1``, ... and ``Conv-0``, ``Conv-1``, ...).
-
-    Raises:
-        ArgumentError: The threshold is not positive.
-    """
-    layers = _pca_layers(network)
-    for layer in layers:
-        _change_threshold(layer, threshold, verbose)
-    return *_dimensions(layers), _names(layers, linear="Lin")
-
-
-def change_all_pca_layer_thresholds_and_inject_random_directions(
-    threshold: float,
-    network: nn.Module,
-    verbose: bool = False,
-    device: torch.device | str = "cpu",
-    include_names: bool = False,
-) -> tuple[list[float], list[int], list[int]] | tuple[list[float], list[int], list[int], list[str]]:
-    """Set the threshold of every PCA layer, and project onto random directions instead.
-
-    Each layer projects onto as many random orthonormal directions as its eigenspace has at this
-    threshold: the control experiment to :func:`change_all_pca_layer_thresholds`, which also takes
-    the random directions out again. They are drawn from NumPy's global random state.
-
-    Args:
-        threshold: The share of the variance that sets the number of directions.
-        network: Any module that contains PCA layers.
-        verbose: Whether each change is logged, as INFO to the logger ``delve.pca_layers``.
-        device: Without effect: the directions go where the layer is.
-        include_names: Whether the names are returned as well.
-
-    Returns:
-        For each PCA layer, in the order of ``network.modules()``, after the change: its
-        saturation in percent, the dimension of its eigenspace, the dimension of its input space,
-        and, if asked for, its name (``Linear-0``, ... and ``Conv-0``, ...).
-
-    Raises:
-        ArgumentError: The threshold is not positive.
-    """
-    del device
-    layers = _pca_layers(network)
-    for layer in layers:
-        _change_threshold(layer, threshold, verbose)
-        layer.inject_random_directions()
-    dimensions = _dimensions(layers)
-    return (*dimensions, _names(layers, linear="Linear")) if include_names else dimensions
-
-
-def rvs(dim: int = 3) -> np.ndarray:
-    """A random orthogonal matrix, (dim x dim), float64, from NumPy's global random state.
-
-    It is uniform over all orthogonal matrices (Haar's measure), those of determinant -1 included.
-    Source: Mezzadri 2007, Notices of the AMS 54(5), section 5.
-    """
-    return random_directions(dim, dim)
-
-
-def _pca_layers(network: nn.Module) -> list[LinearPCALayer]:
-    return [module for module in network.modules() if isinstance(module, LinearPCALayer)]
-
-
-def _change_threshold(layer: LinearPCALayer, threshold: float, verbose: bool) -> None:
-    layer.threshold = threshold
-    if verbose:
-        logger.info("%s: the threshold is now %g", layer.name, threshold)
-
-
-def _dimensions(layers: list[LinearPCALayer]) -> tuple[list[float], list[int], list[int]]:
-    return (
-        [layer.sat for layer in layers],
-        [layer.in_dim for layer in layers],
-        [layer.fs_dim for layer in layers],
-    )
-
-
-def _names(layers: list[LinearPCALayer], linear: str) -> list[str]:
-    """Each kind is counted on its own."""
-    names: list[str] = []
-    for layer in layers:
-        kind = "Conv" if isinstance(layer, Conv2DPCALayer) else linear
-        names.append(f"{kind}-{sum(name.startswith(f'{kind}-') for name in names)}")
-    return names
 
 
 def _checked_threshold(threshold: float) -> float:
