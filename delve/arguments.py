@@ -16,8 +16,9 @@ import torch
 
 from delve import lock
 from delve.errors import ArgumentError
+from delve.journal_lines import to_json
 from delve.metrics import check_share
-from delve.recorded_run import read_epochs
+from delve.recorded_run import next_epoch
 from delve.records import Metric
 from delve.statistics import SelectedStat, is_stat_name, select_stats
 
@@ -27,7 +28,7 @@ def check_savefile(savefile: str | os.PathLike[str]) -> Path:
     # Path("") is the working directory, which nobody means by an empty text.
     if not isinstance(savefile, (str, os.PathLike)) or not os.fspath(savefile):
         raise ArgumentError(f"savefile must be the path of a folder, not {savefile!r}")
-    folder = Path(savefile)
+    folder = Path(savefile).absolute()  # wherever the training changes to
     if folder.exists() and not folder.is_dir():
         raise ArgumentError(f"savefile must be a folder, but {folder} is a file; name another")
     return folder
@@ -81,6 +82,13 @@ def check_config(config: Any) -> dict[str, Any]:
         return {}
     if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
         raise ArgumentError(f"config must be a dictionary whose keys are strings, not {config!r}")
+    try:
+        to_json(config)
+    except (TypeError, ValueError, RecursionError) as error:  # a tuple for a key, or a circle
+        raise ArgumentError(
+            f"config cannot be written as JSON ({error}); use strings for keys, and no dictionary "
+            "that contains itself"
+        ) from error
     return dict(config)
 
 
@@ -101,14 +109,14 @@ def check_initial_epoch(initial_epoch: Any, folder: Path) -> int:
 
 
 def _epoch_after_the_last(folder: Path) -> int:
-    epochs = read_epochs(folder)
+    following = next_epoch(folder)
     files = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if epochs is None and files - {lock.FILE_NAME}:
+    if following is None and files - {lock.FILE_NAME}:
         raise ArgumentError(
             f"initial_epoch='auto': {folder} holds files but no journal, so the last epoch is not "
             "known; give the number, or name another folder for a new run"
         )
-    return max(epochs, default=-1) + 1 if epochs else 0
+    return following or 0
 
 
 def check_scalar_name(name: Any, reserved: Container[str] = ()) -> None:

@@ -64,6 +64,7 @@ class Channel:
             keep=lambda state: journal.remember(self.name, state),
         )
         self._opened = False
+        self._resumes_at = run.initial_epoch  # when it is opened
         self._lacks: int | None = None  # from this epoch on; None: it is up to date
         self._begun: int | None = None  # the epoch that it may hold in part
         self._saved: int | None = None  # the epoch that it was given last
@@ -175,12 +176,27 @@ class Channel:
 
     def _open_writer(self) -> int | None:
         """Start or resume; returns the first epoch to feed from the journal, if any."""
-        first = self._run.initial_epoch
-        if first == 0:
+        first = int(min(self._resumes_at, self._journal.sound_below(self.name)))
+        if first < self._resumes_at:  # the run went back, or began anew, while the writer was away
+            self._lacks = self._resumes_at = first
+        answer = None
+        if first:
+            answer = self._resume(first)
+        else:
             self._call("start")
-            return self._lacks
+        self._journal.mark_opened(self.name)
+        return self._lacks if answer in (None, first) else answer
+
+    def _resume(self, first: int) -> int | None:
+        """Have the writer hold the epochs below ``first``; returns what it answers."""
+        run = dataclasses.replace(
+            self._run,
+            initial_epoch=first,
+            epochs=tuple(epoch for epoch in self._journal.epochs if epoch < first),
+            metrics=self._journal.metrics,
+        )
         try:
-            answer = self._call("resume_from_saved_state", initial_epoch=first)
+            answer = self._call("resume_from_saved_state", run, initial_epoch=first)
         except NotImplementedError as error:
             logger.warning(
                 "writer %r cannot resume (%s); it gets the epochs from %d on",
@@ -188,15 +204,15 @@ class Channel:
                 describe(error),
                 first,
             )
-            answer = None
+            return None
         if answer is None:
-            return self._lacks
+            return None
         if not isinstance(answer, numbers.Integral) or not 0 <= int(answer) <= first:
             raise ValueError(
                 f"resume_from_saved_state returned {answer!r}; it must return the first epoch "
                 f"that the backend lacks, from 0 to {first}, or None"
             )
-        return int(answer) if answer < first else self._lacks
+        return int(answer)
 
     def _give_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
         self._begun = epoch
@@ -228,10 +244,10 @@ class Channel:
         self._call("save", epoch=record.epoch, timestamp=record.timestamp)
         self._begun, self._saved = None, record.epoch
 
-    def _call(self, hook: str, **arguments: Any) -> Any:
+    def _call(self, hook: str, run: RunInfo | None = None, **arguments: Any) -> Any:
         begun = time.monotonic()
         try:
-            return getattr(self._hook, hook)(run=self._run, **arguments)
+            return getattr(self._hook, hook)(run=run or self._run, **arguments)
         finally:
             seconds = time.monotonic() - begun
             if seconds > SLOW_CALL and not self._slow:
@@ -240,20 +256,10 @@ class Channel:
                     "writer %r held the training up for %.0f s in %s", self.name, seconds, hook
                 )
 
-    def _reopen_at(self, epoch: int) -> None:
-        """Have the writer resumed at this epoch before it is fed again."""
-        self._opened = False
-        self._run = dataclasses.replace(
-            self._run,
-            initial_epoch=epoch,
-            epochs=tuple(recorded for recorded in self._journal.epochs if recorded < epoch),
-            metrics=self._journal.metrics,
-        )
-
     def _set_aside(self, failure: Exception, epoch: int, seconds: float) -> None:
         self.fall_behind(epoch)
         if isinstance(failure, BackendLostError) and self._lacks is not None:
-            self._reopen_at(self._lacks)
+            self._opened, self._resumes_at = False, self._lacks
         self._wait = min(max(FIRST_WAIT, 2 * self._wait), LONGEST_WAIT)
         self._rest_after(seconds)
         if self.failure is None:

@@ -72,6 +72,11 @@ class Delivery:
             for channel in reversed(self._channels):
                 stack.callback(channel.close, error)  # so that an interrupt ends one close alone
 
+    def fall_behind(self, epoch: int) -> None:
+        """Have every writer that did not get the epoch whole be fed it again."""
+        for channel in self._channels:
+            channel.fall_behind(epoch)
+
     def _broadcast(self, epoch: int, call: Callable[[Channel], None]) -> None:
         with self._calling_writers():
             for place, channel in enumerate(self._channels):

@@ -130,6 +130,8 @@ class _Watch:
             return
         if hook == "save":
             self.given.add(arguments["epoch"])
+        elif hook == "start":
+            self.first = 0
         elif hook == "resume_from_saved_state":
             self.first = result.get_result()
 

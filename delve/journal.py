@@ -1,8 +1,8 @@
 """The run's own record, ``journal.jsonl``: the source of truth that writers are fed from.
 
 One JSON object a line: a header, then a line for each epoch, for each resume, for what a writer
-remembers, and for hyperparameters that a resumed run changed. A line that says ``resume`` voids
-the epochs at or after it that came before, and so does the line of an epoch.
+remembers or that it was opened, and for hyperparameters that a resumed run changed. A line that
+says ``resume`` voids the epochs at or after it that came before, and so does the line of an epoch.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -53,7 +54,10 @@ class Journal:
     @classmethod
     def create(cls, folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> Journal:
         """Begin a new run's journal; an earlier run's is kept as ``journal.1.jsonl`` and so on."""
-        begin(folder / FILE_NAME, encode(_header(layers, config)))
+        header = _header(layers, config)
+        if is_begun(folder / FILE_NAME):
+            header["replaces_earlier"] = True
+        begin(folder / FILE_NAME, encode(header))
         return cls.reopen(folder)
 
     @classmethod
@@ -142,6 +146,16 @@ class Journal:
     def remember(self, writer: str, state: Mapping[str, Any]) -> None:
         """Keep a writer's state, made of values that JSON can hold."""
         self._append({"type": "state", "writer": writer, "state": dict(state)})
+
+    def sound_below(self, writer: str) -> float:
+        """Below which epoch the writer's backend can hold nothing void; infinite: anywhere."""
+        return self._contents.sound_below(writer)
+
+    def mark_opened(self, writer: str) -> None:
+        """Note that the writer's backend was started, or cut back to what is not void."""
+        if self._contents.sound.get(writer) != math.inf:
+            state = self.state(writer)
+            self._append({"type": "state", "writer": writer, "state": state, "opened": True})
 
     def record(self, record: EpochRecord, layers: Sequence[str]) -> None:
         """Append one epoch; what is seldom new or seldom there stands in few lines."""

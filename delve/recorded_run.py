@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO
 from delve.errors import JournalError
 from delve.files import open_plain, unfinished_name
 from delve.journal_lines import check_entry, decode_epoch, is_whole
-from delve.records import EpochRecord
+from delve.records import EpochRecord, enumerate_epochs
 
 FILE_NAME = "journal.jsonl"
 FORMAT = 1
@@ -31,6 +32,8 @@ class Contents:
     metrics: dict[str, None] = field(default_factory=dict)  # an ordered set
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     resumes: list[int] = field(default_factory=list)  # the epoch of each
+    replaces_earlier: bool = False  # whether the folder held an earlier run when this one began
+    sound: dict[str, float] = field(default_factory=dict)  # by writer, see `sound_below`
     damaged_lines: list[int] = field(default_factory=list)
     size: int = 0  # bytes up to the end of the last whole line
 
@@ -40,6 +43,7 @@ class Contents:
             case "run":
                 self.run_id, self.created = entry["run_id"], entry["created"]
                 self.config, self.layers = entry["config"], tuple(entry["layers"])
+                self.replaces_earlier = bool(entry.get("replaces_earlier"))
             case "epoch":
                 self._void(entry["epoch"])
                 self.places[entry["epoch"]] = (offset, length)
@@ -51,8 +55,23 @@ class Contents:
             case "resume":
                 self.resumes.append(entry["epoch"])
                 self._void(entry["epoch"])
+                self._doubt(entry["epoch"])
             case "state":
                 self.states[entry["writer"]] = entry["state"]
+                if entry.get("opened"):
+                    self.sound[entry["writer"]] = math.inf
+
+    def sound_below(self, writer: str) -> float:
+        """Below which epoch a backend that holds something of this folder can hold nothing void.
+
+        A run that goes back to an earlier epoch while a backend is away leaves in it what is void
+        by then, and a new run in an old folder all that is there; only here is that known.
+        Infinite where nothing speaks against what the backend holds, or where it cannot be told.
+        """
+        if self.damaged_lines:  # one may have told of the writer: better stale than cut for nothing
+            return math.inf
+        never_here = 0.0 if self.replaces_earlier else math.inf
+        return self.sound.get(writer, never_here)
 
     def _void(self, first: int) -> None:
         """Drop the epochs from ``first`` on, which are the last of ``places``.
@@ -62,6 +81,12 @@ class Contents:
         """
         while self.places and next(reversed(self.places)) >= first:
             self.places.popitem()
+            self._doubt(first)
+
+    def _doubt(self, first: int) -> None:
+        """What any backend holds from this epoch on is void, until it is opened again."""
+        for writer, below in self.sound.items():
+            self.sound[writer] = min(below, first)
 
 
 @dataclass(frozen=True)
@@ -135,14 +160,41 @@ def read_epochs(folder: Path) -> list[int] | None:
     Raises:
         JournalError: It cannot be read.
     """
+    contents = _contents_in(folder)
+    return None if contents is None else list(contents.places)
+
+
+def next_epoch(folder: Path) -> int | None:
+    """The epoch at which the folder's run goes on; None where there is no journal.
+
+    That is the one after the last recorded, or that of a later resume which has recorded none.
+
+    Raises:
+        JournalError: It cannot be read, or no line tells any more where the run goes on.
+    """
+    contents = _contents_in(folder)
+    if contents is None:
+        return None
+    if contents.damaged_lines and not contents.places:
+        raise JournalError(
+            f"{folder / FILE_NAME} holds no epoch that can be read, but unreadable lines: "
+            f"{enumerate_epochs(contents.damaged_lines)}; give initial_epoch as a number"
+        )
+    after_the_last = next(reversed(contents.places), -1) + 1
+    return max([after_the_last, *contents.resumes[-1:]])
+
+
+def _contents_in(folder: Path) -> Contents | None:
+    """What the folder's journal holds: nothing yet where its first line is not whole."""
     path = folder / FILE_NAME
     try:
         with open_journal(path) as file:
             has_begun = file.readline().endswith(b"\n")
             file.seek(0)
-            return list(read_contents(file).places) if has_begun else []
+            return read_contents(file) if has_begun else Contents()
     except FileNotFoundError:
-        return [] if os.path.lexists(path.with_name(unfinished_name(FILE_NAME))) else None
+        was_begun = os.path.lexists(path.with_name(unfinished_name(FILE_NAME)))
+        return Contents() if was_begun else None
 
 
 def open_journal(path: Path) -> BinaryIO:
@@ -191,7 +243,7 @@ def read_contents(file: BinaryIO) -> Contents:
             break  # torn by a crash
         try:
             entry, whole = json.loads(line), is_whole(line)
-            _check_format(entry)
+            _check_format(entry, file.name)
             check_entry(entry)
             if whole or entry["type"] == "run":  # without a header nothing is read
                 contents.add(entry, contents.size, len(line))
@@ -208,10 +260,10 @@ def read_contents(file: BinaryIO) -> Contents:
     return contents
 
 
-def _check_format(entry: Any) -> None:
+def _check_format(entry: Any, path: str) -> None:
     match entry:
         case {"type": "run", "format": int(version)} if version > FORMAT:
             raise JournalError(
-                f"the journal has format {version}, this version of Delve reads up to {FORMAT}; "
+                f"{path} has format {version}, this version of Delve reads up to {FORMAT}; "
                 "use the newer version that wrote it"
             )

@@ -94,8 +94,12 @@ class Run:
     def save(self, epoch: int, staged: StagedEpoch, layers: Sequence[str]) -> None:
         """Record an epoch: into the journal, then to every writer."""
         record = EpochRecord(epoch, now_in_ms(), staged.scalars, staged.metrics, staged.few_samples)
-        self._journal.record(record, layers)
-        self._delivery.save(record, staged.arrays, layers)
+        try:
+            self._journal.record(record, layers)
+            self._delivery.save(record, staged.arrays, layers)
+        except BaseException:  # an interrupt, after which the run may go on
+            self._delivery.fall_behind(epoch)
+            raise
 
     def close(self, error: BaseException | None) -> None:
         """Close the writers, the journal and the folder."""

@@ -58,7 +58,8 @@ class SaturationTracker:
             track. Default: all.
         writer_args: Constructor arguments for writers selected by name: flat, or nested under the
             writer's name.
-        log_interval: Use every so many batches of each layer. Default 1: all.
+        log_interval: Use every so many calls of each layer: batches, where a forward pass calls it
+            once. Default 1: all.
         max_samples: Stop gathering after so many samples per layer, mode and epoch. Default: none.
         stats: What to compute, each also as ``lsat_train`` or ``lsat_eval`` for one mode alone:
             ``lsat`` saturation, ``idim`` intrinsic dimensionality, ``det`` determinant, ``trc``
@@ -74,14 +75,18 @@ class SaturationTracker:
         conv_method: How feature maps become samples: ``channelwise`` (each position is a sample
             of as many features as there are channels), ``mean``, ``max``, ``median`` (pooled over
             space), ``flatten``.
-        timeseries_method: ``last_timestep``, or ``timestepwise`` (each step is a sample).
+        timeseries_method: ``last_timestep``, or ``timestepwise`` (each step is a sample). A
+            recurrent or attention layer's ``batch_first`` is honoured; a linear layer does not
+            tell, so its series count as (batch x time x features). In a model that puts time
+            first, as :class:`torch.nn.TransformerEncoderLayer` does by default, take
+            ``timestepwise``, which is right in both layouts, or ``batch_first=True``.
         sat_threshold: The share of the variance that counts as explained, in (0, 1].
         nosave: True writes no images.
         verbose: Whether to show each layer's saturation on the console, each epoch.
         device: Where covariances are gathered; None: where the activations are.
         initial_epoch: 0 begins a new run and overwrites the folder's earlier one; N > 0 resumes:
             every backend keeps exactly the epochs below N and goes on; ``"auto"`` resumes after
-            the last recorded epoch.
+            the last recorded epoch. What went void in a backend while it was away is cut too.
         interpolation_strategy: Shrink large feature maps first, by this mode of
             ``torch.nn.functional.interpolate``.
         interpolation_downsampling: The size to shrink to.
@@ -214,7 +219,8 @@ class SaturationTracker:
     def add_saturations(self, save: bool = True) -> None:
         """Compute the selected statistics of all layers over the samples since the last call.
 
-        Under ``torch.distributed`` it is collective: the samples of all processes count.
+        Under ``torch.distributed`` it is collective: the samples of all processes count, and an
+        error in one is raised in all.
 
         Args:
             save: Whether that ends the epoch. False leaves it to :meth:`save`.
@@ -223,11 +229,15 @@ class SaturationTracker:
         # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
         seen = distributed.union(self._recorder.fresh())
         covariances = self._reducer.reduce(self._recorder.held(seen))
-        if distributed.is_first():
-            self._stage(self._statistics.compute(covariances))
-        self._recorder.mark_used(self._forget, seen)
-        if save:
-            self.save()
+
+        def record() -> None:
+            if distributed.is_first():
+                self._stage(self._statistics.compute(covariances))
+            self._recorder.mark_used(self._forget, seen)
+            if save:
+                self.save()
+
+        distributed.together(record)
 
     def save(self) -> None:
         """End the epoch: write it to the journal, then to every writer."""
@@ -277,6 +287,7 @@ class SaturationTracker:
             layer: A layer of a type that is tracked.
             stats: Without effect: the statistics are those of the tracker.
         """
+        self._check_open()
         del stats
         for found in find_layers(layer).values():
             taken = self._recorder.layers
@@ -336,6 +347,10 @@ class SaturationTracker:
         """
         if self._closed:
             return
+        if self._is_elsewhere:  # the run is the parent's, which goes on with it
+            self._closed = True
+            self._recorder.remove_hooks()
+            return
         self._check_not_feeding()
         try:
             self._finish_epoch(error)
@@ -376,11 +391,15 @@ class SaturationTracker:
 
     def _close_at_exit(self) -> None:
         """Nobody has called :meth:`close`: the backends still get all that they can."""
-        if os.getpid() == self._process:  # a forked child inherits what is to be done at exit
-            # An interactive session goes on after the errors that it shows. Python sets
-            # `last_value` where it shows an error, so SystemExit of any status is not there.
-            is_interactive = hasattr(sys, "ps1")
-            self.close(None if is_interactive else getattr(sys, "last_value", None))
+        # An interactive session goes on after the errors that it shows. Python sets `last_value`
+        # where it shows an error, so SystemExit of any status is not there.
+        is_interactive = hasattr(sys, "ps1")
+        self.close(None if is_interactive else getattr(sys, "last_value", None))
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether this is a copy in a forked child, which shares the run's files."""
+        return os.getpid() != self._process
 
     def _check_not_feeding(self) -> None:
         if self._run.is_feeding:
@@ -406,6 +425,11 @@ class SaturationTracker:
 
     def _check_open(self) -> None:
         self._check_not_feeding()
+        if self._is_elsewhere:
+            raise RuntimeError(
+                f"the tracker of {self.savefile} belongs to the process that made it; pass the "
+                "values there, or make a tracker with another savefile here"
+            )
         if self._closed:
             raise RuntimeError(
                 f"the tracker of {self.savefile} is closed; make a new one with "

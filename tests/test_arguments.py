@@ -6,8 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from delve.arguments import check_savefile, check_scalar, check_scalar_name, check_stats
+from delve.arguments import (
+    check_config,
+    check_savefile,
+    check_scalar,
+    check_scalar_name,
+    check_stats,
+)
 from delve.errors import ArgumentError
+
+
+def circle():
+    config = {}
+    config["itself"] = config
+    return config
 
 
 @pytest.mark.parametrize("savefile", ["", b"run", 3, None])
@@ -18,7 +30,13 @@ def test_what_names_no_folder_is_refused(savefile):
 
 @pytest.mark.parametrize("savefile", [".", "runs/new", Path("runs/new")])
 def test_a_folder_may_be_new_or_the_working_directory(savefile):
-    assert check_savefile(savefile) == Path(savefile)
+    assert check_savefile(savefile) == Path.cwd() / savefile
+
+
+@pytest.mark.parametrize("config", [{"grid": {(1, 2): 3}}, circle()], ids=["tuple", "circle"])
+def test_a_config_that_json_cannot_hold_is_refused(config):
+    with pytest.raises(ArgumentError, match="config cannot be written as JSON"):
+        check_config(config)
 
 
 @pytest.mark.parametrize(

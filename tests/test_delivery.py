@@ -129,6 +129,48 @@ class Flaky(Recorder):
         return [call["epoch"] for hook, call in self.calls if hook == "save"]
 
 
+class Keeping(Recorder):
+    """Holds what it was given over several runs, as a backend does."""
+
+    is_down = False
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+        self.held = {}
+        self.given = []
+
+    @property
+    def rows(self):
+        return self.held
+
+    @property
+    def resumed(self):
+        return [call for hook, call in self.calls if hook == "resume_from_saved_state"]
+
+    def start(self, run):
+        super().start(run)
+        self.held.clear()
+
+    def resume_from_saved_state(self, initial_epoch, run):
+        if self.is_down:
+            raise ConnectionError("down")
+        super().resume_from_saved_state(initial_epoch, run)
+        assert run.initial_epoch == initial_epoch
+        assert all(epoch < initial_epoch for epoch in run.epochs)
+        self.held = {epoch: row for epoch, row in self.held.items() if epoch < initial_epoch}
+        return run.first_lacking(self.held)
+
+    def add_scalar(self, name, value, epoch):
+        self.held.setdefault(epoch, {})[name] = value
+
+    def add_scalars(self, value_dict, global_step, prefix):
+        self.held.setdefault(global_step, {}).update(value_dict)
+
+    def save(self, epoch, timestamp):
+        self.given.append(epoch)
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """The delivery's clock, moved by hand."""
@@ -139,6 +181,84 @@ def clock(monkeypatch):
 
 def warnings_of(caplog):
     return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# Where a writer was away
+
+
+def test_what_went_void_while_a_writer_was_away_is_cut_when_it_is_back(tmp_path):
+    away, always = Keeping("away"), Keeping("always")
+    Run(tmp_path, away, always).open().save(*range(10)).close()
+    Run(tmp_path, always, initial_epoch=3).open().save(*range(3, 6)).close()
+    Run(tmp_path, away, always, initial_epoch=6).open().save(6).close()
+    assert [call["initial_epoch"] for call in away.resumed] == [3]
+    assert [call["initial_epoch"] for call in always.resumed] == [3, 6]
+    assert away.given[10:] == [3, 4, 5, 6]
+    assert always.given == [*range(10), 3, 4, 5, 6]
+    assert away.rows == always.rows == rows(*range(7))
+
+
+def test_the_lowest_of_several_resumes_counts_and_only_those_since_it_was_there(tmp_path):
+    away, always = Keeping("away"), Keeping("always")
+    Run(tmp_path, away, always).open().save(*range(10)).close()
+    for first in (2, 3, 4):
+        Run(tmp_path, always, initial_epoch=first).open().save(first).close()
+    Run(tmp_path, away, always, initial_epoch=5).open().close()
+    Run(tmp_path, away, always, initial_epoch=5).open().close()
+    assert [call["initial_epoch"] for call in away.resumed] == [2, 5]
+    assert away.rows == always.rows == rows(*range(5))
+
+
+def test_one_that_cannot_be_opened_was_away(tmp_path, clock):
+    flaky, always = Keeping("flaky"), Keeping("always")
+    Run(tmp_path, flaky, always).open().save(*range(6)).close()
+    flaky.is_down = True
+    Run(tmp_path, flaky, always, initial_epoch=2).open().save(2, 3).close()
+    flaky.is_down = False
+    Run(tmp_path, flaky, always, initial_epoch=4).open().save(4).close()
+    assert [call["initial_epoch"] for call in flaky.resumed] == [2]
+    assert flaky.rows == rows(*range(5))
+
+
+def test_one_that_fails_at_first_is_cut_and_fed_all_of_it_later(tmp_path, clock):
+    away, always = Keeping("away"), Keeping("always")
+    Run(tmp_path, away, always).open().save(*range(6)).close()
+    Run(tmp_path, always, initial_epoch=2).open().save(2, 3).close()
+    away.is_down = True
+    run = Run(tmp_path, away, always, initial_epoch=4).open().save(4)
+    away.is_down = False
+    clock.now += 60
+    run.save(5).close()
+    assert away.rows == always.rows == rows(*range(6))
+
+
+def test_what_an_earlier_run_left_in_the_folder_goes_when_a_writer_is_back(tmp_path):
+    away, always = Keeping("away"), Keeping("always")
+    Run(tmp_path, away, always).open().save(*range(6)).close()
+    Run(tmp_path, always).open().save(0, 1).close()
+    Run(tmp_path, away, always, initial_epoch=2).open().save(2).close()
+    assert away.hooks.count("start") == 2
+    assert not away.resumed
+    assert away.rows == always.rows == rows(0, 1, 2)
+
+
+def test_one_that_comes_new_to_a_run_resumes_as_ever(tmp_path):
+    new, always = Keeping("new"), Keeping("always")
+    Run(tmp_path, always).open().save(*range(6)).close()
+    Run(tmp_path, always, initial_epoch=2).open().save(2, 3).close()
+    Run(tmp_path, always, new, initial_epoch=4).open().close()
+    assert [call["initial_epoch"] for call in new.resumed] == [4]
+    assert new.rows == rows(*range(4))
+
+
+def test_where_a_line_of_the_journal_is_damaged_nothing_is_cut_on_suspicion(tmp_path):
+    away, always = Keeping("away"), Keeping("always")
+    Run(tmp_path, away, always).open().save(*range(6)).close()
+    Run(tmp_path, always, initial_epoch=2).open().save(2, 3).close()
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write("no line of a journal\n")
+    Run(tmp_path, away, always, initial_epoch=4).open().close()
+    assert [call["initial_epoch"] for call in away.resumed] == [4]
 
 
 # One writer's faults are its own

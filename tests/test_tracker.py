@@ -1,6 +1,7 @@
 import copy
 import io
 import math
+import os
 import subprocess
 import sys
 import textwrap
@@ -13,8 +14,8 @@ from support.writers import Recorder
 from torch import nn
 
 from delve import SaturationTracker
-from delve.errors import ArgumentError, DelveError, RunFolderInUseError
-from delve.recorded_run import read_epochs
+from delve.errors import ArgumentError, DelveError, JournalError, RunFolderInUseError
+from delve.recorded_run import read_epochs, read_run
 
 
 @pytest.fixture
@@ -288,6 +289,27 @@ def test_auto_goes_on_after_the_last_recorded_epoch(tmp_path, model):
         tracker.save()
     with SaturationTracker(folder, Recorder(), model, initial_epoch="auto") as tracker:
         assert tracker.epoch == 2
+
+
+@pytest.mark.parametrize("has_journal", [True, False])
+def test_auto_goes_on_where_a_resume_that_recorded_nothing_began(tmp_path, model, has_journal):
+    if has_journal:
+        with SaturationTracker(tmp_path, Recorder(), model) as tracker:
+            tracker.save()
+    SaturationTracker(tmp_path, Recorder(), model, initial_epoch=5).close()
+    with SaturationTracker(tmp_path, Recorder(), model, initial_epoch="auto") as tracker:
+        assert tracker.epoch == 5
+
+
+def test_auto_begins_nothing_anew_over_epochs_that_cannot_be_read(tmp_path, model):
+    with SaturationTracker(tmp_path, Recorder(), model) as tracker:
+        tracker.save()
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"epoch": 0', '"epoch": 1'))  # not its checksum
+    before = journal.read_bytes()
+    with pytest.raises(JournalError, match=r"unreadable lines: \d; give initial_epoch as a number"):
+        SaturationTracker(tmp_path, Recorder(), model, initial_epoch="auto")
+    assert journal.read_bytes() == before
 
 
 def test_auto_refuses_a_folder_with_files_and_no_journal(tmp_path, model):
@@ -572,3 +594,87 @@ def test_the_tracker_describes_itself(tmp_path, model, writer):
     tracker = SaturationTracker(tmp_path, [writer, "print"], model)
     named = f"2 layers, {type(writer).__name__} + print"
     assert repr(tracker) == f"SaturationTracker('{tmp_path}', epoch 0, {named})"
+
+
+def test_a_training_that_changes_its_folder_records_on_in_the_first(tmp_path, model, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with SaturationTracker("run", "print", model) as tracker:
+        tracker.save()
+        monkeypatch.chdir("elsewhere")
+        tracker.save()
+    assert tracker.savefile == tmp_path / "run"
+    assert read_epochs(tmp_path / "run") == [0, 1]
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_forked_child_leaves_the_run_to_its_parent(tmp_path):
+    program = """
+        import os, sys
+        from torch import nn
+        from delve import SaturationTracker
+
+        model = nn.Linear(2, 2)
+        with SaturationTracker(sys.argv[1], "print", model) as tracker:
+            tracker.save()
+            tracker.add_scalar("loss", 1.0)
+            child = os.fork()
+            if not child:
+                try:
+                    tracker.add_scalar("loss", 2.0)
+                except RuntimeError as error:
+                    print(error)
+                    sys.exit(3)  # which leaves the `with`
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+            tracker.save()
+        print(tracker, model._forward_hooks)
+    """
+    result = run_python(program, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "belongs to the process that made it" in result.stdout
+    assert "closed" in result.stdout
+    assert read_epochs(tmp_path) == [0, 1]
+    assert "ended by" not in result.stderr
+
+
+def test_a_layer_is_not_tracked_once_the_tracker_is_closed(tmp_path, model, writer):
+    tracker = SaturationTracker(tmp_path, writer, model)
+    tracker.close()
+    with pytest.raises(RuntimeError, match="is closed"):
+        tracker.register_forward_hooks(layer := nn.Linear(2, 2))
+    assert not layer._forward_hooks
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_ctrl_c_inside_the_journal_costs_the_writers_no_epoch(tmp_path, monkeypatch, call):
+    """In a notebook the training goes on after it."""
+    first, second = Kept(), Kept()
+    real = getattr(os, call)
+
+    def interrupted(*arguments):
+        monkeypatch.setattr(os, call, real)
+        result = real(*arguments)
+        raise KeyboardInterrupt(result)
+
+    tracker = SaturationTracker(tmp_path, [first, second], nn.Linear(2, 2))
+    tracker.save()
+    monkeypatch.setattr("delve.journal_file.FSYNC_INTERVAL", 0.0)
+    tracker.add_scalar("only in 1", 1.0)
+    monkeypatch.setattr(os, call, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tracker.save()
+    tracker.add_scalar("only in 2", 2.0)
+    tracker.close()
+    expected = {1: {"only in 1": 1.0}, 2: {"only in 2": 2.0}}
+    assert first.rows == second.rows == expected
+    assert first.epochs == second.epochs == [0, 1, 2]
+    records = {record.epoch: record.scalars for record in read_run(tmp_path).records}
+    assert records == {0: {}, **expected}
+
+
+class Kept(Recorder):
+    """Knows the epochs that were saved."""
+
+    @property
+    def epochs(self):
+        return [arguments["epoch"] for hook, arguments in self.calls if hook == "save"]

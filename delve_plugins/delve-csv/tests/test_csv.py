@@ -1,4 +1,5 @@
 import csv
+import os
 import resource
 import signal
 import stat
@@ -218,6 +219,19 @@ def test_a_full_disk_does_not_end_the_run_and_loses_nothing(tmp_path, model, cap
     tracker.save()
     tracker.close()
     assert list(table(tmp_path)["epoch"]) == [0, 1, 2, 3, 4]
+    assert_same_as_journal(tmp_path)
+
+
+def test_a_table_that_another_program_shortens_is_made_whole_again(tmp_path, model, caplog):
+    tracker = train(tmp_path, model, range(4))
+    path = tmp_path / "metrics.csv"
+    os.truncate(path, len(b"".join(path.read_bytes().splitlines(keepends=True)[:3])))
+    for epoch in (4, 5):
+        tracker.add_scalar("accuracy", epoch)
+        tracker.save()
+    tracker.close()
+    assert f"another program has shortened {path}" in caplog.text
+    assert list(table(tmp_path)["epoch"]) == [0, 1, 2, 3, 4, 5]
     assert_same_as_journal(tmp_path)
 
 

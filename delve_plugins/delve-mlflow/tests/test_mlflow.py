@@ -19,7 +19,7 @@ from support.recorded_runs import journal_rows
 from torch import nn
 
 from delve import SaturationTracker
-from delve.errors import WriterConfigurationError
+from delve.errors import ArgumentError, WriterConfigurationError
 from delve.export import export
 
 VARIABLES = (
@@ -444,6 +444,32 @@ def test_a_users_own_run_keeps_its_later_points_and_says_so_once(tmp_path, model
     assert caplog.text.count("MLflow cannot drop points") == 1
     points = MlflowClient().get_metric_history(own.info.run_id, "accuracy")
     assert sorted(point.step for point in points) == [0, 1, 2, 2, 3, 3, 4]
+
+
+@pytest.mark.parametrize("recorded", [range(0), range(2)], ids=["not before", "before"])
+def test_metrics_of_the_users_are_not_taken_for_delves(tmp_path, model, recorded):
+    """What the user logs to a run of their own says nothing of what Delve has sent there."""
+    with mlflow.start_run() as own:
+        if recorded:
+            train(tmp_path / "a", model, recorded).close()
+        for epoch in range(4):
+            mlflow.log_metric("accuracy", epoch / 7, step=epoch)
+    with SaturationTracker(tmp_path / "a", "print", model, initial_epoch=len(recorded)) as tracker:
+        for epoch in range(len(recorded), 4):
+            model(torch.randn(30, 4) + epoch)
+            tracker.add_scalar("accuracy", epoch / 7)
+            tracker.add_saturations()
+    with mlflow.start_run(run_id=own.info.run_id):
+        train(tmp_path / "a", model, range(4, 5), initial_epoch=4).close()
+    (key, *_) = [key for key in the_run().data.metrics if key.startswith("train-saturation/")]
+    points = MlflowClient().get_metric_history(own.info.run_id, key)
+    assert sorted(point.step for point in points) == [0, 1, 2, 3, 4]
+
+
+def test_tags_that_are_no_dictionary_are_refused_before_anything_is_touched(tmp_path, model):
+    with pytest.raises(ArgumentError, match="tags must be a dictionary"):
+        train(tmp_path / "a", model, [], writer_args={"tags": ["x"]})
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_changed_hyperparameter_is_named(tmp_path, model, caplog):

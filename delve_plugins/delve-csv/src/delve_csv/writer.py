@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from delve.errors import BackendLostError
 from delve.files import replacing, set_aside
 from delve.records import Metric, RunInfo
 
@@ -104,6 +105,8 @@ class CSVWriter:
         begin = self._last_start if epoch == self._last_epoch else self._end
         line = _line(self._cells(epoch))
         with self.path.open("r+b", buffering=0) as file:
+            if file.seek(0, os.SEEK_END) < begin:
+                raise BackendLostError(f"another program has shortened {self.path}")
             file.truncate(begin)
             file.seek(begin)
             if file.write(line) != len(line):

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from delve.errors import WriterConfigurationError
+from delve.errors import ArgumentError, WriterConfigurationError
 from delve.records import Metric, RunInfo
 from delve_mlflow import addresses
 from delve_mlflow.keys import clean_key
@@ -50,6 +50,8 @@ class MLflowWriter:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         self._run_name = run_name or Path(savepath).resolve().name
+        if not isinstance(tags or {}, Mapping):
+            raise ArgumentError(f"tags must be a dictionary of texts for MLflow, not {tags!r}")
         self._tags = dict(tags or {})
         self._run_id: str | None = None
         self._owned = False
@@ -193,8 +195,7 @@ class MLflowWriter:
             return run.first_lacking(())
         if runs.has_ended(known):
             self._ended = self._ended or known.info.status
-        our_keys = {clean_key(name) for name in run.metrics}
-        our_keys |= {key for key in known.data.metrics if Metric.parse(key)}
+        our_keys = self._our_keys(known, owned, run)
         steps = runs.last_steps(known)
         if runs.last_epoch(steps, our_keys) >= initial_epoch:
             if owned:
@@ -214,6 +215,19 @@ class MLflowWriter:
         self._use(run, known, owned)
         # The last epoch may be there in part: it is asked for again, which adds nothing twice.
         return run.first_lacking(range(runs.last_epoch(steps, our_keys)))
+
+    @staticmethod
+    def _our_keys(known: Run, owned: bool, run: RunInfo) -> set[str]:
+        """The keys that tell which epochs the run holds: in the user's own, those of layers alone.
+
+        Metrics of the user's may bear the names of scalars that Delve is given too.
+        """
+        if owned:
+            layer_metrics = {key for key in known.data.metrics if Metric.parse(key)}
+            return layer_metrics | {clean_key(name) for name in run.metrics}
+        if run.state.get("run_id") != known.info.run_id:  # nothing was recorded there yet
+            return set()
+        return {clean_key(name) for name in run.metrics if Metric.parse(name)}
 
     def _known_run(self, run: RunInfo) -> tuple[Run | None, bool]:
         """The run to go on in, and whether Delve created it."""
