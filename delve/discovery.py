@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -124,6 +124,10 @@ def make_writers(
         WriterContractError: The writer does not fit the specification.
         ArgumentError: An argument that no selected writer takes, or nothing selected.
     """
+    if not isinstance(writer_args or {}, Mapping):
+        raise ArgumentError(
+            f"writer_args must be a dictionary of constructor arguments, not {writer_args!r}"
+        )
     selection = _selection(save_to)
     classes = {item: load_writer_class(item) for item in selection if isinstance(item, str)}
     arguments = _distribute(writer_args or {}, classes)
@@ -133,7 +137,7 @@ def make_writers(
             accepted = {"savepath": str(savefile), **arguments[item]}
             name, writer = item, _construct(item, classes[item], accepted)
         else:
-            name, writer = type(item).__name__, item
+            name, writer = (item if inspect.isclass(item) else type(item)).__name__, item
         writers.append(check_writer(_free_name(name, writers), writer))
     return writers
 
@@ -212,6 +216,10 @@ def how_to_install(name: str) -> str:
 
 
 def _selection(save_to: str | object | Sequence[str | object]) -> list[str | object]:
+    if isinstance(save_to, (Mapping, Set)):
+        raise ArgumentError(
+            f"save_to must be a writer's name, a writer, or a list of both, not {save_to!r}"
+        )
     items = list(save_to) if isinstance(save_to, (list, tuple)) else [save_to]
     selection: list[str | object] = []
     for item in items:
@@ -249,11 +257,15 @@ def _distribute(
     arguments: dict[str, dict[str, Any]] = {name: {} for name in classes}
     accepted = {name: _constructor_arguments(writer) for name, writer in classes.items()}
     for key, value in writer_args.items():
-        if key in classes and isinstance(value, Mapping):
+        named = [name for name in ALIASES.get(key, (key,)) if name in classes]
+        if named and isinstance(value, Mapping):
             for argument, inner in value.items():
-                if argument not in accepted[key]:
-                    raise ArgumentError(_unknown_argument(argument, {key: accepted[key]}))
-                arguments[key][argument] = inner
+                takers = [name for name in named if argument in accepted[name]]
+                if not takers:
+                    choices = {name: accepted[name] for name in named}
+                    raise ArgumentError(_unknown_argument(argument, choices))
+                for name in takers:
+                    arguments[name][argument] = inner
         else:
             takers = [name for name in classes if key in accepted[name]]
             if not takers:

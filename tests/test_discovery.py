@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 import packaging.requirements  # noqa: F401  # the tests' sys.path does not lead to it
 import pytest
 
-from delve import hookimpl
+from delve import discovery, hookimpl
 from delve.discovery import (
     GROUP,
     OUR_PLUGINS,
@@ -354,6 +354,34 @@ def test_an_argument_that_no_writer_takes_is_an_error(loud_and_soft, tmp_path, g
 def test_arguments_for_writers_made_by_hand_are_an_error(tmp_path):
     with pytest.raises(ArgumentError, match="made by hand get their arguments when you make them"):
         make_writers(PrintWriter(), tmp_path, {"volume": 5})
+
+
+def test_a_second_name_of_a_writer_serves_in_writer_args_too(monkeypatch, loud_and_soft, tmp_path):
+    monkeypatch.setitem(discovery.ALIASES, "both", ("loud", "soft"))
+    given = {"both": {"volume": 5, "colour": "blue"}}
+    assert arguments("both", tmp_path, given) == {
+        "loud": {"volume": 5, "colour": "blue"},
+        "soft": {"volume": 5},
+    }
+    with pytest.raises(ArgumentError, match="no selected writer takes 'unknown'"):
+        arguments("both", tmp_path, {"both": {"unknown": 3}})
+
+
+@pytest.mark.parametrize("writer_args", ["run", ["run"], 3])
+def test_writer_args_that_are_no_dictionary_are_refused(tmp_path, writer_args):
+    with pytest.raises(ArgumentError, match="writer_args must be a dictionary"):
+        make_writers("print", tmp_path, writer_args)
+
+
+@pytest.mark.parametrize("save_to", [{"print"}, {"print": None}, frozenset({"print"})])
+def test_a_selection_that_has_no_order_is_refused(tmp_path, save_to):
+    with pytest.raises(ArgumentError, match="save_to must be a writer's name"):
+        make_writers(save_to, tmp_path)
+
+
+def test_a_class_in_place_of_an_object_is_named(tmp_path):
+    with pytest.raises(WriterContractError, match=r"an object of it, Saves\(\.\.\.\)"):
+        make_writers(Saves, tmp_path)
 
 
 def test_the_users_writer_args_are_left_as_they_were(loud_and_soft, tmp_path):

@@ -240,7 +240,14 @@ def test_settings_that_wandb_refuses_are_the_users_mistake(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "options", [{"mode": "ofline"}, {"tags": "a"}, {"tags": {"a": "b"}}, {"init_timeout": 0}]
+    "options",
+    [
+        {"mode": "ofline"},
+        {"tags": "a"},
+        {"tags": {"a": "b"}},
+        {"init_timeout": 0},
+        {"init_timeout": "x"},
+    ],
 )
 def test_a_bad_option_is_named_by_the_constructor(tmp_path, options):
     with pytest.raises(ArgumentError, match=next(iter(options))):

@@ -30,8 +30,9 @@ class Options:
     def __post_init__(self) -> None:
         if self.mode not in (None, *RUN_MODES):
             raise ArgumentError(f"mode must be one of {', '.join(RUN_MODES)}, not {self.mode!r}")
-        if self.init_timeout is not None and not self.init_timeout > 0:
-            raise ArgumentError(f"init_timeout must be above 0 seconds, not {self.init_timeout!r}")
+        timeout = 1 if self.init_timeout is None else self.init_timeout
+        if not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise ArgumentError(f"init_timeout must be seconds, above 0, not {timeout!r}")
 
 
 def tags_of(tags: object) -> tuple[str, ...] | None:
