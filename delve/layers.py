@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
@@ -16,8 +18,6 @@ from delve.errors import ArgumentError
 Modules = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
 Layers = dict[str, nn.Module]
 LayerFilter = Callable[[Layers], Layers]
-
-_COMPILED = "_orig_mod"  # where torch.compile's wrapper keeps the model
 
 logger = logging.getLogger(__name__)
 
@@ -57,36 +57,51 @@ def select_layers(
 def find_layers(modules: Modules) -> Layers:
     """All trackable layers, by their names in ``named_modules()``.
 
-    The names are those inside of wrappers (DataParallel, DistributedDataParallel,
-    ``torch.compile``). A bare layer is called ``Linear-0``, after its type; modules in a list are
-    called ``Linear-0``, ``Conv2d-1`` and so on by position; those in a dictionary by their keys.
+    Wrappers (DataParallel, DistributedDataParallel, ``torch.compile``) add nothing to a name,
+    wherever in the model they are. A bare layer is called ``Linear-0``, after its type; modules in
+    a list are called ``Linear-0``, ``Conv2d-1`` and so on by position; those in a dictionary by
+    their keys.
 
     Raises:
-        ArgumentError: There is no model, or no layer in it that can be tracked.
+        ArgumentError: There is no model, or no layer in it that can be tracked, or the keys give
+            two layers one name or a layer none.
     """
     roots = _roots(modules)
     layers: Layers = {}
     for prefix, root in roots:
         for name, layer in _named_layers(root, prefix):
-            if not any(layer is other for other in layers.values()):  # a shared one is one
-                layers[name] = layer
+            if not name:
+                raise ArgumentError(
+                    f"modules: the key '' leaves a {type(layer).__name__} without a name; give one"
+                )
+            if any(layer is other for other in layers.values()):  # a shared one is one
+                continue
+            if name in layers:
+                raise ArgumentError(
+                    f"modules: two layers would have the name {name!r}; choose another key for one"
+                )
+            layers[name] = layer
     if not layers:
-        raise ArgumentError(
-            "modules: no layer in them can be tracked; they hold "
-            f"{_types_in([root for _, root in roots])}"
-        )
+        raise _nothing_to_track([root for _, root in roots])
     return layers
 
 
 def unwrap(module: nn.Module) -> nn.Module:
     """The user's own model inside of wrappers."""
-    while True:
-        if isinstance(module, (DataParallel, DistributedDataParallel)):
-            module = module.module
-        elif isinstance(inner := module._modules.get(_COMPILED), nn.Module):
-            module = inner
-        else:
-            return module
+    while (inner := _wrapped(module)) is not None:
+        module = inner
+    return module
+
+
+def _wrapped(module: nn.Module) -> nn.Module | None:
+    """What a wrapper wraps; None if the module is no wrapper."""
+    if isinstance(module, (DataParallel, DistributedDataParallel)):
+        return module.get_submodule("module")
+    # Importing the compiler takes as long as importing torch. Before that nothing is compiled.
+    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    if isinstance(module, getattr(compiler, "OptimizedModule", ())):
+        return module.get_submodule("_orig_mod")
+    return None
 
 
 def _roots(modules: Any) -> list[tuple[str, nn.Module]]:
@@ -121,10 +136,23 @@ def _named_layers(root: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module
         for inner in module.modules()
         if inner is not module
     }
-    for name, module in root.named_modules():
+    for name, module in _named_modules(root, prefix, set()):
         if is_trackable(module) and module not in inside_attention:
-            inner = name.replace(f"{_COMPILED}.", "")
-            yield ".".join(filter(None, (prefix, inner))), module
+            yield name, module
+
+
+def _named_modules(
+    module: nn.Module, name: str, seen: set[nn.Module]
+) -> Iterator[tuple[str, nn.Module]]:
+    """As ``module.named_modules()``, but a wrapper gives its name to what it wraps."""
+    if module in seen:
+        return
+    seen.add(module)
+    yield name, module
+    wrapped = _wrapped(module)
+    for segment, child in module.named_children():
+        inner = name if child is wrapped else ".".join(filter(None, (name, segment)))
+        yield from _named_modules(child, inner, seen)
 
 
 def _filtered(layers: Layers, layer_filter: LayerFilter) -> Layers:
@@ -148,6 +176,15 @@ def _filtered(layers: Layers, layer_filter: LayerFilter) -> Layers:
 
 def _describe(value: object) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _nothing_to_track(roots: list[nn.Module]) -> ArgumentError:
+    message = f"modules: no layer in them can be tracked; they hold {_types_in(roots)}"
+    if any(
+        isinstance(module, torch.jit.ScriptModule) for root in roots for module in root.modules()
+    ):
+        message += ". A scripted module cannot be tracked; pass the model as it is before scripting"
+    return ArgumentError(message)
 
 
 def _types_in(roots: list[nn.Module]) -> str:

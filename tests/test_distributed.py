@@ -239,6 +239,30 @@ def test_a_mistake_in_one_process_is_raised_in_all(tmp_path, mistake):
     assert first.startswith(f"FOUND {error} raised in the process of rank {culprit} ")
 
 
+def test_an_error_in_the_first_process_at_an_epochs_end_is_raised_in_all(tmp_path):
+    """A writer's failure, where it is to be raised: the others would wait for the next epoch."""
+    body = """
+        class Full:
+            def save(self, epoch):
+                if epoch == 1:
+                    raise OSError("no space left")
+
+        tracker = SaturationTracker(folder, Full(), model, on_writer_error="raise")
+        for epoch in range(2):
+            model(torch.randn(20, 6))
+            try:
+                tracker.add_saturations()
+            except Exception as found:
+                say("FOUND", rank, epoch, type(found).__name__)
+        tracker.close(OSError())
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, body)
+    assert done.returncode == 0, done.stderr
+    found = sorted(line for line in done.stdout.splitlines() if line.startswith("FOUND"))
+    assert found == ["FOUND 0 1 WriterFailedError", "FOUND 1 1 WriterFailedError"]
+
+
 def test_a_process_that_dies_does_not_leave_the_others_hanging(tmp_path):
     body = """
         tracker = SaturationTracker(folder, "print", model)
@@ -269,3 +293,97 @@ def test_without_a_group_the_environment_names_the_first_process(tmp_path):
         )
         assert ("a = 1" in done.stdout) is writes
         assert (tmp_path / "run").exists() is writes
+
+
+def test_distributed_data_parallel_adds_nothing_to_names_wherever_it_is(tmp_path):
+    body = """
+        from delve.layers import find_layers
+        from torch.nn.parallel import DistributedDataParallel
+        inner = DistributedDataParallel(model)
+        say("FOUND", *find_layers(inner), *find_layers(nn.Sequential(nn.ReLU(), inner)))
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, body)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["FOUND 0 2 1.0 1.2"] * 2
+
+
+PCA_PROLOGUE = """
+from delve.pca_layers import LinearPCALayer
+from torch.nn.parallel import DistributedDataParallel
+layer = LinearPCALayer(6, threshold=0.8)
+pca = nn.Sequential(nn.Linear(6, 6), layer)
+parallel = DistributedDataParallel(pca)
+torch.manual_seed(1 + rank)
+own, seen = torch.randn(6, 6), []
+def train():
+    parallel.train()
+    seen.clear()
+    for step in range(3):
+        x = torch.randn(20 + 5 * rank, 6) @ own + rank
+        seen.append(pca[0](x).detach().double())
+        parallel(x).sum().backward()
+        yield step
+def evaluate():
+    with torch.no_grad():
+        return parallel.eval()(torch.ones(2, 6))
+"""
+
+
+@pytest.mark.parametrize("saver", [None, 0, 1])
+@pytest.mark.parametrize("when", [1, 2])
+def test_a_pca_layer_learns_from_its_own_process_whoever_saves_before_evaluation(
+    tmp_path, saver, when
+):
+    body = f"""
+        for epoch in range(2):
+            for step in train():
+                if rank == {saver} and step == {when}:
+                    pca.state_dict()
+            for _ in range(2):
+                evaluate()
+                rows = torch.cat(seen)
+                expected = torch.linalg.eigvalsh(torch.cov(rows.T, correction=0)).flip(0)
+                torch.testing.assert_close(layer.eigenvalues, expected, rtol=1e-5, atol=1e-6)
+                torch.testing.assert_close(layer.mean, rows.mean(dim=0), rtol=1e-5, atol=1e-6)
+                assert layer.seen_samples == len(rows)
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, PCA_PROLOGUE + textwrap.dedent(body))
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_epoch_that_was_loaded_goes_on_with_the_processs_own_samples(tmp_path):
+    body = """
+        import copy
+        states = [copy.deepcopy(layer.state_dict()) for _ in train()]
+        layer.load_state_dict(states[1])
+        parallel.train()
+        parallel(torch.ones(1, 6)).sum().backward()
+        parallel(torch.ones(1, 6)).sum().backward()
+        evaluate()
+        rows = torch.cat([*seen[:2], pca[0](torch.ones(2, 6)).detach().double()])
+        torch.testing.assert_close(layer.mean, rows.mean(dim=0), rtol=1e-5, atol=1e-6)
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, PCA_PROLOGUE + textwrap.dedent(body))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_pca_layer_projects_alike_where_the_first_processs_state_was_loaded(tmp_path):
+    body = """
+        for share in (False, True):
+            for _ in train():
+                pass
+            if share:
+                states = [pca.state_dict()]
+                dist.broadcast_object_list(states, src=0)
+                pca.load_state_dict(states[0])
+            for _ in range(2):
+                outputs = [torch.empty(2, 6) for _ in range(2)]
+                dist.all_gather(outputs, evaluate())
+                assert torch.equal(*outputs) is share
+        dist.destroy_process_group()
+    """
+    done = run_ranks(tmp_path, PCA_PROLOGUE + textwrap.dedent(body))
+    assert done.returncode == 0, done.stderr

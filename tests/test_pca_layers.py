@@ -504,6 +504,24 @@ def test_a_layer_loaded_in_the_middle_of_an_epoch_goes_on_with_it(tmp_path):
     assert torch.equal(loaded.eigenvectors, layer.eigenvectors)
 
 
+def test_an_epoch_that_was_loaded_in_inference_mode_goes_on_outside_of_it():
+    x = samples()
+    layer, loaded = taught(LinearPCALayer(FEATURES), x[:250]), LinearPCALayer(FEATURES)
+    with torch.inference_mode():
+        loaded.load_state_dict(copy.deepcopy(layer.state_dict()))
+    assert torch.equal(taught(loaded, x[250:])(x), taught(layer, x[250:])(x))
+
+
+def test_an_epoch_that_began_in_inference_mode_goes_on_outside_of_it():
+    x = samples()
+    layer = LinearPCALayer(FEATURES)
+    with torch.inference_mode():
+        layer.train()(x[:250])
+        layer.state_dict()
+    taught(layer, x[250:])(x)
+    np.testing.assert_allclose(layer.mean, x.double().mean(dim=0), rtol=1e-6)
+
+
 def test_loading_replaces_what_was_learned_since(tmp_path):
     x = samples()
     layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)

@@ -30,11 +30,15 @@ class LinearPCALayer(nn.Module):
     decomposes their covariance. Until something was learned, evaluation changes nothing either.
 
     The state dictionary holds all that was learned: a saved and loaded layer projects
-    identically. It stays in float64 when the model is moved to half precision. In distributed
-    training a layer learns from the samples of its own process; DistributedDataParallel then
-    copies what the first process learned to the others. DataParallel on several devices throws
-    away its replicas, and with them what they would learn: there a layer learns nothing, and one
-    warning says so. In a compiled model the layer itself runs uncompiled.
+    identically. It stays in float64 when the model is moved to half precision. DataParallel on
+    several devices throws away its replicas, and with them what they would learn: there a layer
+    learns nothing, and one warning says so. In a compiled model the layer itself runs uncompiled.
+
+    In distributed training each process learns from its own samples and projects onto its own
+    eigenspace. To have one eigenspace in all, load the first process's state dictionary into the
+    others before the evaluation; ``torch.distributed.broadcast_object_list`` carries it there.
+    Evaluate under ``torch.no_grad()``: with gradients DistributedDataParallel copies the first
+    process's eigenspace to the others from the second pass on.
 
     Shapes: ``(..., in_features)`` to the same, or to ``(..., in_dim)`` if ``keepdim`` is False.
     The output has the input's dtype; half precision is projected in float32.
@@ -96,8 +100,11 @@ class LinearPCALayer(nn.Module):
         LinearPCALayer.num += 1
         self.epoch = 0
         self._warned: set[str] = set()  # which replicas share
-        # Samples go into the stream, and from there into the moments, whose arrays are buffers.
+        # Samples go into the stream, and from there into the moments of the epoch, which the
+        # buffers are a copy of: DistributedDataParallel overwrites buffers with those of another
+        # process, which has other samples.
         self._stream: TorchCovarianceMatrix | None = None
+        self._moments: Moments | None = None
         self._samples = 0
         self._is_epoch_open = False
         self.register_buffer("mean", torch.zeros(self.fs_dim, dtype=torch.float64))
@@ -216,24 +223,28 @@ class LinearPCALayer(nn.Module):
     def _begin_epoch(self) -> None:
         self._is_epoch_open = True
         self._samples = 0
-        self.mean.zero_()
-        self._scatter.zero_()
+        # Later passes change it, which inference mode would forbid them.
+        with torch.inference_mode(False):
+            self._moments = Moments.none(self.fs_dim, self.mean.device)
 
     def _end_epoch(self) -> None:
         if self._is_epoch_open:
             self._is_epoch_open = False
             self.epoch += 1
         self._update_eigenspace()
+        self._moments = None
 
     def _settle(self) -> None:
-        """Move what is in the stream into the buffers."""
-        if self._stream:
-            new = self._stream.moments()
-            moments = Moments(self._samples, self.mean, self._scatter)
-            mean, scatter = new.mean.to(self.mean), new.scatter.to(self._scatter)
-            moments.merge(Moments(new.samples, mean, scatter))
-            self._samples = moments.samples
-        self._stream = None
+        """Move what is in the stream into the moments, and a copy of them into the buffers."""
+        if self._moments is None:
+            return
+        with torch.inference_mode(False):
+            moments = self._moments.to(self.mean.device)
+            if self._stream:
+                moments.merge(self._stream.moments().to(self.mean.device))
+            self.mean.copy_(moments.mean)
+            self._scatter.copy_(moments.scatter)
+        self._stream, self._moments, self._samples = None, moments, moments.samples
 
     def _update_eigenspace(self) -> None:
         if self.pca_computed:
@@ -336,6 +347,10 @@ class LinearPCALayer(nn.Module):
             None if directions is None else self.eigenvectors.new_empty(directions.shape)
         )
         super()._load_from_state_dict(state_dict, prefix, *args)
+        self._moments = None
+        if self._is_epoch_open:
+            with torch.inference_mode(False):
+                self._moments = Moments(self._samples, self.mean, self._scatter).copy()
 
 
 def _checked_threshold(threshold: float) -> float:
