@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import singledispatch
@@ -24,6 +25,14 @@ INTERPOLATION_MODES: dict[str, tuple[int, ...]] = {
     "bicubic": (2,),
     "trilinear": (3,),
 }
+
+_FAKE_TENSORS = "torch._subclasses.fake_tensor"
+
+# Private to torch: where one is missing, what is inside vmap is an output that cannot be used.
+_functorch = getattr(torch._C, "_functorch", None)
+_is_transformed = getattr(_functorch, "is_functorch_wrapped_tensor", None)
+_is_batchedtensor = getattr(_functorch, "is_batchedtensor", None)
+_unwrapped = getattr(_functorch, "get_unwrapped", None)
 
 
 def _positions(maps: Tensor) -> Tensor:
@@ -158,8 +167,44 @@ def first_tensor(output: Any) -> Any:
     return None
 
 
+def stands_for_data(output: Any) -> bool:
+    """Whether the first tensor of an output is no data itself, but stands for what would be.
+
+    So in a pass that looks at a model or transforms it: with fake tensors or on the meta device,
+    while ``torch.jit`` traces, and inside ``torch.func.vmap``, whose tensors cannot be read.
+    """
+    tensor = output.data if isinstance(output, PackedSequence) else output
+    if not isinstance(tensor, Tensor):
+        return False
+    return tensor.is_meta or _is_fake(tensor) or _is_tracing() or _is_batched(tensor)
+
+
+def _is_fake(tensor: Tensor) -> bool:
+    # Where the module was not imported, there is no such tensor.
+    return isinstance(tensor, getattr(sys.modules.get(_FAKE_TENSORS), "FakeTensor", ()))
+
+
+def _is_tracing() -> bool:
+    # The map is there until the trace of a module was compared with a plain call.
+    of_module = getattr(getattr(torch.jit, "_trace", None), "_trace_module_map", None)
+    return of_module is not None or torch._C._get_tracing_state() is not None
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Whether it is of vmap, also where vmap is inside or around another transform."""
+    if _is_transformed is None or _is_batchedtensor is None or _unwrapped is None:
+        return False
+    while _is_transformed(tensor):
+        if _is_batchedtensor(tensor):
+            return True
+        tensor = _unwrapped(tensor)
+    return False
+
+
 @samples.register
 def _linear(layer: nn.Linear, output: Tensor, methods: SamplingMethods) -> Tensor:
+    if output.is_nested:
+        return _of_sequences(output, methods)
     return methods.of_series(output) if output.dim() == 3 else _rows(output)
 
 
@@ -185,6 +230,8 @@ for _type in CONVOLUTIONS:
 def _recurrent(layer: nn.LSTM, output: Tensor | PackedSequence, methods: SamplingMethods) -> Tensor:
     if isinstance(output, PackedSequence):
         return _last_steps(output) if methods.timeseries == "last_timestep" else output.data
+    if output.is_nested:
+        return _of_sequences(output, methods)
     if output.dim() == 2:  # one sequence, no batch
         output = output.unsqueeze(0)
     elif not layer.batch_first:
@@ -200,9 +247,19 @@ def _last_steps(packed: PackedSequence) -> Tensor:
     """The true last step of each sequence."""
     sizes = packed.batch_sizes  # how many sequences are at least so long, step by step
     ends = torch.cumsum(sizes, dim=0)
-    lengths = (sizes[None, :] > torch.arange(int(sizes[0]))[:, None]).sum(dim=1)
+    # The sizes are on the CPU, whatever device new tensors go to by default.
+    sequences = torch.arange(int(sizes[0]), device=sizes.device)
+    lengths = (sizes[None, :] > sequences[:, None]).sum(dim=1)
     begins = ends - sizes
-    return packed.data[begins[lengths - 1] + torch.arange(len(lengths))]
+    return packed.data[begins[lengths - 1] + sequences]
+
+
+def _of_sequences(nested: Tensor, methods: SamplingMethods) -> Tensor:
+    """Samples of sequences of different lengths, of which none is padded."""
+    sequences = nested.unbind()
+    if nested.dim() == 3 and methods.timeseries == "last_timestep":
+        sequences = tuple(sequence[-1:] for sequence in sequences)  # a sequence may be empty
+    return torch.cat([_rows(sequence) for sequence in sequences])
 
 
 def _rows(output: Tensor) -> Tensor:

@@ -49,9 +49,12 @@ class Gate:
         _gates[number] = self
 
     def call(self, output: Any, mode: str) -> None:
-        """Pass on the first tensor of a layer's output; there may be none."""
+        """Pass on the first tensor of a layer's output; there may be none.
+
+        A nested tensor is no argument that an operator of one's own can have: it is passed over.
+        """
         tensor = first_tensor(output)
-        if isinstance(tensor, Tensor):
+        if isinstance(tensor, Tensor) and not tensor.is_nested:
             torch.ops.delve.receive(self._token, tensor.detach(), mode == "train")
 
 

@@ -21,7 +21,8 @@ class TorchCovarianceMatrix:
 
     Samples gather in a block; a full block gives one float32 product around the mean so far, which
     is added to float64 sums. So float32 is accurate however far the samples are from zero, and
-    a layer with fewer samples than features never builds its matrix.
+    a layer with fewer samples than features never builds its matrix. Samples whose squares leave
+    the range of float32 are as accurate on the CPU alone: see :func:`delve.moments.products`.
 
     Args:
         bias: Without effect, as in delve 0.1: the covariance is always divided by the number of
@@ -147,12 +148,12 @@ class TorchCovarianceMatrix:
         moments = self._moments
         return {
             "samples": self.samples,
-            "shift": self._shift,
+            "shift": _copied(self._shift),
             "rows": None if self._block is None else self._block[: self._rows].clone(),
             "block_samples": moments.samples if moments else 0,
             "mean": moments.mean.clone() if moments else None,
             "scatter": moments.scatter.clone() if moments else None,
-            "saved_samples": self.saved_samples,
+            "saved_samples": _copied(self.saved_samples),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -254,7 +255,7 @@ class TorchCovarianceMatrix:
         if self._rows:
             self._moments = self._moments or self._no_moments()
             self._add_block(self._moments, self._block[: self._rows])
-            self._shift = self._moments.mean.to(self._dtype)
+            self._shift_to_mean()
             self._rows = 0
 
     def _add_block(self, moments: Moments, rows: Tensor) -> None:
@@ -283,12 +284,13 @@ class TorchCovarianceMatrix:
             rest.add_(centred.sum(dim=(0, 2)))
         samples = maps.shape[0] * maps.shape[2]
         self._moments.centre_products(samples, self._shift, rest / samples)
-        self._shift = self._moments.mean.to(self._dtype)
+        self._shift_to_mean()
 
-    @property
-    def _dtype(self) -> torch.dtype:
+    def _shift_to_mean(self) -> None:
         assert self._shift is not None
-        return self._shift.dtype
+        assert self._moments is not None
+        # A copy also where the dtype is the same: the mean moves on under rows less the shift.
+        self._shift = self._moments.mean.to(self._shift.dtype, copy=True)
 
     def _no_moments(self) -> Moments:
         assert self._shift is not None
@@ -300,6 +302,10 @@ class TorchCovarianceMatrix:
         if self.save_data and x is not None and wanted > 0:
             new = x.reshape(-1, x.shape[-1])[:wanted].clone()
             self.saved_samples = new if held is None else torch.cat([held, new])
+
+
+def _copied(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()
 
 
 def _parts(maps: Tensor, most: int) -> Iterator[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,9 @@ from torch import Tensor
 _DOUBLE_BELOW = 64
 _TRIANGLE_FROM = 128  # features, from which computing the lower triangle alone pays
 _TRIANGLE_BLOCKS = 4
+# The mean square of a feature below which squares that vanish from float32's range would be more
+# than a rounding of the largest eigenvalue: the smallest normal number over half an epsilon.
+_LEAST_SQUARE = torch.finfo(torch.float32).tiny / (torch.finfo(torch.float32).eps / 2)
 
 Block = tuple[int, int, Tensor]  # rows from, to, and their products with the columns up to there
 
@@ -88,6 +92,10 @@ class Moments:
 def products(maps: Tensor) -> list[Block]:
     """The features' products with each other, summed over batch and positions.
 
+    Numbers whose squares leave the range of float32 (beyond about 1e18, or mostly below 1e-15) are
+    multiplied in float64 on the CPU. On other devices they are not, where features are 64 or more:
+    to look at the products would make the program wait for each.
+
     Args:
         maps: (batch x features x positions).
 
@@ -95,7 +103,20 @@ def products(maps: Tensor) -> list[Block]:
         Blocks of the lower triangle, each with its rows: from, to, and (rows x columns to there).
     """
     with _exact_products(maps.device):
-        return _lower_triangle(maps)
+        blocks = _lower_triangle(maps)
+        return _lower_triangle(maps.double()) if _leave_range(blocks, maps) else blocks
+
+
+def _leave_range(blocks: list[Block], maps: Tensor) -> bool:
+    """Whether squares may have been too large or too small for float32, where that costs little."""
+    if not maps.is_cpu or blocks[0][2].dtype is not torch.float32:
+        return False
+    # No product of two features exceeds the larger of their squares: these tell of all products.
+    squares = 0.0
+    for begin, _, product in blocks:
+        squares += (product[:, begin:] if begin else product).trace().item()
+    leave = squares == math.inf or squares < _LEAST_SQUARE * maps.numel()
+    return leave and bool(maps.any())  # what does not vary at all is right as it is
 
 
 def _lower_triangle(maps: Tensor) -> list[Block]:

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
 from delve import compiled
-from delve.activations import SamplingMethods, first_tensor, samples
+from delve.activations import SamplingMethods, first_tensor, samples, stands_for_data
 from delve.covariance import TorchCovarianceMatrix
 from delve.errors import ArgumentError
 from delve.records import MODES
@@ -77,6 +77,7 @@ class LayerRecorder:
         self._unusable: dict[str, None] = {}
         self._warned: set[str] = set()
         self._lock = threading.Lock()  # DataParallel runs its replicas in threads
+        self._holder: int | None = None  # the thread that has the lock
         self._hooks: list[RemovableHandle] = []
         for name, layer in layers.items():
             self.track(name, layer)
@@ -104,21 +105,26 @@ class LayerRecorder:
         self._hooks.append(layer.register_forward_hook(_Hook(self, name, layer)))
 
     def record(self, name: str, layer: nn.Module, output: Any, mode: str) -> None:
-        """Add one forward pass of a layer."""
+        """Add one forward pass of a layer, unless it is without data.
+
+        What a function that a user registered for samples calls in turn is no pass of the model.
+        """
+        tensor = _found(output)
+        if self._holder == threading.get_ident() or stands_for_data(tensor):
+            return
         self._called.add(name)
         if not self.is_recording or name in self._unusable or _is_recomputing():
             return
-        key = (mode, name)
         with self._lock, torch.inference_mode(False), torch.no_grad():
-            self._order.setdefault(name)
-            if not self._is_due(key):
-                return
+            self._holder = threading.get_ident()
             try:
-                self._gather(key, samples(layer, first_tensor(output), self._gathering.methods))
+                self._add((mode, name), layer, tensor)
             except (MemoryError, torch.cuda.OutOfMemoryError):  # says nothing about the layer
                 raise
             except Exception as error:  # whatever a function that a user registered may raise
                 self._leave_out(name, layer, output, error)
+            finally:
+                self._holder = None
 
     def fresh(self) -> dict[Key, TorchCovarianceMatrix]:
         """What saw new samples since :meth:`mark_used`, in forward order."""
@@ -186,6 +192,12 @@ class LayerRecorder:
     def _tracked(self, names: Iterable[str]) -> dict[str, None]:
         return dict.fromkeys(name for name in names if name in self._names)
 
+    def _add(self, key: Key, layer: nn.Module, output: Any) -> None:
+        self._order.setdefault(key[1])
+        is_empty = isinstance(output, Tensor) and not output.numel()
+        if self._is_due(key) and not is_empty:
+            self._gather(key, samples(layer, output, self._gathering.methods))
+
     def _is_due(self, key: Key) -> bool:
         """Count a call of a layer, and tell whether its samples are wanted."""
         self._calls[key] += 1
@@ -235,7 +247,8 @@ class LayerRecorder:
                 "these layers saw nothing in this epoch: %s. Were they not called, called without "
                 "their hooks (the tracker was made after the first call of a compiled model, or "
                 "another module uses their weights directly, as nn.TransformerEncoder does in "
-                "evaluation), or is their model a copy of the tracked one?",
+                "evaluation), called inside torch.func.vmap alone, or is their model a copy of the "
+                "tracked one?",
                 ", ".join(unseen),
             )
 
@@ -273,10 +286,25 @@ def _is_recomputing() -> bool:
     return current is not None and current() != -1
 
 
+def _found(output: Any) -> Any:
+    """The first tensor; None where an object of the user's does not let itself be looked into."""
+    try:
+        return first_tensor(output)
+    except Exception:  # of a property or an iterator, which may raise anything
+        return None
+
+
 def _describe(output: Any) -> str:
-    tensor = first_tensor(output)
+    tensor = _found(output)
     if isinstance(tensor, PackedSequence):
         tensor = tensor.data
-    if isinstance(tensor, Tensor):
-        return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
-    return f"a {type(output).__name__}"
+    if not isinstance(tensor, Tensor):
+        return f"a {type(output).__name__}"
+    return f"{str(tensor.dtype).removeprefix('torch.')} of {_shape(tensor)}"
+
+
+def _shape(tensor: Tensor) -> str:
+    try:
+        return f"shape {tuple(tensor.shape)}"
+    except RuntimeError:  # of a nested tensor: its sequences differ
+        return "more than one shape"

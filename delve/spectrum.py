@@ -12,6 +12,8 @@ from delve.covariance import TorchCovarianceMatrix
 from delve.eigenspace import eigenspace, eigenvalues, rough_eigenvalues, settled
 from delve.errors import ArgumentError
 
+_NO_VARIANCE = 1e-12  # of the largest eigenvalue: what float64 cannot tell from none
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -61,7 +63,12 @@ class Spectrum:
         leading: np.ndarray | None = None
         if vectors:
             values, directions = eigenspace(matrix)
-            leading = _leading(directions[:, :2] if rows is None else rows.T @ directions[:, :2])
+            directions = directions[:, :2]
+            if rows is not None:
+                # What the samples have along a direction without variance is rounding, not 0.
+                varies = values[:2] > _NO_VARIANCE * values[0]
+                directions = torch.where(varies, rows.T @ directions, 0.0)
+            leading = _leading(directions)
         else:
             rough = None if threshold is None else rough_eigenvalues(matrix, threshold)
             values = eigenvalues(matrix) if rough is None else rough

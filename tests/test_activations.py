@@ -225,6 +225,43 @@ def test_one_packed_sequence():
     np.testing.assert_allclose(rows(layer, output), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["last_timestep", "timestepwise"])
+def test_packed_sequences_while_new_tensors_go_to_another_device_by_default(method):
+    layer = nn.LSTM(4, 3)
+    output = layer(pack_sequence([torch.randn(5, 4), torch.randn(3, 4)]))
+    expected = rows(layer, output, timeseries=method)
+    with torch.device("meta"):
+        found = rows(layer, output, timeseries=method)
+    np.testing.assert_array_equal(found, expected)
+
+
+LAYOUTS = [torch.strided, torch.jagged]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_nested_tensors_use_true_steps(layout):
+    layer = nn.Linear(4, 3)
+    sequences = [torch.randn(length, 4) for length in (5, 1, 7)]
+    output = layer(torch.nested.nested_tensor(sequences, layout=layout))
+    weight, bias = (p.detach().double().numpy() for p in layer.parameters())
+    alone = [sequence.double().numpy() @ weight.T + bias for sequence in sequences]
+    last = np.array([series[-1] for series in alone])
+    close = {"rtol": 1e-4, "atol": 1e-6}
+    np.testing.assert_allclose(rows(layer, output), last, **close)
+    every = rows(layer, output, timeseries="timestepwise")
+    np.testing.assert_allclose(every, np.concatenate(alone), **close)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_empty_sequence_of_a_nested_tensor_has_no_last_step(layout):
+    sequences = [torch.randn(length, 4) for length in (2, 0, 3)]
+    output = torch.nested.nested_tensor(sequences, layout=layout)
+    expected = np.array([sequences[0][-1].numpy(), sequences[2][-1].numpy()])
+    np.testing.assert_array_equal(rows(nn.Linear(4, 4), output), expected)
+
+
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_a_sequence_without_a_batch_is_one_sequence(batch_first):
     layer = nn.LSTM(4, 3, batch_first=batch_first)

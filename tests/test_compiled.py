@@ -153,6 +153,16 @@ def test_an_exported_model_knows_nothing_of_delve(tmp_path, strict):
     assert writer.rows[0] == {"eval-samples/linear": len(x)}
 
 
+def test_nested_tensors_in_a_compiled_model_are_passed_over(tmp_path, caplog):
+    model = nn.Linear(4, 3)
+    sequences = [torch.randn(length, 4) for length in (3, 5)]
+    nested = torch.nested.nested_tensor(sequences, layout=torch.jagged)
+    expected = model(nested).values()
+    with SaturationTracker(tmp_path, Recorder(), model, stats=STATS):
+        compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+        assert torch.equal(compiled(nested).values(), expected)
+
+
 def test_without_compiling_the_compiler_is_not_even_imported(tmp_path):
     program = (
         "import sys, torch; from delve import SaturationTracker;"

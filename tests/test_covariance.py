@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from delve import moments
 from delve.covariance import BLOCK_ELEMENTS, BLOCK_SAMPLES, EMBEDDED_SAMPLES, TorchCovarianceMatrix
 
 BOUND = 1e-6  # of the largest eigenvalue
@@ -222,6 +223,67 @@ def test_a_saved_state_is_a_copy():
     other.load_state_dict(state)
     other.update(torch.randn(10**6, 3))
     assert torch.equal(covariance.fix(), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_saved_state_stays_as_it_was_when_more_is_seen(dtype):
+    batches = torch.randn(9000, 40, dtype=dtype).split(1500)
+    covariance, other = (TorchCovarianceMatrix(save_data=True) for _ in range(2))
+    for batch in batches[:4]:
+        covariance.update(batch)
+    state = covariance.state_dict()
+    before = {
+        key: value.clone() if isinstance(value, torch.Tensor) else value
+        for key, value in state.items()
+    }
+    for batch in batches[4:]:
+        covariance.update(batch + 3)
+    covariance.saved_samples.zero_()
+    for key, value in before.items():
+        assert torch.equal(torch.as_tensor(state[key]), torch.as_tensor(value)), key
+    other.load_state_dict(state)
+    assert_close(other, torch.cat(batches[:4]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("features", [2, 70])
+def test_what_is_merged_moves_nothing_under_samples_that_wait(dtype, features):
+    maps = torch.randn(2, features, 3 * features, dtype=dtype)
+    waiting, others = torch.randn(70, features, dtype=dtype), torch.randn(5, features, dtype=dtype)
+    covariance = stream([maps.transpose(1, 2), waiting])
+    covariance.merge(stream([others + 4]))
+    seen = maps.transpose(1, 2).reshape(-1, features)
+    assert_close(covariance, torch.cat([seen, waiting, others + 4]))
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e20, 3e18, 1e-15, 1e-18, 1e-20, 1e-23, 1e-30])
+@pytest.mark.parametrize("features", [32, 64, 200])
+@pytest.mark.parametrize("layout", ["rows", "maps"])
+def test_numbers_whose_squares_leave_the_range_of_float32_are_exact(scale, features, layout):
+    samples = mixed(6000, features, seed=1, spread=2.0).mul(scale).float()
+    if layout == "rows":
+        covariance = stream(samples.split(1000))
+    else:
+        maps = [part.T.contiguous().T[None] for part in samples.split(1000)]
+        covariance = stream(maps)
+    assert_close(covariance, samples)
+
+
+def test_one_feature_whose_squares_overflow_is_enough():
+    samples = torch.randn(3000, 130)
+    samples[:, 129] *= 1e25
+    assert_close(stream(samples.split(500)), samples)
+
+
+def test_samples_that_are_all_the_same_are_no_cause_to_multiply_again(monkeypatch):
+    multiplied = []
+    whole = moments._lower_triangle
+    monkeypatch.setattr(
+        moments, "_lower_triangle", lambda maps: multiplied.append(maps.dtype) or whole(maps)
+    )
+    zeros = stream([torch.zeros(500, 64)])
+    assert not zeros.fix().any()
+    assert multiplied == [torch.float32]
 
 
 def test_the_first_samples_are_kept_where_asked():

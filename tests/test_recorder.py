@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from support.models import reference_saturation
 from support.writers import Recorder
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
 
@@ -257,6 +259,113 @@ def test_packed_sequences_give_what_each_sequence_gives_alone(tmp_path, method):
     found = row(tmp_path / "run", layer, together, **arguments)
     assert found == pytest.approx(expected, rel=1e-6)
     assert found["train-samples/LSTM-0"] == (len(padded) if method[0] == "l" else lengths.sum())
+
+
+# --- passes without data -------------------------------------------------------------------------
+
+
+def fake(model):
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model(torch.empty(30, 6))
+
+
+def meta(model):
+    on_meta = {name: p.to("meta") for name, p in model.named_parameters()}
+    torch.func.functional_call(model, on_meta, torch.empty(30, 6, device="meta"))
+
+
+def trace(model):
+    torch.jit.trace(model, BATCHES[0])
+
+
+def trace_function(model):
+    model.requires_grad_(False)  # a function's constants must not require gradients
+    torch.jit.trace(lambda x: model(x), BATCHES[0], check_trace=False)
+    model.requires_grad_(True)
+
+
+def vmap(model):
+    torch.func.vmap(model)(BATCHES[0])
+
+
+def gradients_of_each_sample(model):
+    def loss(parameters, x):
+        return torch.func.functional_call(model, parameters, (x[None],)).sum()
+
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, BATCHES[0])
+
+
+WITHOUT_DATA = [fake, meta, trace, trace_function, vmap, gradients_of_each_sample]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is (deprecated|not supported)")
+@pytest.mark.parametrize("look", WITHOUT_DATA)
+@pytest.mark.parametrize("before", [0, 2, 4])
+@pytest.mark.parametrize("limit", [{}, {"log_interval": 2}, {"max_samples": 75}])
+def test_a_pass_without_data_leaves_no_trace(tmp_path, caplog, look, before, limit):
+    def action(model):
+        train(model, BATCHES[:before])
+        look(model)
+        train(model, BATCHES[before:])
+
+    arguments = {"stats": ["idim", "n", "trc"]} | limit
+    expected = row(tmp_path / "plain", Network(), **arguments)
+    assert row(tmp_path / "run", Network(), action, **arguments) == expected
+    assert not caplog.text
+
+
+def test_layers_that_saw_nothing_but_vmap_are_named(tmp_path, caplog):
+    model = Network()
+
+    def action(model):
+        model.first(BATCHES[0])
+        vmap(model)
+
+    row(tmp_path, model, action)
+    assert "saw nothing in this epoch: hidden, last. " in caplog.text
+    assert "torch.func.vmap" in caplog.text
+
+
+# --- nested tensors ------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_an_encoder_that_leaves_padding_out_in_evaluation(tmp_path):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2).eval()
+    x, lengths = torch.randn(60, 7, 8), torch.arange(60) % 7 + 1
+    padding = torch.arange(7) >= lengths[:, None]
+    with torch.no_grad():
+        untracked = model(x, src_key_padding_mask=padding)
+
+    def together(model):
+        with torch.no_grad():
+            found = model(x, src_key_padding_mask=padding)
+        torch.testing.assert_close(found, untracked)
+
+    def one_by_one(model):
+        # A mask keeps the layers out of the path that is fused, and calls no hooks.
+        mask = torch.zeros(1, 7, dtype=torch.bool)
+        with torch.no_grad():
+            for sequence, length in zip(x, lengths, strict=True):
+                model(sequence[None, :length], src_key_padding_mask=mask[:, :length])
+
+    arguments = {"stats": ["idim", "trc", "n"], "timeseries_method": "timestepwise"}
+    expected = row(tmp_path / "plain", model, one_by_one, **arguments)
+    found = row(tmp_path / "run", model, together, **arguments)
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert found["eval-samples/layers.0.linear1"] == lengths.sum()
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_a_nested_tensor_that_cannot_be_used_is_named(tmp_path, caplog, layout):
+    nested = torch.nested.nested_tensor([torch.randn(n, 6) for n in (2, 3)], layout=layout)
+    row(tmp_path, with_registered(ValueError("no")), lambda model: model(nested))
+    assert "layer 0 (Registered) gave float32 of " in caplog.text
+    assert "(ValueError: no); it is left out" in caplog.text
 
 
 # --- which layers --------------------------------------------------------------------------------
@@ -545,6 +654,75 @@ def test_a_mode_of_interpolation_that_does_not_fit_is_named(tmp_path, caplog):
 def test_empty_batches_are_ignored(tmp_path, plain):
     batches = [BATCHES[0], torch.empty(0, 6), *BATCHES[1:]]
     assert row(tmp_path / "run", Network(), lambda m: train(m, batches)) == plain
+
+
+@pytest.mark.parametrize("method", ["last_timestep", "timestepwise"])
+def test_series_without_steps_are_ignored(tmp_path, caplog, method):
+    batches = [torch.randn(40, 5, 6), torch.randn(40, 3, 6)]
+
+    def action(model):
+        model(batches[0])
+        model(torch.empty(4, 0, 6))
+        model(batches[1])
+
+    layer = nn.Linear(6, 8)
+    expected = row(tmp_path / "plain", layer, lambda m: train(m, batches), timeseries_method=method)
+    assert row(tmp_path / "run", layer, action, timeseries_method=method) == expected
+    assert not caplog.text
+
+
+class Tied(nn.Module):
+    """A layer whose samples are what another tracked layer makes of its output."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x):
+        return 2 * x
+
+
+@samples.register
+def _(layer: Tied, output, methods):
+    return layer.head(output)
+
+
+def test_a_function_of_the_users_may_call_a_tracked_layer(tmp_path):
+    model = nn.Sequential(Tied())
+    seen = np.concatenate([model[0].head(2 * batch).detach().double().numpy() for batch in BATCHES])
+
+    def action(model):
+        def run():
+            for batch in BATCHES:
+                model(batch)
+            model[0].head(BATCHES[0])
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+
+    found = row(tmp_path, model, action, stats=["lsat", "n"])
+    assert found["train-saturation/0"] == reference_saturation(seen)
+    assert found["train-samples/0"] == len(seen)
+    assert found["train-samples/0.head"] == len(BATCHES[0])
+
+
+class Secretive(dict):
+    """An output that does not let itself be looked into."""
+
+    def values(self):
+        raise RuntimeError("secret")
+
+
+def test_an_output_that_cannot_be_looked_into_is_named(tmp_path, caplog):
+    class Odd(nn.Linear):
+        def forward(self, x):
+            super().forward(x)
+            return Secretive()
+
+    row(tmp_path, Odd(6, 4), lambda model: model(BATCHES[0]))
+    assert "(Odd) gave a Secretive, which cannot be turned into samples" in caplog.text
 
 
 def test_few_samples_are_named_once(tmp_path, caplog):

@@ -168,6 +168,22 @@ def test_few_samples_give_what_many_would(tmp_path, rows):
     assert distances.sum() / rows == pytest.approx(expected[:2].sum(), rel=1e-4, abs=1e-12)
 
 
+@pytest.mark.parametrize(("rows", "features"), [(5, 12), (40, 64), (3, 3), (70, 64)])
+def test_embedded_samples_have_nothing_along_a_direction_without_variance(tmp_path, rows, features):
+    outputs = np.outer(np.arange(rows), np.arange(1.0, features + 1))  # of rank 1
+    layer = nn.Linear(features, features, bias=False)
+    layer.weight.data = torch.eye(features)
+    writer = Arrays()
+    with SaturationTracker(tmp_path, writer, layer, stats=["embed"]) as tracker:
+        layer(torch.from_numpy(outputs).float())
+        tracker.add_saturations()
+    (embedded,) = writer.arrays.values()
+    centred = outputs - outputs.mean(axis=0)
+    _, vectors = scipy.linalg.eigh(centred.T @ centred)
+    expected = np.abs(centred @ vectors[:, :-3:-1])
+    np.testing.assert_allclose(np.abs(embedded), expected, atol=1e-6 * expected.max())
+
+
 def test_outputs_that_never_vary_have_one_direction_and_no_nan(tmp_path):
     layer = nn.Linear(3, 4)
     writer = Arrays()
