@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 from support.journals import saturations, write_run
 
-from delve.cli.bars import layer_bars, layer_labels, merge_orders, shorten
+from delve.cli.bars import layer_bars, merge_orders
 from delve.cli.choice import Choice
 from delve.cli.facts import facts, names_that_fit
+from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import notes
 from delve.cli.report import layer_table
 from delve.cli.runs import Damage, run_names
@@ -175,6 +176,12 @@ def test_the_notes_on_several_runs_name_them(tmp_path, marked):
     assert text.count("a hint") == 1
 
 
+def test_the_note_on_a_tail_passes_over_a_layer_that_is_not_finite(tmp_path):
+    low = {"d": 0.1, "e": float("nan"), "f": 0.1, "g": 0.05, "h": 0.9}
+    (table,) = tables(tmp_path, saturations(dict.fromkeys("abc", 0.8) | low))
+    assert "the saturation of d and f to g (3 layers) is" in joined(notes(["run"], [table], 80))
+
+
 def test_orders_are_merged_without_losing_either():
     assert merge_orders([["a", "c"], ["a", "b", "c", "d"]]) == ["a", "b", "c", "d"]
     assert merge_orders([["b", "c"], ["a", "b"]]) == ["a", "b", "c"]
@@ -202,8 +209,36 @@ def test_layers_that_would_look_the_same_get_more_room():
         "…2.0.downsample.0",
     ]
     assert layer_labels(names[:1], 50) == ["…0.downsample.0"]
-    endless = ["a" * 100, "a" * 101]  # there is no telling these apart
-    assert layer_labels(endless, 50) == ["…" + "a" * 14] * 2
+
+
+def test_nested_names_that_half_the_terminal_does_not_tell_apart_keep_their_numbers():
+    end = "depthwise_separable_convolution"
+    names = [
+        f"backbone_feature_extractor.stage_{stage}_residual_group.{block}.{end}.{layer}"
+        for stage in range(9, 12)
+        for block in range(4)
+        for layer in (0, 2)
+    ]
+    labels = layer_labels(["stem", *names, "head"], 80)
+    assert labels[0].rstrip() == "stem"
+    assert len(set(labels)) == len(names) + 2
+    assert {len(label) for label in labels} <= set(range(41))
+    for name, label in zip(names, labels[1:-1], strict=True):
+        stage, block, layer = re.findall("[0-9]+", name)
+        assert re.findall("[0-9]+", label) == [stage, block, layer]
+
+
+def test_modules_that_differ_at_their_ends_keep_these():
+    block = "encoder_of_the_transformer.{}.feed_forward_projection_{}.activation_function"
+    names = [block.format(n, way) for n in range(12) for way in ("in", "out")]
+    labels = layer_labels(names, 60)
+    assert len(set(labels)) == len(names)
+    assert ["_in." in label for label in labels] == [True, False] * 12
+
+
+def test_at_worst_a_number_tells_names_apart():
+    endless = ["a" * 100, "a" * 101]
+    assert layer_labels(endless, 50) == [f"{n} …{'a' * 12}" for n in (1, 2)]
 
 
 def test_facts_tell_epochs_resumes_configuration_and_scalars_of_each_run(tmp_path):

@@ -502,6 +502,26 @@ def test_thresholds_that_do_not_fit_beside_each_other_stand_below(delve, stored)
     assert [line.count("%") for line in lines if line.startswith("fc")] == [3, 3, 1]
 
 
+def test_recompute_shows_and_marks_layers_as_show_does(delve, tmp_path):
+    row = saturations({"a": 0.5, "b": 0.5, "c": 0.5})
+    run = write_run(tmp_path, [row], few_samples={"train": ["b", "elsewhere"]})
+    for layer, diagonal in {"a": [np.nan] * 2, "b": [3.0, 1.0], "c": [1.0, 1.0]}.items():
+        folder = run / "npy" / "train-covariance-matrix" / layer
+        folder.mkdir(parents=True)
+        np.save(folder / "epoch00000.npy", np.diag(diagonal))
+    lines = delve("recompute", run, "--threshold", "0.75").stdout.splitlines()
+    assert lines[2:] == [
+        "     at 0.75",
+        "         train",
+        "a         nan",
+        "b   50.0% (1)!",
+        "c  100.0% (2)",
+        "",
+        "! fewer samples than features, so saturation and intrinsic dimensionality are",
+        "  biased low, in: b.",
+    ]
+
+
 def test_recompute_writes_all_epochs_into_a_table(delve, stored, tmp_path):
     path = tmp_path / "thresholds.csv"
     result = delve("recompute", stored, "--threshold", "0.95", "--csv", path)

@@ -169,6 +169,60 @@ def test_the_tail_of_a_run_among_several_has_hollow_marks(tmp_path):
     assert legend[2].startswith("hollow: tail")
 
 
+def test_a_tail_layer_that_is_not_finite_leaves_the_marks_to_the_others(tmp_path):
+    pytest.importorskip("delve_plot")
+    low = {"d": 0.1, "e": 0.1, "f": 0.05, "g": 0.9}
+    broken = dict.fromkeys("abc", 0.8) | low | {"e": float("nan")}
+    figure = compared(tmp_path, saturations(broken), saturations(FLAT))
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in hollow] == [
+        ([0.1, 0.05], [3, 5])
+    ]
+    from delve_plot.figures import saturation_figure
+
+    from delve.cli import pictures
+
+    table = layer_table(run(tmp_path / "alone", saturations(broken)), SATURATION)
+    alone = saturation_figure(pictures._metrics([table]), table.layers)
+    pictures._mark_tail(alone, table)
+    grounds = [(p.get_y(), p.get_y() + p.get_height()) for p in alone.axes[0].patches]
+    assert grounds == [(2.5, 3.5), (4.5, 5.5)]
+
+
+def determinants(**values):
+    return {f"train-covariance-determinant/{layer}": value for layer, value in values.items()}
+
+
+def test_what_has_no_place_on_a_logarithmic_axis_has_signs_at_its_edge(tmp_path):
+    pytest.importorskip("delve_plot")
+    from delve.cli.comparison import comparison_figure
+
+    nan = float("nan")
+    rows = [determinants(a=1.0, b=1e-9, c=0.0), determinants(a=nan, b=1e-3, c=0.0)]
+    tables = [
+        layer_table(run(tmp_path / str(n), row), Choice("covariance-determinant"))
+        for n, row in enumerate(rows)
+    ]
+    figure = comparison_figure(tables, ["first", "second"])
+    axes = figure.axes[0]
+    left, _ = axes.get_xlim()
+    drawn = [
+        (line.get_marker(), line.get_xdata().tolist(), line.get_ydata().tolist())
+        for line in axes.lines
+        if line.get_linestyle() == "None"
+    ]
+    assert drawn == [("<", [left], [2]), ("x", [left], [0]), ("<", [left], [2])]
+    assert lines_of(figure)["first"][0][:2] == [1.0, 1e-9]
+    assert all(not 0 <= value < left for line in axes.lines for value in line.get_xdata())
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["first", "second", "0", "not a finite number"]
+    figure.draw_without_rendering()  # warns where the layout collapses
+    assert axes.get_position().width > 0.5
+    zeros = [line for line in axes.lines if line.get_marker() == "<"]
+    first, second = (line.get_transform().transform((left, 2))[0] for line in zeros)
+    assert second > first + 3  # beside each other
+
+
 @pytest.mark.parametrize("second", [{"x": 0.5}, FLAT, {"a": float("nan")}])
 def test_any_runs_can_be_drawn_together(tmp_path, second):
     pytest.importorskip("delve_plot")

@@ -49,6 +49,14 @@ def test_a_change_is_counted_from_the_first_epoch_that_has_the_layer(tmp_path):
     assert table.cells["eval"]["b"].change == 0
 
 
+def test_a_change_is_counted_from_the_first_value_that_is_finite(tmp_path):
+    rows = [saturations({"a": value}) for value in (math.nan, 0.25, math.inf, 0.75)]
+    recorded = run(tmp_path, *rows)
+    changes = [layer_table(recorded, SATURATION, n).cells["eval"]["a"].change for n in (1, 3)]
+    assert changes == [0, 0.5]
+    assert math.isnan(layer_table(recorded, SATURATION, 0).cells["eval"]["a"].change)
+
+
 def test_the_last_epoch_that_holds_the_statistic_is_shown(tmp_path):
     # close() saves a final test accuracy as one more epoch, which has no layers
     rows = [saturations({"a": 0.5}), saturations({"a": 0.25}), {"test accuracy": 0.9}]

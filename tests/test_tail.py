@@ -1,6 +1,6 @@
 import pytest
 
-from delve.cli.tail import find_tail
+from delve.cli.tail import find_tail, stretches
 
 
 def tail_of(*values):
@@ -50,3 +50,8 @@ def test_layers_without_a_value_are_passed_over():
     layers = ["a", "b", "c", "none", "d", "e"]
     values = {"a": [0.9], "b": [0.9], "c": [0.9], "none": [], "d": [0.1], "e": [0.1]}
     assert find_tail(layers, values) == ("d", "e")
+
+
+def test_layers_between_those_of_a_tail_part_it():
+    assert stretches("abcdefg", ("d", "e", "g")) == [["d", "e"], ["g"]]
+    assert stretches("abc", ()) == []

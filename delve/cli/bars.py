@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from delve.cli.choice import SATURATION, key_of
+from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import FEW_MARK, TAIL_MARK, misled_layers
 from delve.cli.report import Cell, LayerTable
 from delve.records import MODES
@@ -17,8 +18,6 @@ from delve.records import MODES
 _GAP = "  "
 _LONG = 1e7  # from here on whole numbers are rounded too
 _SHORTEST_BAR, _LONGEST_BAR = 4, 50  # characters
-_ROOM_FOR_HEAD = 20  # characters: a shorter name keeps its end alone
-_NAME_SHARE = 0.3  # of the width, for names of layers
 
 
 def layer_bars(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width: int) -> list[str]:
@@ -59,26 +58,6 @@ def merge_orders(orders: Iterable[Sequence[str]]) -> list[str]:
                 merged.insert(place, name)
                 place += 1
     return merged
-
-
-def layer_labels(names: Sequence[str], width: int) -> list[str]:
-    """The names, all of one length: a share of the width, and more where some would be the same."""
-    widths = range(int(_NAME_SHARE * width), width // 2 + 1)
-    longest = max(map(len, names))
-    size = min(longest, next((w for w in widths if _differ(names, w)), widths.start))
-    return [shorten(name, size).ljust(size) for name in names]
-
-
-def _differ(names: Sequence[str], width: int) -> bool:
-    return len({shorten(name, width) for name in names}) == len(names)
-
-
-def shorten(text: str, width: int) -> str:
-    """A name of at most so many characters; its end tells more than its beginning."""
-    if len(text) <= width:
-        return text
-    head = width // 4 if width >= _ROOM_FOR_HEAD else 0
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
 @dataclass(frozen=True)

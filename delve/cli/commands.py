@@ -182,7 +182,8 @@ def recompute(
       delve recompute runs/a --threshold 0.95
       delve recompute runs/a --threshold 0.9 --threshold 0.999 --csv table.csv
     """
-    stored = tools.stored_covariances(read(run).folder, epoch)
+    recorded = read(run)
+    stored = tools.stored_covariances(recorded.folder, epoch)
     if table is not None:
         tools.write_table(tools.recompute(stored, thresholds), table)
         click.echo(table)
@@ -190,7 +191,8 @@ def recompute(
     last = stored[-1].epoch
     rows = tools.recompute([one for one in stored if one.epoch == last], thresholds)
     click.echo(f"saturation (and intrinsic dimensionality) at epoch {last}")
-    for line in threshold_table(rows, _width()):
+    few = next((r.few_samples for r in recorded.records if r.epoch == last), None)
+    for line in threshold_table(rows, _width(), few):
         click.echo(line)
 
 

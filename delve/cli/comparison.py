@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from delve_plot.stats import label_of, picture_of, scale_of, title_of
+from delve_plot.signs import draw_signs, explained, with_place
+from delve_plot.stats import Scale, label_of, picture_of, scale_of, title_of
 from delve_plot.style import COLOURS, FONT_SIZE, GUIDE, fit_page, name_figure, name_rows, plain
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,9 +24,10 @@ from delve.records import MODES
 # Okabe and Ito's colours, which the colour-blind tell apart; markers tell them apart in grey.
 _COLOURS = (*COLOURS.values(), "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "oDs^vPX"
+_MARKER_SIZE = 4.4  # points
 _HOLLOW: dict[str, Any] = {
     "marker": "o",
-    "markersize": 4.4,
+    "markersize": _MARKER_SIZE,
     "markerfacecolor": "white",
     "linestyle": "none",
 }
@@ -57,16 +60,17 @@ def comparison_figure(tables: Sequence[LayerTable], names: Sequence[str]) -> Fig
     every = [c.value for t in tables for row in t.cells.values() for c in row.values()]
     scale = scale_of(stat, np.array(every, dtype=np.float64))
     places = {row: place for place, row in enumerate(rows)}
+    at = [np.array([places[row] for row in order], dtype=np.int_) for order in orders]
+    signs: list[Line2D] = []
     for axes, mode in zip(panels, modes, strict=True):
-        if scale.logarithmic:
-            axes.set_xscale("log")
-        axes.set_xlim(scale.low, scale.high)
-        for number, (table, order) in enumerate(zip(tables, orders, strict=True)):
-            _draw(axes, table, mode, [places[row] for row in order], names[number], number)
-        _finish(axes, mode, stat)
+        _prepare(axes, mode, stat, scale)
+        lines = [_draw(axes, t, mode, at[n], n) for n, t in enumerate(tables)]
+        signs += _draw_signs(axes, tables, mode, at)
+        for line, name in zip(lines, names, strict=True):  # Matplotlib hides labels that begin so
+            line.set_label(f" {name}" if name.startswith("_") else name)
     name_rows(panels, rows, page, FONT_SIZE)
     name_figure(figure, _title(tables), rows, FONT_SIZE)
-    handles, _ = panels[0].get_legend_handles_labels()
+    handles = [*lines, *explained(signs)]
     if any(table.tail for table in tables):
         handles.append(Line2D([], [], color="0.3", label=f"hollow: {TAIL_LABEL}", **_HOLLOW))
     legend = figure.legend(
@@ -87,31 +91,10 @@ def _rows(tables: Sequence[LayerTable]) -> tuple[list[str], list[Sequence[str]]]
     return rows, [rows[: len(table.layers)] for table in tables]
 
 
-def _draw(
-    axes: Axes, table: LayerTable, mode: str, places: Sequence[int], name: str, number: int
-) -> None:
-    row = table.cells.get(mode, {})
-    values = [row[layer].value if layer in row else math.nan for layer in table.layers]
-    colour = _COLOURS[number % len(_COLOURS)]
-    (line,) = axes.plot(
-        values,
-        places,
-        color=colour,
-        marker=_MARKERS[number % len(_MARKERS)],
-        markersize=4.4,
-        linewidth=1.0,
-        linestyle="-" if number < len(_COLOURS) else "--",
-        clip_on=False,
-    )
-    line.set_label(name if not name.startswith("_") else f" {name}")  # Matplotlib hides those
-    if table.tail:
-        first = table.layers.index(table.tail[0])
-        tail = slice(first, first + len(table.tail))
-        hollow = _HOLLOW | {"marker": line.get_marker()}
-        axes.plot(values[tail], places[tail], color=colour, clip_on=False, zorder=3, **hollow)
-
-
-def _finish(axes: Axes, mode: str, stat: str) -> None:
+def _prepare(axes: Axes, mode: str, stat: str, scale: Scale) -> None:
+    if scale.logarithmic:
+        axes.set_xscale("log")
+    axes.set_xlim(*scale.limits)
     axes.set_title(mode, loc="left", fontsize=FONT_SIZE)
     # On each panel, because a label of the whole figure would lie below the legend.
     axes.set_xlabel(textwrap.fill(label_of(stat), _LABEL_WIDTH), fontsize=0.9 * FONT_SIZE)
@@ -119,6 +102,52 @@ def _finish(axes: Axes, mode: str, stat: str) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="x", labelsize=0.8 * FONT_SIZE)
+
+
+def _draw(axes: Axes, table: LayerTable, mode: str, places: np.ndarray, number: int) -> Line2D:
+    left, _ = axes.get_xlim()
+    values = with_place(_values(table, mode), left)
+    (line,) = axes.plot(
+        values,
+        places,
+        color=_colour(number),
+        marker=_MARKERS[number % len(_MARKERS)],
+        markersize=_MARKER_SIZE,
+        linewidth=1.0,
+        linestyle="-" if number < len(_COLOURS) else "--",
+        clip_on=False,
+    )
+    tail = np.isin(table.layers, table.tail)
+    if tail.any():
+        hollow = _HOLLOW | {"marker": line.get_marker(), "color": _colour(number)}
+        axes.plot(values[tail], places[tail], clip_on=False, zorder=3, **hollow)
+    return line
+
+
+def _draw_signs(
+    axes: Axes, tables: Sequence[LayerTable], mode: str, places: Sequence[np.ndarray]
+) -> list[Line2D]:
+    """Draw at the left edge what has no place on the axis; runs stand beside each other."""
+    drawn: list[list[Line2D]] = []
+    for number, (table, rows) in enumerate(zip(tables, places, strict=True)):
+        values, colour = _values(table, mode), _colour(number)
+        if signs := draw_signs(
+            axes, values, rows, size=_MARKER_SIZE, colour=colour, place=len(drawn)
+        ):
+            drawn.append(signs)
+    return list(itertools.chain.from_iterable(drawn))
+
+
+def _values(table: LayerTable, mode: str) -> np.ndarray:
+    """The values by layer: NaN where there is none, an infinity where it is not finite."""
+    row = table.cells.get(mode, {})
+    values = [row[layer].value if layer in row else None for layer in table.layers]
+    finite = [math.nan if v is None else v if math.isfinite(v) else math.inf for v in values]
+    return np.array(finite, dtype=np.float64)
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]
 
 
 def _title(tables: Sequence[LayerTable]) -> str:

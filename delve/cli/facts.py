@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from delve.cli.bars import merge_orders, shorten
+from delve.cli.bars import merge_orders
+from delve.cli.labels import shorten
 from delve.cli.runs import Damage
 from delve.cli.scalars import ScalarSummary, summarise_scalars
 from delve.recorded_run import RecordedRun

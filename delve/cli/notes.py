@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from delve.cli.choice import SATURATION
 from delve.cli.report import LayerTable
-from delve.cli.tail import EXPLANATION, SOURCE
+from delve.cli.tail import EXPLANATION, SOURCE, stretches
 
 TAIL_MARK, FEW_MARK = "~", "!"
 
@@ -39,9 +39,9 @@ def notes(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width: int
     """
     several = len(names) > 1
     tails = [
-        f"{tail[0]} to {tail[-1]} ({len(tail)} layers{f' of {name}' if several else ''})"
+        f"{_tail(table)} ({len(table.tail)} layers{f' of {name}' if several else ''})"
         for name, run in zip(names, runs, strict=True)
-        if (tail := next((table.tail for table in run if table.tail), ()))
+        if (table := next((table for table in run if table.tail), None))
     ]
     few = [
         f"{', '.join(layers)}{f' ({name})' if several else ''}"
@@ -56,12 +56,31 @@ def notes(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width: int
             f"median of the layers before; {EXPLANATION}. Source: {SOURCE}."
         )
     if few:
-        texts.append(
-            f"{FEW_MARK} fewer samples than features, so {' and '.join(misled)} "
-            f"{'is' if len(misled) == 1 else 'are'} biased low, in: {'; '.join(few)}."
-        )
-    lines = [line for t in texts for line in textwrap.wrap(t, width, subsequent_indent=_INDENT)]
+        texts.append(_few_samples(list(misled), "; ".join(few)))
+    lines = [line for text in texts for line in _wrapped(text, width)]
     return ["", *lines] if lines else []
+
+
+def few_samples_note(stats: Sequence[str], layers: Sequence[str], width: int) -> list[str]:
+    """The note on layers that saw fewer samples than they have features; none for no layers."""
+    return ["", *_wrapped(_few_samples(stats, ", ".join(layers)), width)] if layers else []
+
+
+def _few_samples(stats: Sequence[str], where: str) -> str:
+    return (
+        f"{FEW_MARK} fewer samples than features, so {' and '.join(stats)} "
+        f"{'is' if len(stats) == 1 else 'are'} biased low, in: {where}."
+    )
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent=_INDENT)
+
+
+def _tail(table: LayerTable) -> str:
+    """Its layers from first to last, without those between them that have no finite value."""
+    parts = stretches(table.layers, table.tail)
+    return " and ".join(f"{p[0]} to {p[-1]}" if len(p) > 1 else p[0] for p in parts)
 
 
 def _misled(table: LayerTable) -> list[str]:

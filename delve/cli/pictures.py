@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from delve.cli.bars import shorten
 from delve.cli.choice import Choice
+from delve.cli.labels import shorten
 from delve.cli.report import LayerTable, layer_table
-from delve.cli.tail import TAIL_LABEL
+from delve.cli.tail import TAIL_LABEL, stretches
 from delve.discovery import OUR_PLUGINS
 from delve.errors import WriterNotFoundError
 from delve.files import file_name, replacing
@@ -122,8 +123,8 @@ def _mark_tail(figure: Figure, table: LayerTable) -> None:
     """Put the tail on a coloured ground. Rows stand in the order of the table's layers."""
     if not table.tail:
         return
-    first, last = table.layers.index(table.tail[0]), table.layers.index(table.tail[-1])
-    for axes in figure.axes:
+    for axes, part in itertools.product(figure.axes, stretches(table.layers, table.tail)):
+        first, last = table.layers.index(part[0]), table.layers.index(part[-1])
         axes.axhspan(first - 0.5, last + 0.5, color=_TAIL_COLOUR, alpha=_TAIL_ALPHA, zorder=-1)
     figure.supxlabel(f"{figure.get_supxlabel()}\nyellow: {TAIL_LABEL}", fontsize="small")
 

@@ -18,7 +18,7 @@ from delve.records import EpochRecord, Metric, enumerate_epochs
 
 @dataclass(frozen=True)
 class Cell:
-    """A layer's value, and its change since the first epoch that has one."""
+    """A layer's value, and its change since the first epoch that has a finite one."""
 
     value: float
     change: float
@@ -59,12 +59,12 @@ def layer_table(run: RecordedRun, choice: Choice, epoch: int | None = None) -> L
     first: dict[Metric, float] = {}
     for record in holding.values():
         for metric, value in record.metrics.items():
-            if metric.stat == stat:
+            if metric.stat == stat and math.isfinite(value):
                 first.setdefault(metric, value)
     cells: dict[str, dict[str, Cell]] = {}
     for mode in choice.modes:
         row = {
-            metric.layer: Cell(value, value - first[metric])
+            metric.layer: Cell(value, value - first.get(metric, math.nan))
             for metric, value in shown.metrics.items()
             if (metric.mode, metric.stat) == (mode, stat)
         }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 
 FAR_BELOW = 0.5  # of the median saturation of the layers before the tail
@@ -34,6 +35,12 @@ def find_tail(layers: Sequence[str], saturations: Mapping[str, Sequence[float]])
     """
     rows = [(layer, max(saturations[layer])) for layer in layers if saturations.get(layer)]
     return _longest_tail(rows) or _longest_tail(rows[:-1])
+
+
+def stretches(layers: Sequence[str], tail: Collection[str]) -> list[list[str]]:
+    """The tail's layers; those between which others lie, without a finite value, are apart."""
+    grouped = itertools.groupby(layers, lambda layer: layer in tail)
+    return [list(group) for is_tail, group in grouped if is_tail]
 
 
 def _longest_tail(rows: Sequence[tuple[str, float]]) -> tuple[str, ...]:

@@ -231,6 +231,18 @@ class TestHeatmap:
         assert axes.get_xlim() == (-0.5, 4990.5)
         assert "mean of 13" in axes.get_xlabel()
 
+    def test_a_zero_on_a_logarithmic_scale_has_a_colour_of_its_own_and_is_explained(self):
+        values = np.array([[0.0, 1e-30, 1.0], [1e-30, math.nan, 1.0]])
+        options = {"mode": "train", "stat": "covariance-determinant"}
+        figure = heatmap_figure(values, [0, 1, 2], ["a", "b"], **options)
+        image = figure.axes[0].images[0]
+        zero, small, *_ = image.to_rgba(image.get_array())[0].tolist()
+        assert zero == [1, 1, 1, 1]
+        assert small == list(matplotlib.colormaps["viridis"](0))
+        assert legend_of(figure) == ["0", "no value"]
+        linear = heatmap_figure(np.array([[0.0, 2.0]]), [0, 1], ["a"], **options)
+        assert legend_of(linear) == []
+
     def test_nothing_but_missing_values_can_be_drawn(self):
         render(heatmap_figure(np.full((2, 2), math.nan), [0, 1], ["a", "b"], mode="train"))
 
@@ -249,7 +261,36 @@ class TestScatter:
 
     @pytest.mark.parametrize("points", [np.zeros((0, 2)), np.full((3, 2), math.nan)])
     def test_a_layer_without_points_has_an_empty_panel(self, points):
-        render(scatter_figure({"a": points, "b": np.ones((1, 2))}))
+        figure = scatter_figure({"a": points, "b": np.ones((1, 2))})
+        render(figure)
+        empty = figure.axes[0]
+        (text,) = empty.texts
+        assert text.get_text() == ("not finite" if len(points) else "no samples")
+        assert (len(empty.get_xticks()), len(empty.get_yticks())) == (0, 0)
+
+    @pytest.mark.parametrize(
+        ("scale", "unit"), [(1e-12, ["1e-12"]), (1e-6, ["1e-6"]), (1.0, []), (1e5, ["1e5"])]
+    )
+    def test_short_numbers_are_in_units_that_are_told_inside_the_panel(self, scale, unit):
+        points = scale * np.array([[1.0, 2.0], [-2.0, 1.5], [1.5, -2.0]])
+        axes = scatter_figure({"a": points, "b": points}, fontsize=15).axes[0]
+        render(axes.figure)
+        labels = [*axes.get_xticklabels(), *axes.get_yticklabels()]
+        assert max(len(label.get_text()) for label in labels) <= 4
+        assert [axis.get_offset_text().get_text() for axis in (axes.xaxis, axes.yaxis)] == [""] * 2
+        assert [text.get_text() for text in axes.texts] == unit
+        panel = axes.get_window_extent()
+        for text in axes.texts:
+            box = text.get_window_extent()
+            assert text.get_size() == labels[0].get_size() == 9
+            assert panel.x0 < box.x0 < box.x1 < panel.x1
+            assert panel.y0 < box.y0 < box.y1 < panel.y1
+
+    def test_samples_that_are_all_zero_have_no_invented_scale(self):
+        axes = scatter_figure({"a": np.zeros((3, 2)), "b": np.ones((1, 2))}).axes[0]
+        render(axes.figure)
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["0"]
+        assert axes.get_xlim() == axes.get_ylim() == (-1, 1)
 
 
 def test_pyplot_is_neither_needed_nor_touched():

@@ -132,6 +132,15 @@ class TestScatter:
             assert inside(figure, axes.title)
             assert not any(overlap(box, other) for other in boxes if other is not box)
 
+    @pytest.mark.parametrize("scale", [1e-6, 1e7])
+    @pytest.mark.parametrize("fontsize", [10, 16])
+    def test_panels_keep_apart_whatever_the_size_of_the_activations(self, scale, fontsize):
+        layers = [f"conv{n}" for n in range(9)]
+        points = {layer: scale * points for layer, points in samples(layers).items()}
+        boxes = tight_boxes(drawn(scatter_figure(points, fontsize=fontsize)))
+        for box, other in itertools.combinations(boxes, 2):
+            assert not overlap(box, other)
+
     def test_names_break_between_modules(self):
         axes = scatter_figure(samples(["stem", "intermediate.projections.activation"])).axes[1]
         *lines, last = axes.get_title().split("\n")

@@ -49,6 +49,14 @@ class TestExtract:
         with pytest.raises(ValueError, match=r"epoch 1 .* \[0, 2\]"):
             extract_layer_stat(table, epoch=1)
 
+    def test_a_statistic_that_is_not_there_is_an_error_that_names_those_that_are(self, table):
+        held = "train-saturation, eval-saturation, train-covariance-trace"
+        for stat, mode in (("satuation", "train"), ("trc", "eval")):
+            with pytest.raises(ValueError, match=f"is not in the table, which holds {held}$"):
+                extract_layer_stat(table, epoch=2, stat=stat, state_mode=mode)
+        with pytest.raises(ValueError, match=r"train-saturation .* no statistics"):
+            extract_layer_stat(table[["epoch"]], epoch=2)
+
 
 class TestPlotStat:
     def test_layers_stand_along_x(self, table, tmp_path):
@@ -113,6 +121,12 @@ class TestPlotStat:
         assert axes.get_ylim() == (0, 1)
         with pytest.raises(TypeError, match="colour_line"):
             plot_stat_level_from_results(path, 2, "lsat", colour_line="red")
+
+    def test_a_misspelt_statistic_leaves_no_picture(self, table, tmp_path):
+        table.to_csv(tmp_path / "metrics.csv", index=False)
+        with pytest.raises(ValueError, match="eval-last is not in the table"):
+            plot_stat_level_from_results(tmp_path / "metrics.csv", -1, "last_eval")
+        assert list(tmp_path.glob("*.png")) == []
 
 
 class TestScatter:

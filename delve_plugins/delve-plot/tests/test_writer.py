@@ -1,3 +1,4 @@
+import itertools
 import signal
 import sys
 import time
@@ -185,7 +186,7 @@ class TestPace:
         run.close()
         assert pictures(tmp_path) == [0, 199]
         assert list(heatmaps.drawn["train", "saturation"]["fc"]) == list(range(200))
-        assert heatmaps.count == 2
+        assert heatmaps.count == 1
 
     def test_slow_epochs_are_all_drawn(self, tmp_path):
         run = started(tmp_path)
@@ -193,6 +194,54 @@ class TestPace:
             with mock.patch("time.monotonic", return_value=time.monotonic() + 60 * (epoch + 1)):
                 run.save(epoch)
         assert pictures(tmp_path) == [0, 1, 2]
+
+    def test_the_first_epoch_gets_a_share_of_the_time_so_far_and_the_next_waits(
+        self, tmp_path, monkeypatch
+    ):
+        groups = [f"train-{letter}" for letter in "abcd"]
+        metrics = {Metric("train", letter, "fc"): 0.5 for letter in "abcd"}
+
+        def paint(axes):  # a picture takes two seconds
+            now[0] += 2
+
+        def drawn():
+            there = [group for group in groups if (tmp_path / "plots" / group).exists()]
+            return [pictures(tmp_path, group) for group in there]
+
+        now = [1000.0]
+        monkeypatch.setattr("time.monotonic", lambda: now[0])
+        run = started(tmp_path, plot_manipulation_func=paint)
+        now[0] += 60  # of which 3 s are 5 %
+        run.save(0, metrics)
+        assert drawn() == [[0], [0]]
+        assert not list(tmp_path.glob("plots/*/heatmap.png"))
+        now[0] += 310  # 16 s for four pictures and four heatmaps would be more than 5 %
+        run.save(1, metrics)
+        assert drawn() == [[0], [0]]
+        now[0] += 20
+        run.save(2, metrics)
+        assert drawn() == [[0, 2], [0, 2], [2], [2]]
+        assert len(list(tmp_path.glob("plots/*/heatmap.png"))) == 4
+
+    def test_what_the_first_epoch_lacks_is_drawn_when_the_run_ends_with_it(self, tmp_path):
+        run = started(tmp_path)
+        metrics = {Metric(mode, "saturation", "fc"): 0.5 for mode in ("train", "eval")}
+        with mock.patch("time.monotonic", side_effect=itertools.count(time.monotonic())):
+            run.save(0, metrics)
+        assert not (tmp_path / "plots/eval-saturation").exists()
+        first = tmp_path / "plots/train-saturation/epoch00000.png"
+        before = first.stat().st_mtime_ns
+        run.close()
+        assert pictures(tmp_path, "eval-saturation") == [0]
+        assert first.stat().st_mtime_ns == before  # not drawn again
+        assert len(list(tmp_path.glob("plots/*/heatmap.png"))) == 2
+
+    def test_every_draws_the_first_epoch_whole_without_heatmaps(self, tmp_path):
+        run = started(tmp_path, every=1)
+        run.save(0, {Metric(mode, "saturation", "fc"): 0.5 for mode in ("train", "eval")})
+        for mode in ("train", "eval"):
+            folder = tmp_path / "plots" / f"{mode}-saturation"
+            assert [path.name for path in folder.iterdir()] == ["epoch00000.png"]
 
     def test_every_draws_the_epochs_that_it_divides_and_the_last(self, tmp_path):
         run = started(tmp_path, every=3)
@@ -295,6 +344,7 @@ class TestPictures:
     def test_size_and_resolution_are_the_users(self, tmp_path):
         run = started(tmp_path, figsize=(6, 4), dpi=50)
         run.save(0)
+        run.close()
         for name in ("epoch00000.png", "heatmap.png"):
             with Image.open(tmp_path / "plots/train-saturation" / name) as image:
                 assert image.size == (300, 200)
@@ -304,6 +354,7 @@ class TestPictures:
     ):
         run = started(tmp_path)
         run.save(0, {Metric("train", f"spectrum-{k}", "fc"): 9.0 / k for k in range(1, 6)})
+        run.close()
         assert pictures(tmp_path, "train-spectrum") == [0]
         assert heatmaps.drawn == {("train", "spectrum"): {"fc": {0: 9.0}}}
 
@@ -326,6 +377,7 @@ class TestPictures:
         run = started(tmp_path)
         run.writer.add_scalars({Metric("train", "saturation", "stale"): 0.1}, 0)
         run.save(1)
+        run.close()
         assert heatmaps.drawn == {("train", "saturation"): {"fc": {1: 0.5}}}
 
     def test_a_new_run_removes_only_what_is_ours(self, tmp_path):
@@ -404,6 +456,7 @@ class TestCSVandPlottingWriter:
         writer.start()
         writer.add_scalars("", {SATURATION: 0.5})
         writer.save(0, RunInfo(tmp_path, "id", 0))
+        writer.close(RunInfo(tmp_path, "id", 0))
         assert heatmaps.drawn == {("train", "saturation"): {"fc": {0: 0.5}}}
         assert not (tmp_path / "plots/train-embedded-sample").exists()
 

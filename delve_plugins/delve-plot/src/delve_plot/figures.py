@@ -15,6 +15,7 @@ from delve.records import MODES, Metric
 from delve_plot.legend import draw_legend_below
 from delve_plot.lettering import missing_glyphs_as_boxes
 from delve_plot.names import short_names
+from delve_plot.signs import NEUTRAL, draw_signs, explained, with_place
 from delve_plot.stats import SATURATION, Scale, label_of, picture_of, rank_of, scale_of, title_of
 from delve_plot.style import (
     COLOURS,
@@ -31,7 +32,6 @@ from delve_plot.style import (
 DPI = 100.0  # dots per inch, on a screen
 _PANEL = 3.2  # inches
 _NARROWEST = 4.6  # inches: room for the title
-_NEUTRAL = "0.3"  # grey of what belongs to neither mode
 _MANY_ROWS = 60  # from there on the upper edge has numbers too
 
 
@@ -77,7 +77,8 @@ def saturation_figure(
     name_rows(panels, rows, page, fontsize)
     title = name_figure(figure, _title(stat, modes, epoch), rows, fontsize)
     primary = [_draw_primary_metric(panels, stat, *primary_metric)] if primary_metric else []
-    if signs := [*_signs(panels), *primary]:
+    lines = [line for axes in panels for line in axes.get_lines()]
+    if signs := [*explained(lines), *primary]:
         draw_legend_below(title, figure, signs, fontsize)
     return figure
 
@@ -123,7 +124,7 @@ def _series(shown: Mapping[Metric, float], rows: Sequence[str], mode: str) -> li
 def _draw_panel(
     axes: Axes, series: Sequence[np.ndarray], mode: str, scale: Scale, page: Page
 ) -> None:
-    left, right = _limits(scale)
+    left, right = scale.limits
     if scale.logarithmic:
         axes.set_xscale("log")
     axes.set_xlim(left, right)
@@ -141,11 +142,10 @@ def _draw_panel(
 def _draw_series(axes: Axes, values: np.ndarray, rank: int, mode: str, size: float) -> None:
     """Draw dots and a line; at the left edge, what has no place on the axis."""
     left, _ = axes.get_xlim()
-    broken = np.isinf(values)
-    below = values < left
+    rows = np.arange(len(values))
     (line,) = axes.plot(
-        np.where(broken | below, np.nan, values),
-        np.arange(len(values)),
+        with_place(values, left),
+        rows,
         color=COLOURS[mode],
         marker=MARKERS[mode],
         markersize=size,
@@ -157,27 +157,7 @@ def _draw_series(axes: Axes, values: np.ndarray, rank: int, mode: str, size: flo
     )
     if rank == 1:
         line.set_label("2nd and smaller")
-    for rows, marker, label in ((broken, "x", "not a finite number"), (below, "<", "0")):
-        if rows.any():
-            axes.plot(
-                np.full(rows.sum(), left),
-                np.flatnonzero(rows),
-                color=_NEUTRAL,
-                marker=marker,
-                linestyle="none",
-                markersize=size,
-                clip_on=False,
-                label=label,
-            )
-
-
-def _limits(scale: Scale) -> tuple[float, float]:
-    if scale.logarithmic:
-        return scale.low / 1.5, scale.high * 1.5
-    if (scale.low, scale.high) == (0.0, 1.0):
-        return 0.0, 1.0
-    room = 0.04 * (scale.high - scale.low)
-    return scale.low - (room if scale.low < 0 else 0), scale.high + room
+    draw_signs(axes, values, rows, size=size)
 
 
 def _draw_primary_metric(panels: Sequence[Axes], stat: str, name: str, value: float) -> Line2D:
@@ -185,26 +165,13 @@ def _draw_primary_metric(panels: Sequence[Axes], stat: str, name: str, value: fl
 
     Off the axis, and beside statistics that are no fractions, the number is named alone.
     """
-    sign = Line2D([], [], color=_NEUTRAL, linestyle="none", label=f"{name} = {value:.4g}")
+    sign = Line2D([], [], color=NEUTRAL, linestyle="none", label=f"{name} = {value:.4g}")
     for axes in panels:
         low, high = axes.get_xlim()
         if stat == SATURATION and low <= value <= high:
             sign.set(linestyle="--", linewidth=1.2)
-            axes.axvline(value, color=_NEUTRAL, linestyle="--", linewidth=1.2, zorder=2)
+            axes.axvline(value, color=NEUTRAL, linestyle="--", linewidth=1.2, zorder=2)
     return sign
-
-
-def _signs(panels: Sequence[Axes]) -> list[Line2D]:
-    """What explains lines that have labels: one each, in a colour that is neither mode's."""
-    signs: dict[str, Line2D] = {}
-    for axes in panels:
-        for line in axes.get_lines():
-            label = str(line.get_label())
-            if not label.startswith("_"):
-                sign = signs.setdefault(label, Line2D([], []))
-                sign.update_from(line)
-                sign.set(color=_NEUTRAL, alpha=1, label=label)
-    return list(signs.values())
 
 
 def _title(stat: str, modes: Sequence[str], epoch: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
@@ -24,6 +25,7 @@ _WIDTH = 6.4  # inches, without the names
 _COLOUR_BAR = 4.0  # inches at most
 _BAR_LABEL = 0.62  # of the figure's height, at most
 _FEW_EPOCHS = 100  # up to here a missing one is wide enough to be seen
+_ZERO = "white"  # brighter than all colours, in grey too: a determinant may underflow to 0
 _COLOURS = "viridis"  # rises evenly in brightness, for the colour-blind and in grey
 
 
@@ -38,6 +40,8 @@ def heatmap_figure(
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw layer by epoch, with a hatched grey where there is no value.
+
+    A 0 is white where the scale is logarithmic and has no place for it.
 
     Thousands of epochs share columns, which show means. A missing epoch would vanish there, so
     with many epochs a mark on the upper edge stands for each that lacks a value.
@@ -59,27 +63,29 @@ def heatmap_figure(
     figure = Figure(figsize=page.size, layout="constrained")
     axes = figure.subplots()
     cells = cells_of(values, epochs)
-    _draw_cells(figure, axes, cells, stat, fontsize)
+    scale = scale_of(stat, cells.values)
+    _draw_cells(figure, axes, cells, stat, scale, fontsize)
     name_rows([axes], layers, page, fontsize)
     _name_epochs(axes, cells, fontsize)
-    if signs := _signs_of_missing(axes, cells):
+    if signs := [*_signs_of_zeros(cells, scale), *_signs_of_missing(axes, cells)]:
         draw_legend(figure, signs, fontsize, loc="outside lower center")
     name_figure(figure, f"{title_of(stat)}, {mode}", layers, fontsize)
     return figure
 
 
-def _draw_cells(figure: Figure, axes: Axes, cells: Cells, stat: str, fontsize: float) -> None:
+def _draw_cells(
+    figure: Figure, axes: Axes, cells: Cells, stat: str, scale: Scale, fontsize: float
+) -> None:
     """Draw the cells and the bar of colours."""
-    scale = scale_of(stat, cells.values)
-    colours = np.ma.masked_invalid(cells.values)
-    if scale.logarithmic:
-        colours = np.ma.clip(colours, scale.low, scale.high)  # a determinant may underflow to 0
+    values = cells.values
+    if scale.logarithmic:  # which would take a 0 for a missing value
+        values = np.where(values < scale.low, scale.low / 2, values)
     axes.patch.set(facecolor=MISSING, edgecolor="0.6", hatch="////", linewidth=0)
     image = axes.imshow(
-        colours,
+        np.ma.masked_invalid(values),
         aspect="auto",
         interpolation="nearest",  # any other lets missing cells grow over their neighbours
-        cmap=_COLOURS,
+        cmap=colormaps[_COLOURS].with_extremes(under=_ZERO),
         norm=_norm(scale),
         extent=cells.extent,
     )
@@ -96,6 +102,12 @@ def _name_epochs(axes: Axes, cells: Cells, fontsize: float) -> None:
     axes.set_xlabel(f"epoch{column}", fontsize=fontsize)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes.tick_params(axis="x", labelsize=0.8 * fontsize)
+
+
+def _signs_of_zeros(cells: Cells, scale: Scale) -> list[Artist]:
+    """What explains the colour of what a logarithmic scale has no place for."""
+    below = scale.logarithmic and (cells.values < scale.low).any()
+    return [Patch(facecolor=_ZERO, edgecolor="0.6", label="0")] if below else []
 
 
 def _signs_of_missing(axes: Axes, cells: Cells) -> list[Artist]:

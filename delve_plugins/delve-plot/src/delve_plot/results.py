@@ -134,7 +134,7 @@ def plot_stat_level_from_results(
         The axes.
 
     Raises:
-        ValueError: The table does not hold the epoch.
+        ValueError: The table does not hold the epoch, or nothing of the statistic.
     """
     import pandas as pd
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter, FuncFormatter
 
 from delve_plot.names import short_names
 from delve_plot.panels import LINE, UNDER_NAME, Grid, Margins, fit_grid, size_for
 from delve_plot.style import COLOURS, EDGE, FONT_SIZE, name_figure, plain
 
+_NUMBER_SIZE = 0.6  # of the font's size
+_PLAIN = range(-2, 4)  # powers of ten of numbers that are short as they are
 _TITLE_LINES = 2  # that a figure has room for, unless its title has more
 
 
@@ -47,7 +51,7 @@ def scatter_figure(
     grid = fit_grid(short_names(layers), size, margins, fontsize)
     panels = _draw_panels(figure, grid, fontsize)
     for axes, layer in zip(panels, layers, strict=False):
-        _draw_samples(axes, samples[layer], COLOURS[mode])
+        _draw_samples(axes, samples[layer], COLOURS[mode], _NUMBER_SIZE * fontsize)
     return figure
 
 
@@ -63,7 +67,7 @@ def _draw_panels(figure: Figure, grid: Grid, fontsize: float) -> list[Axes]:
     used = list(panels.ravel())[: len(grid.names.texts)]
     for axes, name in zip(used, grid.names.texts, strict=True):
         plain(axes.set_title(name, fontsize=grid.names.size, pad=72 * UNDER_NAME))
-        axes.tick_params(labelsize=0.6 * fontsize)
+        axes.tick_params(labelsize=_NUMBER_SIZE * fontsize)
         if not grid.numbered:
             axes.set(xticks=[], yticks=[])
     for axes in panels.ravel()[len(used) :]:
@@ -71,8 +75,15 @@ def _draw_panels(figure: Figure, grid: Grid, fontsize: float) -> list[Axes]:
     return used
 
 
-def _draw_samples(axes: Axes, points: np.ndarray, colour: str) -> None:
+def _draw_samples(axes: Axes, points: np.ndarray, colour: str, size: float) -> None:
+    """Draw a layer's samples; letters are of this size."""
     finite = points[np.isfinite(points).all(axis=1)]
+    axes.spines[["top", "right"]].set_visible(False)
+    if not len(finite):
+        text = "not finite" if len(points) else "no samples"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, size=size, ha="center", va="center")
+        axes.set(xticks=[], yticks=[])  # they would number what is not there
+        return
     axes.plot(
         finite[:, 0],
         finite[:, 1],
@@ -86,5 +97,29 @@ def _draw_samples(axes: Axes, points: np.ndarray, colour: str) -> None:
     axes.axhline(0, color="0.85", linewidth=0.6, zorder=0)
     axes.axvline(0, color="0.85", linewidth=0.6, zorder=0)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.locator_params(nbins=3)
-    axes.spines[["top", "right"]].set_visible(False)
+    if len(axes.get_xticks()):
+        axes.locator_params(nbins=3)
+        _number(axes, float(np.abs(finite).max()), size)
+
+
+def _number(axes: Axes, largest: float, size: float) -> None:
+    """Give both axes short numbers, in units of a power of ten that is told inside the panel.
+
+    Matplotlib writes it outside, where the panel's name and its neighbours are.
+    """
+    if largest == 0:
+        axes.set(xlim=(-1, 1), ylim=(-1, 1), xticks=[0], yticks=[0], aspect="auto")
+        return
+    exponent = math.floor(math.log10(largest))
+    if exponent in _PLAIN:
+        return
+
+    def short(value: float, place: object = None) -> str:
+        del place
+        return Formatter.fix_minus(f"{round(value / 10.0**exponent, 3) + 0.0:g}")
+
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(short))
+    axes.text(
+        *(0.98, 0.02), f"1e{exponent}", transform=axes.transAxes, size=size, ha="right", va="bottom"
+    )

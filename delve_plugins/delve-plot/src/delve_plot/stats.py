@@ -61,6 +61,16 @@ class Scale:
     high: float
     logarithmic: bool = False
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The ends of an axis, with room beyond the values."""
+        if self.logarithmic:
+            return self.low / 1.5, self.high * 1.5
+        if (self.low, self.high) == (0.0, 1.0):
+            return 0.0, 1.0
+        room = 0.04 * (self.high - self.low)
+        return self.low - (room if self.low < 0 else 0), self.high + room
+
 
 def scale_of(stat: str, values: np.ndarray) -> Scale:
     """The scale that a statistic's values are shown on: 0 to 1 for saturation."""

@@ -43,7 +43,7 @@ def extract_layer_stat(
         the primary metric, None where none is asked for.
 
     Raises:
-        ValueError: The table does not hold the epoch.
+        ValueError: The table does not hold the epoch, or nothing of the statistic.
         KeyError: It has no column of the primary metric's name.
     """
     table = df.set_index("epoch") if "epoch" in df.columns else df
@@ -54,11 +54,12 @@ def extract_layer_stat(
         raise ValueError(f"epoch {epoch} is not in the table, which holds {epochs.tolist()}")
     row = table[epochs == epoch]
     wanted = state_mode, long_name(stat)
-    columns = [
-        column
-        for column in table.columns
-        if (metric := Metric.parse(str(column))) and (metric.mode, metric.stat) == wanted
-    ]
+    metrics = {column: metric for column in table.columns if (metric := Metric.parse(str(column)))}
+    columns = [column for column, m in metrics.items() if (m.mode, m.stat) == wanted]
+    if not columns:
+        held = ", ".join(dict.fromkeys(f"{m.mode}-{m.stat}" for m in metrics.values()))
+        name = "-".join(wanted)
+        raise ValueError(f"{name} is not in the table, which holds {held or 'no statistics'}")
     value = None if primary_metric is None else float(row[primary_metric].iloc[0])
     return row[columns], value
 

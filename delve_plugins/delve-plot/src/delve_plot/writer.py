@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,10 +40,12 @@ class _Epoch:
     metrics: dict[Metric, float] = field(default_factory=dict)
     samples: dict[Metric, np.ndarray] = field(default_factory=dict)
     primary: float | None = None
+    drawn: set[tuple[str, str]] = field(default_factory=set)
 
     def pictures(self) -> list[tuple[str, str]]:
         """Mode and statistic of each."""
-        return list(dict.fromkeys((m.mode, picture_of(m.stat)) for m in self.metrics))
+        named = [(metric.mode, picture_of(metric.stat)) for metric in self.metrics]
+        return list(dict.fromkeys([*named, *((metric.mode, EMBEDDED) for metric in self.samples)]))
 
 
 class PlotWriter:
@@ -50,6 +54,7 @@ class PlotWriter:
     The first shows one epoch, layer by layer; the second all epochs. An epoch without pictures is
     one that ended while the last drawing was a few seconds old, or that would have let drawing
     take more than 5 % of the time; the last epoch and the heatmaps are drawn when the run ends.
+    Of the first epoch there are as many pictures as 5 % of its time pays for, and at least one.
 
     Args:
         savepath: The run's folder.
@@ -98,7 +103,9 @@ class PlotWriter:
         self._staged = _Epoch()
         self._latest = _Epoch()  # the last epoch that was saved
         self._primary_came = False
-        self._drawn = -1  # the epoch of the last pictures
+        self._started = time.monotonic()
+        self._has_looked = False  # whether this run's first pictures are drawn
+        self._not_before = 0.0  # the next ones
         self._mapped = -1  # the last epoch in the heatmaps
 
     def start(self) -> None:
@@ -138,12 +145,15 @@ class PlotWriter:
                 with self._pace.measured():
                     self._draw_heatmaps(run)
             return
-        due = self._pace.is_due()
+        due = self._pace.is_due() and time.monotonic() >= self._not_before
         if due if self._every is None else epoch % self._every == 0:
             with self._pace.measured():
-                self._draw_epoch(run)
-                if due:
-                    self._draw_heatmaps(run)
+                if not self._has_looked:
+                    self._look(run)
+                else:
+                    self._draw_epoch(run)
+                    if due:
+                        self._draw_heatmaps(run)
 
     def close(self, run: RunInfo) -> None:
         """Draw the last epoch and the heatmaps."""
@@ -173,43 +183,65 @@ class PlotWriter:
         for group, row in values.items():
             self._histories.setdefault(group, History()).put(epoch.number, row)
 
-    def _draw_epoch(self, run: RunInfo) -> None:
+    def _look(self, run: RunInfo) -> None:
+        """Draw the run's first pictures; a heatmap of one epoch would show nothing more.
+
+        No time was left to drawing before, so these get a share of what has gone by. All pictures
+        of an epoch come when they, too, will have taken no more than their share.
+        """
+        begun = time.monotonic()
+        self._draw_epoch(run, SHARE * (begun - self._started) if self._every is None else math.inf)
+        if count := len(self._latest.drawn):
+            self._has_looked = True
+            ended = time.monotonic()
+            all_pictures = len(self._latest.pictures()) + len(self._histories)
+            self._not_before = ended + (ended - begun) / count * all_pictures / SHARE
+
+    def _draw_epoch(self, run: RunInfo, seconds: float = math.inf) -> None:
+        """Draw what is not drawn of the epoch: one picture, and more while these seconds last."""
+        end = time.monotonic() + seconds
+        for mode, stat in self._latest.pictures():
+            if (mode, stat) in self._latest.drawn:
+                continue
+            draw = self._samples if stat == EMBEDDED else self._layers
+            self._finish(mode, stat, self._latest.number, draw(mode, stat, run))
+            self._latest.drawn.add((mode, stat))
+            if time.monotonic() > end:
+                return
+
+    def _layers(self, mode: str, stat: str, run: RunInfo) -> Figure:
         from delve_plot.figures import saturation_figure
 
         epoch = self._latest
-        if self._drawn == epoch.number:
-            return
         primary = None
         if self._primary_metric is not None and epoch.primary is not None:
             primary = self._primary_metric, epoch.primary
-        for mode, stat in epoch.pictures():
-            figure = saturation_figure(
-                {metric: value for metric, value in epoch.metrics.items() if metric.mode == mode},
-                run.layers,
-                stat=stat,
-                epoch=epoch.number,
-                primary_metric=primary,
-                fontsize=self._fontsize,
-                figsize=self._figsize,
-            )
-            self._finish(mode, stat, epoch.number, figure)
-        self._draw_samples(epoch, run)
-        self._drawn = epoch.number
+        return saturation_figure(
+            {metric: value for metric, value in epoch.metrics.items() if metric.mode == mode},
+            run.layers,
+            stat=stat,
+            epoch=epoch.number,
+            primary_metric=primary,
+            fontsize=self._fontsize,
+            figsize=self._figsize,
+        )
 
-    def _draw_samples(self, epoch: _Epoch, run: RunInfo) -> None:
+    def _samples(self, mode: str, stat: str, run: RunInfo) -> Figure:
         from delve_plot.figures import forward_order
         from delve_plot.scatter import scatter_figure
 
-        for mode in dict.fromkeys(metric.mode for metric in epoch.samples):
-            samples = {m.layer: points for m, points in epoch.samples.items() if m.mode == mode}
-            figure = scatter_figure(
-                {layer: samples[layer] for layer in forward_order(run.layers, list(samples))},
-                mode=mode,
-                epoch=epoch.number,
-                fontsize=self._fontsize,
-                figsize=self._figsize,
-            )
-            self._finish(mode, EMBEDDED, epoch.number, figure)
+        epoch = self._latest
+        wanted = mode, stat
+        samples = {
+            m.layer: points for m, points in epoch.samples.items() if (m.mode, m.stat) == wanted
+        }
+        return scatter_figure(
+            {layer: samples[layer] for layer in forward_order(run.layers, list(samples))},
+            mode=mode,
+            epoch=epoch.number,
+            fontsize=self._fontsize,
+            figsize=self._figsize,
+        )
 
     def _finish(self, mode: str, stat: str, epoch: int, figure: Figure) -> None:
         if self._manipulate is not None:

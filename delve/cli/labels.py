@@ -1,0 +1,63 @@
+"""Names of layers that fit a terminal, and stay apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+_GAP = "…"
+_DIGITS = "0123456789"
+_ROOM_FOR_HEAD = 20  # characters: a shorter name keeps its end alone
+_NAME_SHARE = 0.3  # of the width, for names of layers
+_SHORTEST_MODULE = 4  # characters with the gap: fewer would say nothing
+
+
+def layer_labels(names: Sequence[str], width: int) -> list[str]:
+    """The names, all of one length: a share of the width, and more where some would be the same.
+
+    Names that half of the width does not tell apart lose letters of each of their modules, so that
+    every number stays that of its neighbours; at the very worst a row's number tells them apart.
+    """
+    least, most = int(_NAME_SHARE * width), width // 2
+    for labels in _attempts(names, least, most):
+        if len(set(labels)) == len(names):
+            break
+    size = max(map(len, labels))
+    return [label.ljust(size) for label in labels]
+
+
+def shorten(text: str, width: int) -> str:
+    """A name of at most so many characters; its end tells more than its beginning."""
+    if len(text) <= width:
+        return text
+    head = width // 4 if width >= _ROOM_FOR_HEAD else 0
+    return f"{text[:head]}{_GAP}{text[len(text) - (width - 1 - head) :]}"
+
+
+def _attempts(names: Sequence[str], least: int, most: int) -> Iterator[list[str]]:
+    """The names in one form after the other, the best first; those of the last are apart."""
+    for size in range(least, most + 1):
+        yield [shorten(name, size) for name in names]
+    for module in range(most, _SHORTEST_MODULE - 1, -1):
+        for cut in (_begin, _end):
+            short = [n if len(n) <= most else _in_each_module(n, module, cut) for n in names]
+            if max(map(len, short)) <= most:
+                yield short
+    digits = len(str(len(names)))
+    yield [f"{n:{digits}} {shorten(name, least - digits - 1)}" for n, name in enumerate(names, 1)]
+
+
+def _in_each_module(name: str, length: int, cut: Callable[[str, int], str]) -> str:
+    parts = name.split(".")
+    return ".".join(part if len(part) <= length else cut(part, length - 1) for part in parts)
+
+
+def _begin(module: str, length: int) -> str:
+    """The first letters of a module's name; a number that would be cut in two goes."""
+    kept = module[:length]
+    return f"{kept.rstrip(_DIGITS) if module[length] in _DIGITS else kept}{_GAP}"
+
+
+def _end(module: str, length: int) -> str:
+    """The last letters of a module's name; a number that would be cut in two goes."""
+    kept = module[-length:]
+    return f"{_GAP}{kept.lstrip(_DIGITS) if module[-length - 1] in _DIGITS else kept}"
