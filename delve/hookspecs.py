@@ -34,7 +34,8 @@ class WriterSpec:
     def start(self, run: RunInfo) -> None:
         """Open files and remote runs for a new run, overwriting local files of an earlier one.
 
-        May be called again where it failed before.
+        May be called again where it failed before; and on a resume, if the run began in the folder
+        of an earlier one while this writer was away, whose files are that run's.
 
         Example::
 
@@ -47,7 +48,11 @@ class WriterSpec:
         """Hold exactly the epochs below ``initial_epoch`` and be ready for more.
 
         Returns the first epoch that the backend lacks, at most ``initial_epoch``: from there on
-        it is fed from the journal. None says that the backend cannot tell; nothing is fed again.
+        it is fed from the journal. None says that the backend cannot tell; nothing below
+        ``initial_epoch`` is fed again.
+
+        Where the run went back to an earlier epoch while this writer was away, ``initial_epoch``
+        is that one: what the backend holds from there on is void.
 
         Example::
 

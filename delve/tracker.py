@@ -43,7 +43,8 @@ logger = logging.getLogger(__name__)
 class SaturationTracker:
     """Records what the layers of a model do, epoch by epoch, in every backend named.
 
-    Under ``torch.distributed`` each process makes one, and a mistake in one is raised in all.
+    Under ``torch.distributed`` each process makes one, and a mistake in one is raised in all. Its
+    methods are for one thread at a time.
 
     A tracker that nobody closes is closed when Python ends. The run then counts as failed if an
     exception was not caught, but as complete after ``sys.exit``, whatever its status: Python keeps
