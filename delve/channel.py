@@ -15,7 +15,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from delve import plugins
-from delve.discovery import GROUP, NamedWriter
+from delve.checked_writer import NamedWriter
+from delve.discovery import GROUP
 from delve.errors import BackendLostError, WriterConfigurationError
 from delve.journal import Journal
 from delve.records import EpochRecord, Metric, RunInfo, enumerate_epochs

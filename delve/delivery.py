@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from delve.channel import Channel, describe
-from delve.discovery import NamedWriter
+from delve.checked_writer import NamedWriter
 from delve.errors import WriterFailedError
 from delve.journal import Journal
 from delve.records import EpochRecord, Metric, RunInfo

@@ -11,8 +11,9 @@ from typing import Any
 from pluggy import Result
 from tqdm.auto import tqdm
 
+from delve.checked_writer import NamedWriter
 from delve.delivery import Delivery
-from delve.discovery import NamedWriter, make_writers
+from delve.discovery import make_writers
 from delve.errors import DelveError, JournalError, WriterFailedError
 from delve.journal import Journal
 from delve.lock import FolderLock

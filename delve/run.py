@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from delve.checked_writer import NamedWriter
 from delve.delivery import Delivery
-from delve.discovery import NamedWriter
 from delve.journal import Journal, now_in_ms
 from delve.lock import FolderLock
 from delve.records import EpochRecord, RunInfo, StagedEpoch

@@ -16,7 +16,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from delve.discovery import NamedWriter, check_writer, how_to_install
+from delve.checked_writer import NamedWriter, check_writer
+from delve.discovery import how_to_install
 from delve.errors import WriterNotFoundError
 from delve.records import Metric, RunInfo
 

@@ -9,8 +9,8 @@ from support.writers import Recorder
 from torch import nn
 
 from delve import SaturationTracker, channel
+from delve.checked_writer import check_writer
 from delve.delivery import Delivery
-from delve.discovery import check_writer
 from delve.errors import BackendLostError, WriterConfigurationError, WriterFailedError
 from delve.hookspecs import HOOKS
 from delve.journal import Journal

@@ -14,14 +14,8 @@ import packaging.requirements  # noqa: F401  # the tests' sys.path does not lead
 import pytest
 
 from delve import discovery, hookimpl
-from delve.discovery import (
-    GROUP,
-    OUR_PLUGINS,
-    check_writer,
-    installed_writers,
-    load_writer_class,
-    make_writers,
-)
+from delve.checked_writer import check_writer
+from delve.discovery import GROUP, OUR_PLUGINS, installed_writers, load_writer_class, make_writers
 from delve.errors import (
     ArgumentError,
     DelveError,

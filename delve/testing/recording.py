@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from delve.checked_writer import check_writer
 from delve.delivery import Delivery
-from delve.discovery import check_writer
 from delve.errors import WriterConfigurationError
 from delve.hookspecs import HOOKS, hookimpl
 from delve.journal import Journal, now_in_ms
