@@ -597,14 +597,19 @@ def test_the_tracker_describes_itself(tmp_path, model, writer):
 
 
 def test_a_training_that_changes_its_folder_records_on_in_the_first(tmp_path, model, monkeypatch):
+    class Touching:
+        def save(self, epoch, run):
+            (run.savefile / f"epoch-{epoch}").touch()
+
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
-    with SaturationTracker("run", "print", model) as tracker:
+    with SaturationTracker("run", Touching(), model, on_writer_error="raise") as tracker:
         tracker.save()
         monkeypatch.chdir("elsewhere")
         tracker.save()
     assert tracker.savefile == tmp_path / "run"
     assert read_epochs(tmp_path / "run") == [0, 1]
+    assert [(tmp_path / "run" / f"epoch-{epoch}").exists() for epoch in (0, 1)] == [True, True]
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
