@@ -64,7 +64,7 @@ def open_plain(path: Path, flags: int) -> int:
 
 
 def set_aside(path: Path, word: str) -> Path:
-    """Rename a file, ``table.csv`` to ``table.<word>.csv``, so that nothing overwrites it.
+    """Rename a file or folder, ``table.csv`` to ``table.<word>.csv``; nothing overwrites it.
 
     Returns:
         Its new path, which was free.

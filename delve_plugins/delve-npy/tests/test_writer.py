@@ -538,3 +538,18 @@ def test_arrays_of_another_program_are_left_alone(tmp_path, caplog):
     np.save(tmp_path / "npy" / ArrayFolder.place(CONV) / "epoch00000.npy", matrix(0))
     Arrays(tmp_path, initial_epoch=1).close()
     assert "damaged" not in caplog.text
+
+
+def test_what_may_be_another_runs_is_kept_on_a_resume(tmp_path, caplog):
+    """One folder, two runs, the second by an object: the journal does not know it as ``npy``."""
+    record(tmp_path, "npy", range(1), stats=["lsat", "cov"])
+    record(tmp_path, NPYWriter(tmp_path), range(3), stats=["lsat", "cov"])
+    arrays = sorted((tmp_path / "npy").rglob("epoch*.npy"))
+    contents = [path.read_bytes() for path in arrays]
+    assert len(arrays) >= 3
+    record(tmp_path, "npy", [3], stats=["lsat", "cov"])
+    kept = sorted((tmp_path / "npy.earlier").rglob("epoch*.npy"))
+    assert [path.read_bytes() for path in kept] == contents
+    assert "kept as npy.earlier" in caplog.text
+    assert scalar_rows(tmp_path) == journal_rows(tmp_path)
+    assert list(scalar_rows(tmp_path)) == [0, 1, 2, 3]

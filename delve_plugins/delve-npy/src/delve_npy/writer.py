@@ -75,8 +75,15 @@ class NPYWriter:
         self._open = False
 
     def start(self, run: RunInfo) -> None:
-        """Begin with an empty folder: an earlier run's arrays and scalars are removed."""
+        """Begin with an empty folder: an earlier run's arrays and scalars are removed.
+
+        Where a run is resumed they are kept under another name instead: they may be this run's
+        own, from a writer that the journal knows by another name.
+        """
         self._begin()
+        if run.initial_epoch and self.path.is_dir() and not self.path.is_symlink():
+            kept = set_aside(self.path, "earlier")
+            logger.warning("%s is of an earlier run, and kept as %s", self.path, kept.name)
         self._prepare(first=0)
         self._archive_path.unlink(missing_ok=True)
         self._write_scalars()
