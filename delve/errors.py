@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class DelveError(Exception):
     """The base of all exceptions of Delve."""
@@ -51,6 +53,26 @@ class BackendLostError(DelveError):
     ``resume_from_saved_state``, before it is fed again; after any other exception it is fed again
     as it stands.
     """
+
+
+class RejectedError(DelveError):
+    """A backend refuses items for good, whatever is done later, while it takes the others.
+
+    A writer raises it from ``add_scalar`` to ``save``: for a name that its backend does not take, a
+    value out of its range, an answer that says so. The items are named once and left out from then
+    on. Unless ``rest_arrived`` says otherwise, the epoch is fed again without them, at once.
+
+    Args:
+        items: The names of what is refused, as the writer was given them; one may stand alone.
+        reason: Why, in the backend's words.
+        rest_arrived: Whether the epoch is complete but for these items.
+    """
+
+    def __init__(self, items: str | Iterable[str], reason: str, rest_arrived: bool = False) -> None:
+        self.items = (items,) if isinstance(items, str) else tuple(items)
+        self.reason = reason
+        self.rest_arrived = rest_arrived
+        super().__init__(f"{', '.join(self.items)}: {reason}")
 
 
 class WriterFailedError(DelveError):

@@ -121,6 +121,21 @@ def _forget(_state: Mapping[str, Any]) -> None:
     """Where there is no journal."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The run whose folder was copied to begin this one.
+
+    Attributes:
+        run_id: Its identity.
+        savefile: Its folder, as its own journal knew it.
+        state: What this writer remembered there: to name it and link to it, never to change it.
+    """
+
+    run_id: str
+    savefile: str
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class RunInfo:
     """What a writer is told of the run.
@@ -136,7 +151,13 @@ class RunInfo:
         arrays: The arrays that this process computes, as ``{mode}-{stat}``.
         epochs: The epochs below ``initial_epoch`` that the journal holds and can feed again.
         metrics: The names of all metrics that the journal holds, in first-seen order.
-        state: What this writer remembered, in this process or an earlier one.
+        state: What this writer remembered, in this process or an earlier one. A folder may come
+            from somebody else: it is a hint where to look, and gives no right to change anything.
+        origin: The run that this one's folder was copied from. Then the run id is a new one and
+            ``state`` is empty: what is stored elsewhere under the old one is the origin's.
+        may_be_copy: Whether the folder was brought here from another disk or machine, so that the
+            one that it came from may still record, out of sight: nothing that a backend holds
+            beyond what the journal knows may be changed.
     """
 
     savefile: Path
@@ -150,6 +171,8 @@ class RunInfo:
     epochs: tuple[int, ...] = ()
     metrics: tuple[str, ...] = ()
     state: dict[str, Any] = field(default_factory=dict)
+    origin: Origin | None = None
+    may_be_copy: bool = False
     keep: Callable[[Mapping[str, Any]], None] = field(default=_forget, repr=False)
 
     def remember(self, **state: Any) -> None:
