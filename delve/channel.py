@@ -65,6 +65,8 @@ class Channel:
             run,
             config=_copied(run.config),
             state=journal.state(self.name),
+            origin=journal.origin(self.name),
+            may_be_copy=journal.may_be_copy,
             keep=lambda state: journal.remember(self.name, state),
         )
         self._opened = False
