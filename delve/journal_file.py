@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from delve.errors import JournalError
@@ -37,30 +38,39 @@ class JournalFile:
     Args:
         path: The file, which is there.
         size: Its first bytes that are whole lines; the rest is cut off before more are written.
+        ends_in_newline: Whether the last of these lines does; it is given one if not.
+        last_number: The number of the last line.
 
     Raises:
         JournalError: It cannot be opened, or is no plain file.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(
+        self, path: Path, size: int, ends_in_newline: bool = True, last_number: int = 0
+    ) -> None:
         self.path = path
         self._file = journal_descriptor(path, os.O_RDWR | os.O_APPEND)
-        # Where the lines that are not yet in the file belong, and these. They are replaced in one
-        # step: a Ctrl-C between two would leave the one without the other.
-        self._unwritten = (size, b"")
+        # Where the lines that are not yet in the file belong, these, and the number of the last.
+        # They are replaced in one step: a Ctrl-C between two would leave the one without the other.
+        self._unwritten = (size, b"" if ends_in_newline else b"\n", last_number)
         self._may_be_torn = True  # the file may go on beyond that place
         self._synced_at = 0.0
         self._complaints: set[str] = set()
 
-    def add(self, line: bytes) -> int:
-        """Take a line, which :meth:`flush` writes; returns where in the file it will lie."""
-        start, lines = self._unwritten
-        self._unwritten = start, lines + line
-        return start + len(lines)
+    def add(self, line_of: Callable[[int], bytes]) -> tuple[int, int, int]:
+        """Take the line of the next number, which :meth:`flush` writes.
+
+        Returns:
+            Its number, where in the file it will lie, and its length.
+        """
+        start, lines, last = self._unwritten
+        line = line_of(last + 1)
+        self._unwritten = start, lines + line, last + 1
+        return last + 1, start + len(lines), len(line)
 
     def read(self, offset: int, length: int) -> bytes:
         """So many bytes from there, be they in the file yet or not."""
-        start, lines = self._unwritten
+        start, lines, _ = self._unwritten
         if offset >= start:
             return lines[offset - start :][:length]
         return os.pread(self._file, length, offset)
@@ -90,14 +100,14 @@ class JournalFile:
                 os.close(descriptor)
 
     def _write(self) -> None:
-        start, lines = self._unwritten
+        start, lines, last = self._unwritten
         if self._may_be_torn:  # half a line must not stay: what follows it would be unreadable
             os.ftruncate(self._file, start)
         self._may_be_torn = True  # until all is there, whatever comes between
         written = 0
         while written < len(lines):  # the call after a short one says why it was short
             written += os.write(self._file, lines[written:])
-        self._unwritten = start + written, b""
+        self._unwritten = start + written, b"", last
         self._may_be_torn = False
 
     def _sync(self) -> None:
@@ -115,7 +125,7 @@ class JournalFile:
             logger.warning(message, self.path, *reasons)
 
     def _name_what_is_lost(self) -> None:
-        _, lines = self._unwritten
+        _, lines, _ = self._unwritten
         if lines:
             logger.error(
                 "%s: the disk refused the last %d bytes of the journal, which are lost",

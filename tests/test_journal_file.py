@@ -19,7 +19,8 @@ from delve import journal_file
 from delve.arguments import check_initial_epoch
 from delve.errors import JournalError
 from delve.journal import Journal
-from delve.recorded_run import FILE_NAME, open_journal, read_contents, read_epochs, read_run
+from delve.journal_contents import read_contents
+from delve.recorded_run import FILE_NAME, open_journal, read_epochs, read_run
 from delve.records import EpochRecord
 
 JOURNAL_MODULES = ("journal.py", "journal_file.py", "journal_lines.py", "recorded_run.py")
