@@ -33,7 +33,9 @@ class _Entry:
 
 
 class EventFolder:
-    """One run as TensorBoard knows it: one record an epoch, each process in a file of its own.
+    """One run as TensorBoard knows it: a record an epoch, each process in a file of its own.
+
+    Behind an epoch's record may stand more that belongs to it, and goes where it goes.
 
     TensorBoard reads the files of a folder in the order of their names, and one of its two
     servers forgets an epoch that is followed by an earlier one. So a new file's name sorts behind

@@ -1,4 +1,4 @@
-"""The TensorBoard writer: each epoch one record with all its values, in each of three runs."""
+"""The TensorBoard writer: each epoch one record with all its numbers, in each of three runs."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class TensorBoardWriter:
             self._spectra[name] = value
 
     def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
-        """Write the epoch into each run; it counts once it is whole in all of them."""
+        """Write the epoch into each run; it counts once its numbers are whole in all of them."""
         scalars, metrics, spectra = self._scalars, self._metrics, self._spectra
         self._forget_staged()
         self._note({*metrics, *spectra}, epoch, run)
