@@ -120,7 +120,8 @@ class Channel:
             self._close_writer(error)
         except Exception as failure:
             self.failure = failure
-            logger.warning("writer %r failed to close: %s", self.name, describe(failure))
+            if not self._journal.is_deleted:  # all has been said of that
+                logger.warning("writer %r failed to close: %s", self.name, describe(failure))
             logger.debug("its traceback", exc_info=failure)
         self._name_undelivered()
 
@@ -309,7 +310,7 @@ class Channel:
             self._opened, self._resumes_at = False, self._lacks
         self._wait = min(max(FIRST_WAIT, 2 * self._wait), LONGEST_WAIT)
         self._rest_after(seconds)
-        if self.failure is None:
+        if self.failure is None and not self._journal.is_deleted:
             logger.warning(
                 "writer %r failed at epoch %d: %s; the training goes on, and the writer is fed "
                 "again from there later",
@@ -339,7 +340,7 @@ class Channel:
             else [epoch for epoch in self._journal.epochs if epoch >= self._lacks]
         )
         epochs = sorted({*self._missed, *lacking})
-        if epochs:
+        if epochs and not self._journal.is_deleted:
             logger.warning(
                 "writer %r did not get epochs %s; they are in %s: %s",
                 self.name,

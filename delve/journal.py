@@ -183,6 +183,11 @@ class Journal:
         return self._contents.run_id
 
     @property
+    def is_deleted(self) -> bool:
+        """Whether somebody has removed the journal; that is said once, and all else follows."""
+        return self._file.is_deleted
+
+    @property
     def may_be_copy(self) -> bool:
         """Whether the folder that this one came from may still record the run, out of sight."""
         return self._contents.may_be_copy
