@@ -61,6 +61,13 @@ def check_on_writer_error(on_writer_error: str) -> None:
         raise ArgumentError(f"on_writer_error must be 'warn' or 'raise', not {on_writer_error!r}")
 
 
+def check_patience(patience: Any) -> None:
+    """How long a slow backend may hold the run up."""
+    is_number = isinstance(patience, numbers.Real) and not isinstance(patience, bool)
+    if not is_number or not patience > 0:
+        raise ArgumentError(f"patience must be seconds, above 0, not {patience!r}")
+
+
 def check_device(device: torch.device | str | None) -> torch.device | None:
     """The device to accumulate on, if one is named and works."""
     if device is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import numbers
@@ -26,6 +27,9 @@ FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled 
 LONGEST_WAIT = 300.0
 WAIT_RATIO = 20.0  # times the attempt's own duration: attempts take at most 5 % of a run
 CATCH_UP_TIME = 2.0  # seconds after which, within the training, no further epoch is fed again
+ATTEMPT_TIME = 10.0  # seconds that a writer is to take at most for an epoch, or to close
+SLOW_EPOCH = 1.0  # seconds from which a writer gets epochs only as often as WAIT_RATIO allows
+PATIENCE = 60.0  # seconds that it may take, by default, to open it or to feed it at the end
 LONGEST_REASON = 1000  # characters of a failure's first line, which may name files to look at
 QUICK = 1.0  # seconds up to which a writer that fails to close is closed once more
 SLOW_CALL = 10.0  # seconds from which a writer is named for blocking the training
@@ -41,6 +45,8 @@ class Channel:
         journal: Where what it missed is read from.
         run: What it is told.
         behind: How many writers of the run lack something: they share what time attempts may take.
+        patience: Seconds that it may take to open the writer, and to feed it what it lacks at the
+            end of the run.
 
     Attributes:
         name: The writer's name.
@@ -49,7 +55,12 @@ class Channel:
     """
 
     def __init__(
-        self, writer: NamedWriter, journal: Journal, run: RunInfo, behind: Callable[[], int]
+        self,
+        writer: NamedWriter,
+        journal: Journal,
+        run: RunInfo,
+        behind: Callable[[], int],
+        patience: float = PATIENCE,
     ) -> None:
         self.name = writer.name
         self.failure: Exception | None = None
@@ -69,14 +80,18 @@ class Channel:
             origin=journal.origin(self.name),
             may_be_copy=journal.may_be_copy,
             keep=lambda state: journal.remember(self.name, state),
+            time_left=lambda: max(0.0, self._give_up_at - time.monotonic()),
         )
+        self._stores_arrays = writer.implements("add_array")
+        self._patience = patience
+        self._give_up_at = math.inf  # the attempt under way
         self._opened = False
         self._resumes_at = run.initial_epoch  # when it is opened
         self._lacks: int | None = None  # from this epoch on; None: it is up to date
         self._begun: int | None = None  # the epoch that it may hold in part
         self._saved: int | None = None  # the epoch that it was given last
         self._missed: list[int] = []  # never to be fed: they may be there in part
-        self._slow = False
+        self._slow = False  # it has been said that it took long
         self._wait = 0.0
         self._retry_at = 0.0
 
@@ -92,12 +107,15 @@ class Channel:
             WriterConfigurationError: It can never work as it is set up.
         """
         first = self._run.initial_epoch
-        self._attempt(first, lambda: self._catch_up(first - 1), WriterConfigurationError)
+        self._attempt(
+            first, lambda: self._catch_up(first - 1), self._patience, WriterConfigurationError
+        )
 
     def add_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
         """Pass a scalar on, unless the writer is behind: then it comes with its epoch."""
         if self._lacks is None:
-            self._attempt(epoch, lambda: self._give_scalar(name, value, epoch, timestamp))
+            give = functools.partial(self._give_scalar, name, value, epoch, timestamp)
+            self._attempt(epoch, give, ATTEMPT_TIME)
 
     def save(
         self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray], layers: tuple[str, ...]
@@ -105,17 +123,25 @@ class Channel:
         """Pass an epoch on, or what is lacking up to it if it is time to try again."""
         if layers != self._run.layers:
             self._run = dataclasses.replace(self._run, layers=layers)
-        if self._lacks is None:
-            self._attempt(record.epoch, lambda: self._complete(record, arrays))
-        elif time.monotonic() >= self._retry_at:
-            until = time.monotonic() + CATCH_UP_TIME
-            self._attempt(record.epoch, lambda: self._catch_up(record.epoch, arrays, until))
+        is_due = time.monotonic() >= self._retry_at
+        # Arrays are not fed again, so that who stores them cannot be put off.
+        if self._lacks is None and (is_due or (arrays and self._stores_arrays)):
+            self._attempt(record.epoch, lambda: self._complete(record, arrays), ATTEMPT_TIME)
+        elif self._lacks is None:
+            self._lacks = record.epoch
+        elif is_due:
+            pause = time.monotonic() + CATCH_UP_TIME
+            catch_up = functools.partial(self._catch_up, record.epoch, arrays, pause)
+            self._attempt(record.epoch, catch_up, ATTEMPT_TIME)
 
     def close(self, error: BaseException | None) -> None:
         """Feed what is lacking a last time, close the writer, and name what it did not get."""
-        if self._lacks is not None:
+        # Who has interrupted the opening of the run is not kept waiting for more of it.
+        is_wanted = self._opened or error is None or isinstance(error, Exception)
+        if self._lacks is not None and is_wanted:
             last = max(self._journal.epochs, default=-1)
-            self._attempt(last, lambda: self._catch_up(last))
+            self._attempt(last, lambda: self._catch_up(last), self._patience)
+        self._give_up_at = time.monotonic() + ATTEMPT_TIME
         try:
             self._close_writer(error)
         except Exception as failure:
@@ -149,9 +175,11 @@ class Channel:
         self,
         epoch: int,
         action: Callable[[], None],
+        seconds: float,
         passed_on: type[Exception] | tuple[()] = (),
     ) -> None:
         begun = time.monotonic()
+        self._give_up_at = begun + seconds
         try:
             action()
         except passed_on:
@@ -165,14 +193,15 @@ class Channel:
         self,
         until: int,
         arrays: Mapping[Metric, np.ndarray] | None = None,
-        deadline: float = math.inf,
+        pause: float = math.inf,
     ) -> None:
         """Feed what is lacking up to ``until``, or as much of it as there is time for.
 
         Args:
             until: The last epoch to feed.
             arrays: What belongs to that epoch.
-            deadline: On the monotonic clock.
+            pause: From when on the monotonic clock no further epoch is begun, if that comes before
+                the end of the attempt.
         """
         if not self._opened:
             self._lacks = self._open_writer()
@@ -186,7 +215,7 @@ class Channel:
         for epoch in progress:
             self._feed(self._journal.read(epoch), arrays or {} if epoch == until else {})
             self._lacks = epoch + 1
-            if epoch != epochs[-1] and time.monotonic() > deadline:
+            if epoch != epochs[-1] and time.monotonic() > min(pause, self._give_up_at):
                 return
         self._lacks = None
 
@@ -323,11 +352,26 @@ class Channel:
 
     def _restore(self, seconds: float) -> None:
         self._wait = 0.0
-        if self._lacks is not None:
+        if self._lacks is not None or seconds > SLOW_EPOCH:
             self._rest_after(seconds)
-        elif self.failure is not None:
+        if self._lacks is not None and self.failure is None:
+            self._name_as_slow(seconds)
+        elif self._lacks is None and self.failure is not None:
             logger.info("writer %r has caught up", self.name)
         self.failure = None
+
+    def _name_as_slow(self, seconds: float) -> None:
+        if not self._slow:
+            self._slow = True
+            logger.warning(
+                "writer %r is slow (%.1f s for what it got last) and falls behind: within the "
+                "training it is fed for at most %.0f %% of the time, and what it lacks at the end "
+                "for %.0f s, or as long as `patience` says",
+                self.name,
+                seconds,
+                100 / WAIT_RATIO,
+                self._patience,
+            )
 
     def _rest_after(self, seconds: float) -> None:
         rest = WAIT_RATIO * seconds * max(self._behind(), 1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from delve.channel import Channel, describe
+from delve.channel import PATIENCE, Channel, describe
 from delve.checked_writer import NamedWriter
 from delve.errors import WriterFailedError
 from delve.journal import Journal
@@ -24,6 +24,7 @@ class Delivery:
         run: What all of them are told; each gets a copy with its own ``state``.
         raise_errors: Whether a writer's failure is raised, once all writers were served.
         raise_refusals: Whether that a backend refuses an item is raised too.
+        patience: Seconds that it may take to open a writer, and to feed it at the end.
     """
 
     def __init__(
@@ -33,8 +34,11 @@ class Delivery:
         run: RunInfo,
         raise_errors: bool = False,
         raise_refusals: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
-        self._channels = [Channel(writer, journal, run, self._behind) for writer in writers]
+        self._channels = [
+            Channel(writer, journal, run, self._behind, patience) for writer in writers
+        ]
         self._raise_errors = raise_errors
         self._raise_refusals = raise_refusals
         self._feeding: int | None = None  # the thread that feeds the writers just now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +82,7 @@ def _send(writer: NamedWriter, folder: Path, journal: Journal) -> Outcome:
         epochs=tuple(journal.epochs) if resumable else (),
         metrics=journal.metrics,
     )
-    delivery = Delivery([writer], journal, run, raise_errors=True)
+    delivery = Delivery([writer], journal, run, raise_errors=True, patience=math.inf)
     watch = _Watch(first=0 if not resumable else None)
     stop_watching = writer.manager.add_hookcall_monitoring(_nothing, watch.after)
     try:

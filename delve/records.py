@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -121,6 +122,11 @@ def _forget(_state: Mapping[str, Any]) -> None:
     """Where there is no journal."""
 
 
+def _for_ever() -> float:
+    """Where nobody waits for a writer."""
+    return math.inf
+
+
 @dataclass(frozen=True)
 class Origin:
     """The run whose folder was copied to begin this one.
@@ -158,6 +164,9 @@ class RunInfo:
         may_be_copy: Whether the folder was brought here from another disk or machine, so that the
             one that it came from may still record, out of sight: nothing that a backend holds
             beyond what the journal knows may be changed.
+        time_left: Tells how many seconds the attempt under way should take at most from now on. A
+            writer that waits for somebody else gives up by then, by an exception, whatever number
+            of calls it makes: it is tried again later.
     """
 
     savefile: Path
@@ -174,6 +183,7 @@ class RunInfo:
     origin: Origin | None = None
     may_be_copy: bool = False
     keep: Callable[[Mapping[str, Any]], None] = field(default=_forget, repr=False)
+    time_left: Callable[[], float] = field(default=_for_ever, repr=False)
 
     def remember(self, **state: Any) -> None:
         """Put values that JSON can hold into the journal; a resumed run finds them in ``state``."""

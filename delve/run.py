@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from delve.channel import PATIENCE
 from delve.checked_writer import NamedWriter
 from delve.delivery import Delivery
 from delve.journal import Journal, now_in_ms
@@ -30,6 +31,7 @@ class Run:
         raise_errors: Whether a writer's failure is raised.
         arrays: The selected statistics that are arrays, to say so where no writer stores any.
         array_groups: The same as ``{mode}-{stat}``, for the writers.
+        patience: Seconds that it may take to open a writer, and to feed it at the end.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Run:
         raise_errors: bool = False,
         arrays: Sequence[str] = (),
         array_groups: Sequence[str] = (),
+        patience: float = PATIENCE,
     ) -> None:
         if arrays and not any(writer.implements("add_array") for writer in writers):
             logger.warning(
@@ -67,7 +70,9 @@ class Run:
                 epochs=tuple(self._journal.epochs),
                 metrics=self._journal.metrics,
             )
-            self._delivery = Delivery(writers, self._journal, info, raise_errors, raise_errors)
+            self._delivery = Delivery(
+                writers, self._journal, info, raise_errors, raise_errors, patience
+            )
             undo.push(lambda _kind, error, _traceback: self._delivery.close(error))
             self._delivery.open()
             self._undo = undo.pop_all()  # in the order of closing: writers, journal, lock

@@ -24,12 +24,14 @@ from delve.arguments import (
     check_device,
     check_initial_epoch,
     check_on_writer_error,
+    check_patience,
     check_savefile,
     check_scalar,
     check_scalar_name,
     check_stats,
     check_threshold,
 )
+from delve.channel import PATIENCE
 from delve.discovery import make_writers
 from delve.errors import ArgumentError
 from delve.layers import LayerFilter, Layers, Modules, find_layers, select_layers
@@ -95,6 +97,9 @@ class SaturationTracker:
         config: Hyperparameters, for the backends that have a place for them.
         on_writer_error: ``"warn"`` goes on without a writer that fails and feeds it again later;
             ``"raise"`` makes its first failure a :class:`~delve.errors.WriterFailedError`.
+        patience: Seconds that a slow backend may hold the run up when it is opened, and when it is
+            fed at the end what it lacks. In between, an attempt takes at most 10 s, and all of them
+            at most 5 % of a long run: a writer that needs more falls behind.
 
     Raises:
         ArgumentError: An argument cannot be used. No file was touched.
@@ -136,6 +141,7 @@ class SaturationTracker:
         *,
         config: Mapping[str, Any] | None = None,
         on_writer_error: Literal["warn", "raise"] = "warn",
+        patience: float = PATIENCE,
     ) -> None:
         self._averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
         self._verbose = verbose
@@ -152,6 +158,7 @@ class SaturationTracker:
             if max_samples is not None:
                 check_count("max_samples", max_samples)
             check_on_writer_error(on_writer_error)
+            check_patience(patience)
             statistics = Statistics(
                 check_stats(stats, layerwise_sat), check_threshold(sat_threshold)
             )
@@ -188,6 +195,7 @@ class SaturationTracker:
                         raise_errors=on_writer_error == "raise",
                         arrays=self._statistics.arrays,
                         array_groups=self._statistics.array_groups,
+                        patience=patience,
                     )
             return folder, first, self._run.order
 
