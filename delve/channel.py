@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 import numbers
 import shlex
@@ -19,6 +18,7 @@ from delve.checked_writer import NamedWriter
 from delve.discovery import GROUP
 from delve.errors import BackendLostError, WriterConfigurationError
 from delve.journal import Journal
+from delve.log import get_logger
 from delve.records import EpochRecord, Metric, RunInfo, enumerate_epochs
 
 FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled each time
@@ -28,7 +28,7 @@ CATCH_UP_TIME = 2.0  # seconds after which, within the training, no further epoc
 LONGEST_REASON = 1000  # characters of a failure's first line, which may name files to look at
 SLOW_CALL = 10.0  # seconds from which a writer is named for blocking the training
 
-logger = logging.getLogger("delve.delivery")  # one name for all that is said of the delivery
+logger = get_logger("delve.delivery")  # one name for all that is said of the delivery
 
 
 class Channel:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import math
 import time
 import uuid
@@ -19,10 +18,11 @@ from typing import Any
 
 from delve.journal_file import JournalFile, begin, is_begun
 from delve.journal_lines import decode_epoch, encode, to_json
+from delve.log import get_logger
 from delve.recorded_run import FILE_NAME, FORMAT, Contents, open_journal, read_contents
 from delve.records import EpochRecord, enumerate_epochs
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def now_in_ms() -> int:
