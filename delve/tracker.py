@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -30,14 +29,16 @@ from delve.arguments import (
     check_threshold,
 )
 from delve.discovery import make_writers
+from delve.endings import check_ends_well, what_went_wrong
 from delve.errors import ArgumentError
 from delve.layers import LayerFilter, Layers, Modules, find_layers, select_layers
+from delve.log import get_logger
 from delve.recorder import Gathering, LayerRecorder
 from delve.records import MODES, StagedEpoch
 from delve.run import Run, SilentRun
 from delve.statistics import Key, Results, Statistics
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class SaturationTracker:
@@ -91,9 +92,14 @@ class SaturationTracker:
         interpolation_strategy: Shrink large feature maps first, by this mode of
             ``torch.nn.functional.interpolate``.
         interpolation_downsampling: The size to shrink to.
-        config: Hyperparameters, for the backends that have a place for them.
+        config: Hyperparameters, for the backends that have a place for them: a mapping, a
+            dataclass, a namespace, or an object of OmegaConf or pydantic. It is resolved at once,
+            into plain values that are the same in all backends.
         on_writer_error: ``"warn"`` goes on without a writer that fails and feeds it again later;
             ``"raise"`` makes its first failure a :class:`~delve.errors.WriterFailedError`.
+        ends_well: Classes of exceptions that are a good end, such as ``KeyboardInterrupt``: one of
+            them ends the run as finished, and what was logged before is kept as one more epoch.
+            Optuna's ``TrialPruned`` is always one.
 
     Raises:
         ArgumentError: An argument cannot be used. No file was touched.
@@ -133,8 +139,9 @@ class SaturationTracker:
         interpolation_strategy: str | None = None,
         interpolation_downsampling: int = 32,
         *,
-        config: Mapping[str, Any] | None = None,
+        config: Any = None,
         on_writer_error: Literal["warn", "raise"] = "warn",
+        ends_well: type[BaseException] | Iterable[type[BaseException]] = (),
     ) -> None:
         self._averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
         self._verbose = verbose
@@ -150,6 +157,7 @@ class SaturationTracker:
             if max_samples is not None:
                 check_count("max_samples", max_samples)
             check_on_writer_error(on_writer_error)
+            self._ends_well = check_ends_well(ends_well)
             statistics = Statistics(
                 check_stats(stats, layerwise_sat), check_threshold(sat_threshold)
             )
@@ -341,13 +349,14 @@ class SaturationTracker:
         """End the run; a second call does nothing.
 
         What was logged since the last :meth:`save` is saved as one more epoch, but dropped after
-        an exception.
+        an exception that is no good end.
 
         Args:
             error: The exception that ended the training, if one did.
         """
         if self._closed:
             return
+        error = what_went_wrong(error, self._ends_well)
         if self._is_elsewhere:  # the run is the parent's, which goes on with it
             self._closed = True
             self._recorder.remove_hooks()
