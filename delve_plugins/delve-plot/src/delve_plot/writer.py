@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from delve.errors import ArgumentError
+from delve.log import get_logger
 from delve.pace import Pace
 from delve.records import Metric, RunInfo
 from delve_plot.history import History
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER_NAME = "plots"
 EMBEDDED = "embedded-sample"
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 PAUSE = 5.0  # seconds between pictures, at least
 SHARE = 0.05  # of the run's time, for drawing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import re
 import socket
@@ -17,12 +16,13 @@ from typing import BinaryIO
 from tensorboard.compat.proto.event_pb2 import Event
 
 from delve.files import replacing
+from delve.log import get_logger
 from delve_tensorboard import records
 from delve_tensorboard.summaries import header, is_about_the_run
 
 SUFFIX = ".delve"
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
