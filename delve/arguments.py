@@ -8,28 +8,35 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from delve import lock
 from delve.errors import ArgumentError
-from delve.journal_lines import to_json
+from delve.hyperparameters import resolve
+from delve.local_path import local_path
 from delve.metrics import check_share
 from delve.recorded_run import next_epoch
 from delve.records import Metric
 from delve.statistics import SelectedStat, is_stat_name, select_stats
+from delve.traces import find_traces
 
 
 def check_savefile(savefile: str | os.PathLike[str]) -> Path:
     """The run's folder, which may not exist yet."""
     # Path("") is the working directory, which nobody means by an empty text.
-    if not isinstance(savefile, (str, os.PathLike)) or not os.fspath(savefile):
+    if not isinstance(savefile, (str, os.PathLike)) or not str(savefile):
         raise ArgumentError(f"savefile must be the path of a folder, not {savefile!r}")
-    folder = Path(savefile).absolute()  # wherever the training changes to
-    if folder.exists() and not folder.is_dir():
+    folder = local_path("savefile", savefile).absolute()  # wherever the training changes to
+    try:
+        is_in_the_way = folder.exists() and not folder.is_dir()
+    except OSError as error:
+        raise ArgumentError(
+            f"savefile: {folder} cannot be used ({error.strerror}); name another folder"
+        ) from error
+    if is_in_the_way:
         raise ArgumentError(f"savefile must be a folder, but {folder} is a file; name another")
     return folder
 
@@ -84,19 +91,8 @@ def check_device(device: torch.device | str | None) -> torch.device | None:
 
 
 def check_config(config: Any) -> dict[str, Any]:
-    """The hyperparameters."""
-    if config is None:
-        return {}
-    if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):
-        raise ArgumentError(f"config must be a dictionary whose keys are strings, not {config!r}")
-    try:
-        to_json(config)
-    except (TypeError, ValueError, RecursionError) as error:  # a tuple for a key, or a circle
-        raise ArgumentError(
-            f"config cannot be written as JSON ({error}); use strings for keys, and no dictionary "
-            "that contains itself"
-        ) from error
-    return dict(config)
+    """The hyperparameters, in plain values."""
+    return {} if config is None else resolve(config)
 
 
 def check_initial_epoch(initial_epoch: Any, folder: Path) -> int:
@@ -117,13 +113,16 @@ def check_initial_epoch(initial_epoch: Any, folder: Path) -> int:
 
 def _epoch_after_the_last(folder: Path) -> int:
     following = next_epoch(folder)
-    files = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if following is None and files - {lock.FILE_NAME}:
+    if following is not None:
+        return following
+    traces = find_traces(folder)
+    if traces:
         raise ArgumentError(
-            f"initial_epoch='auto': {folder} holds files but no journal, so the last epoch is not "
-            "known; give the number, or name another folder for a new run"
+            f"initial_epoch='auto': {folder} holds no journal, but files of a run of Delve "
+            f"({', '.join(traces)}), so the last epoch is not known; put journal.jsonl back, give "
+            "initial_epoch as a number (0 begins anew), or name another folder for a new run"
         )
-    return following or 0
+    return 0
 
 
 def check_scalar_name(name: Any, reserved: Container[str] = ()) -> None:

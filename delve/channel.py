@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 import math
 import numbers
 import shlex
@@ -20,6 +19,7 @@ from delve.checked_writer import NamedWriter
 from delve.discovery import GROUP
 from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
 from delve.journal import Journal
+from delve.log import get_logger
 from delve.records import EpochRecord, Metric, RunInfo, enumerate_epochs
 from delve.refusals import Refusals
 
@@ -34,7 +34,7 @@ LONGEST_REASON = 1000  # characters of a failure's first line, which may name fi
 QUICK = 1.0  # seconds up to which a writer that fails to close is closed once more
 SLOW_CALL = 10.0  # seconds from which a writer is named for blocking the training
 
-logger = logging.getLogger("delve.delivery")  # one name for all that is said of the delivery
+logger = get_logger("delve.delivery")  # one name for all that is said of the delivery
 
 
 class Channel:

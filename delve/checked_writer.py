@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import logging
 from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import Any
@@ -13,10 +12,11 @@ import pluggy
 
 from delve.errors import WriterContractError
 from delve.hookspecs import HOOKS, PROJECT, WriterSpec
+from delve.log import get_logger
 
 _SIMILAR = 0.8  # difflib's ratio from which a method's name is taken for a misspelt hook
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from tqdm.auto import tqdm
 
+from delve.printable import printable
+
 WIDTH = 80  # columns, of a line with a name of usual length
 
 
@@ -15,13 +17,14 @@ def show_saturations(
 ) -> None:
     """Draw the saturation of each (mode, layer) as a bar out of 100, in the order given."""
     modes = list(dict.fromkeys(mode for mode, _ in saturations))
-    width = max((len(layer) for _, layer in saturations), default=0)
+    names = {layer: printable(layer) for _, layer in saturations}
+    width = max(map(len, names.values()), default=0)
     for mode in modes:
         if epoch is not None or len(modes) > 1:
             tqdm.write(f"{mode}, epoch {epoch}" if epoch is not None else mode)
         for (other, layer), value in saturations.items():
             if other == mode:
-                tqdm.write(_bar(layer, value, width))
+                tqdm.write(_bar(names[layer], value, width))
 
 
 def _bar(layer: str, value: float, width: int) -> str:

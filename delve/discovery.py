@@ -73,6 +73,7 @@ def make_writers(
             f"writer_args must be a dictionary of constructor arguments, not {writer_args!r}"
         )
     selection = _selection(save_to)
+    _check_folder(savefile, selection)
     classes = {item: load_writer_class(item) for item in selection if isinstance(item, str)}
     arguments = _distribute(writer_args or {}, classes)
     writers: list[NamedWriter] = []
@@ -144,6 +145,20 @@ def _selection(save_to: str | object | Sequence[str | object]) -> list[str | obj
     if not selection:
         raise ArgumentError("save_to: name at least one writer, for example save_to='csv'")
     return selection
+
+
+def _check_folder(savefile: Path, selection: Sequence[str | object]) -> None:
+    """Refuse a folder that a writer takes for its file, as it does where it is made by hand."""
+    if savefile.suffix == ".csv" and "csv" in filter(_is_name, selection):
+        raise ArgumentError(
+            f"savefile: {savefile} is to be the run's folder, but csv takes a path that ends in "
+            f".csv for its table; name the folder without it, {savefile.with_suffix('')}, which "
+            "gets a metrics.csv"
+        )
+
+
+def _is_name(item: object) -> bool:
+    return isinstance(item, str)
 
 
 def _holds(selection: Iterable[object], item: object) -> bool:

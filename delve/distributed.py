@@ -5,7 +5,6 @@ Every other module is free of ``torch.distributed``.
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 from collections.abc import Callable, Iterable, Mapping
@@ -16,12 +15,13 @@ import torch.distributed as dist
 
 from delve.covariance import TorchCovarianceMatrix
 from delve.errors import DelveError
+from delve.log import get_logger
 from delve.moments import Moments
 
 T = TypeVar("T")
 Key = tuple[str, str]  # mode, layer
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def is_connected() -> bool:

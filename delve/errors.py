@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from delve.printable import printable
+
 
 class DelveError(Exception):
-    """The base of all exceptions of Delve."""
+    """The base of all exceptions of Delve. Whatever a message names, no terminal obeys it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), keep="\n")
 
 
 class ArgumentError(DelveError, ValueError):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import math
 import time
 import uuid
@@ -24,10 +23,11 @@ from delve.home import Home, Whereabouts, whereabouts
 from delve.journal_contents import FORMAT, Contents, read_contents
 from delve.journal_file import JournalFile, begin, is_begun
 from delve.journal_lines import NUMBER, decode_epoch, encode, to_json
+from delve.log import get_logger
 from delve.recorded_run import FILE_NAME, holds_run, open_journal
 from delve.records import EpochRecord, Origin, enumerate_epochs
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def now_in_ms() -> int:

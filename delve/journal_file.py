@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from delve.errors import JournalError
 from delve.files import replacing, sync_folder
+from delve.log import get_logger
 from delve.pace import Pace
 from delve.recorded_run import journal_descriptor
 
@@ -29,7 +29,7 @@ _DELETED = (
     "and make a new one to keep the rest"
 )
 
-logger = logging.getLogger("delve.journal")  # one name for all that is said of the journal
+logger = get_logger("delve.journal")  # one name for all that is said of the journal
 
 
 class JournalFile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,12 +13,13 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from delve.activations import is_convolution, is_trackable
 from delve.errors import ArgumentError
+from delve.log import get_logger
 
 Modules = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
 Layers = dict[str, nn.Module]
 LayerFilter = Callable[[Layers], Layers]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def select_layers(

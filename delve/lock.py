@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import struct
 import sys
@@ -11,12 +10,13 @@ from pathlib import Path
 
 from delve.errors import ArgumentError, RunFolderInUseError
 from delve.files import open_plain
+from delve.log import get_logger
 
 FILE_NAME = ".lock"
 
 _HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class FolderLock:

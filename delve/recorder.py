@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import threading
 import traceback
@@ -22,13 +21,14 @@ from delve import compiled
 from delve.activations import SamplingMethods, first_tensor, samples, stands_for_data
 from delve.covariance import TorchCovarianceMatrix
 from delve.errors import ArgumentError
+from delve.log import get_logger
 from delve.records import MODES
 
 Key = tuple[str, str]  # mode, layer
 
 _COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)

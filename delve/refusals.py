@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 from delve.errors import RejectedError
+from delve.log import get_logger
 from delve.records import shortened
 
 LONGEST_REASON = 1000  # characters
@@ -14,7 +14,7 @@ LONGEST_REASON = 1000  # characters
 K = TypeVar("K", bound=str)
 V = TypeVar("V")
 
-logger = logging.getLogger("delve.delivery")  # one name for all that is said of the delivery
+logger = get_logger("delve.delivery")  # one name for all that is said of the delivery
 
 
 class Refusals:

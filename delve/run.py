@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from delve.checked_writer import NamedWriter
 from delve.delivery import Delivery
 from delve.journal import Journal, now_in_ms
 from delve.lock import FolderLock
+from delve.log import get_logger
 from delve.records import EpochRecord, RunInfo, StagedEpoch
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Run:

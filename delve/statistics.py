@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ import numpy as np
 from delve import plugins
 from delve.covariance import TorchCovarianceMatrix
 from delve.errors import ArgumentError
+from delve.log import get_logger
 from delve.metrics import STATS, Stat, saturation
 from delve.records import MODES, Metric
 from delve.spectrum import Spectrum
@@ -19,7 +19,7 @@ GROUP = "delve.stats"  # of the entry points by which others add a statistic
 
 Key = tuple[str, str]  # mode, layer
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,11 @@ def write_table(rows: Iterable[Recomputed], path: Path) -> None:
     if not path.parent.is_dir():
         raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}; make it")
     columns = [field.name for field in fields(Recomputed)]
-    with replacing(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+    # A name may hold half of a surrogate pair, which no UTF-8 does.
+    with (
+        replacing(path) as file,
+        io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="") as text,
+    ):
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(map(asdict, rows))
@@ -210,10 +214,14 @@ def _whole(count: float) -> int | float:
 
 
 def _spectrum(path: Path) -> Spectrum:
+    if not path.is_file():  # a pipe would be waited for
+        raise ArgumentError(f"{path} is no plain file; remove it to go on")
     try:
         matrix = read_array(path)
     except (OSError, DamagedArrayError) as error:
         raise ArgumentError(f"{path} cannot be read ({error}); remove it to go on") from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.dtype.kind != "f":
         raise ArgumentError(f"{path} holds no covariance matrix; remove it to go on")
-    return Spectrum.of_matrix(torch.from_numpy(matrix))
+    # PyTorch takes numbers of this machine's byte order alone, and none of more than 64 bits.
+    dtype = np.float64 if matrix.dtype.itemsize > 8 else matrix.dtype.newbyteorder("=")
+    return Spectrum.of_matrix(torch.from_numpy(matrix.astype(dtype)))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -33,14 +32,16 @@ from delve.arguments import (
 )
 from delve.channel import PATIENCE
 from delve.discovery import make_writers
+from delve.endings import check_ends_well, what_went_wrong
 from delve.errors import ArgumentError
 from delve.layers import LayerFilter, Layers, Modules, find_layers, select_layers
+from delve.log import get_logger
 from delve.recorder import Gathering, LayerRecorder
 from delve.records import MODES, StagedEpoch
 from delve.run import Run, SilentRun
 from delve.statistics import Key, Results, Statistics
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class SaturationTracker:
@@ -94,12 +95,17 @@ class SaturationTracker:
         interpolation_strategy: Shrink large feature maps first, by this mode of
             ``torch.nn.functional.interpolate``.
         interpolation_downsampling: The size to shrink to.
-        config: Hyperparameters, for the backends that have a place for them.
+        config: Hyperparameters, for the backends that have a place for them: a mapping, a
+            dataclass, a namespace, or an object of OmegaConf or pydantic. It is resolved at once,
+            into plain values that are the same in all backends.
         on_writer_error: ``"warn"`` goes on without a writer that fails and feeds it again later;
             ``"raise"`` makes its first failure a :class:`~delve.errors.WriterFailedError`.
         patience: Seconds that a slow backend may hold the run up when it is opened, and when it is
             fed at the end what it lacks. In between, an attempt takes at most 10 s, and all of them
             at most 5 % of a long run: a writer that needs more falls behind.
+        ends_well: Classes of exceptions that are a good end, such as ``KeyboardInterrupt``: one of
+            them ends the run as finished, and what was logged before is kept as one more epoch.
+            Optuna's ``TrialPruned`` is always one.
 
     Raises:
         ArgumentError: An argument cannot be used. No file was touched.
@@ -139,9 +145,10 @@ class SaturationTracker:
         interpolation_strategy: str | None = None,
         interpolation_downsampling: int = 32,
         *,
-        config: Mapping[str, Any] | None = None,
+        config: Any = None,
         on_writer_error: Literal["warn", "raise"] = "warn",
         patience: float = PATIENCE,
+        ends_well: type[BaseException] | Iterable[type[BaseException]] = (),
     ) -> None:
         self._averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
         self._verbose = verbose
@@ -159,6 +166,7 @@ class SaturationTracker:
                 check_count("max_samples", max_samples)
             check_on_writer_error(on_writer_error)
             check_patience(patience)
+            self._ends_well = check_ends_well(ends_well)
             statistics = Statistics(
                 check_stats(stats, layerwise_sat), check_threshold(sat_threshold)
             )
@@ -372,7 +380,7 @@ class SaturationTracker:
         """End the run; a second call does nothing.
 
         What was logged since the last :meth:`save` is saved as one more epoch, but dropped after
-        an exception.
+        an exception that is no good end.
 
         A handler of a signal may call it at any time. Where it came in while a writer was being
         fed, the run is closed as soon as that call has ended, before an exception of the handler's,
@@ -383,6 +391,7 @@ class SaturationTracker:
         """
         if self._closed or self._postpones("close()", lambda: self.close(error)):
             return
+        error = what_went_wrong(error, self._ends_well)
         if self._is_elsewhere:  # the run is the parent's, which goes on with it
             self._closed = True
             self._recorder.remove_hooks()

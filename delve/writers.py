@@ -6,7 +6,6 @@ The writers of the plugins are imported when their names are first used, and not
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -19,6 +18,8 @@ from tqdm.auto import tqdm
 from delve.checked_writer import NamedWriter, check_writer
 from delve.discovery import how_to_install
 from delve.errors import WriterNotFoundError
+from delve.log import get_logger
+from delve.printable import printable
 from delve.records import Metric, RunInfo
 
 # Each documented name, its module, and the plugin that the module comes with.
@@ -36,7 +37,7 @@ _ELSEWHERE = {
     "plot_scatter_from_results": ("delve_plot", "plot"),
 }
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def __getattr__(name: str) -> Any:
@@ -201,4 +202,5 @@ class PrintWriter:
 
 
 def _print(epoch: int, name: str, value: float) -> None:
-    tqdm.write(f"epoch {epoch:3d}  {name} = {value:.6g}")  # leaves the user's progress bars whole
+    # Not print, which would break the user's progress bars.
+    tqdm.write(f"epoch {epoch:3d}  {printable(name)} = {value:.6g}")

@@ -16,12 +16,6 @@ from delve.arguments import (
 from delve.errors import ArgumentError
 
 
-def circle():
-    config = {}
-    config["itself"] = config
-    return config
-
-
 @pytest.mark.parametrize("savefile", ["", b"run", 3, None])
 def test_what_names_no_folder_is_refused(savefile):
     with pytest.raises(ArgumentError, match="savefile must be the path of a folder"):
@@ -33,10 +27,33 @@ def test_a_folder_may_be_new_or_the_working_directory(savefile):
     assert check_savefile(savefile) == Path.cwd() / savefile
 
 
-@pytest.mark.parametrize("config", [{"grid": {(1, 2): 3}}, circle()], ids=["tuple", "circle"])
-def test_a_config_that_json_cannot_hold_is_refused(config):
-    with pytest.raises(ArgumentError, match="config cannot be written as JSON"):
-        check_config(config)
+def test_a_home_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert check_savefile("~/runs/a") == tmp_path / "runs" / "a"
+
+
+@pytest.mark.parametrize(
+    ("savefile", "message"),
+    [
+        ("s3://bucket/run", "address of a store"),
+        (Path("gs://bucket/run"), "address of a store"),
+        ("C:\\runs", "path of Windows"),
+        ("a\0b", "NUL"),
+        ("a" * 5000, "cannot be used"),
+    ],
+)
+def test_what_is_no_path_of_this_machine_is_refused(savefile, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError, match=f"savefile: .*{message}"):
+        check_savefile(savefile)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_config_is_an_empty_one_and_any_is_plain():
+    assert check_config(None) == {}
+    assert check_config({"grid": {(1, 2): {3}}}) == {"grid": {"(1, 2)": [3]}}
+    with pytest.raises(ArgumentError, match="config must be a dictionary"):
+        check_config([1])
 
 
 @pytest.mark.parametrize(

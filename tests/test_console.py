@@ -42,6 +42,13 @@ def test_a_value_that_is_not_finite_has_no_bar(shown):
     assert shown({("train", "fc"): math.nan}) == ["fc: not finite"]
 
 
+def test_a_name_cannot_rule_the_terminal(shown):
+    layer = "\x1b]0;owned\x07\n\u202efc"
+    first, second = shown({("train", layer): 0.5, ("train", "a"): 0.5})
+    assert first.startswith(r"\x1b]0;owned\x07\n\u202efc:  50%|")
+    assert first.index("|") == second.index("|")
+
+
 def test_the_modes_stand_below_each_other(shown):
     saturations = {("train", "a"): 0.5, ("eval", "a"): 0.25}
     assert [line[:5] for line in shown(saturations)] == ["train", "a:  5", "eval", "a:  2"]

@@ -592,3 +592,14 @@ def test_a_writer_that_answers_every_attribute_implements_only_what_it_has():
 
     named = check_writer("answers", Answers())
     assert [hook for hook in HOOKS if named.implements(hook)] == ["save"]
+
+
+@pytest.mark.parametrize("save_to", ["csv", "plotcsv", ["print", "csv"]])
+def test_a_folder_that_csv_would_take_for_its_file_is_refused_at_once(tmp_path, save_to):
+    with pytest.raises(ArgumentError, match=r"exp\.csv is to be the run's folder.*/exp, which"):
+        make_writers(save_to, tmp_path / "exp.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_csv_a_folder_may_end_in_csv(tmp_path):
+    assert [one.name for one in make_writers("print", tmp_path / "exp.csv")] == ["print"]

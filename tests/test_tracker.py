@@ -312,9 +312,9 @@ def test_auto_begins_nothing_anew_over_epochs_that_cannot_be_read(tmp_path, mode
     assert journal.read_bytes() == before
 
 
-def test_auto_refuses_a_folder_with_files_and_no_journal(tmp_path, model):
-    (tmp_path / "metrics.csv").write_text("epoch\n0\n")
-    with pytest.raises(ArgumentError, match="no journal"):
+def test_auto_refuses_a_folder_with_files_of_delves_and_no_journal(tmp_path, model):
+    (tmp_path / "metrics.csv").write_text("epoch,train-saturation/fc\n0,0.5\n")
+    with pytest.raises(ArgumentError, match=r"no journal, but files of a run.*\(metrics\.csv\)"):
         SaturationTracker(tmp_path, Recorder(), model, initial_epoch="auto")
 
 
@@ -492,6 +492,9 @@ MISTAKES = {
     "on_writer_error": ({"on_writer_error": "ignore"}, "'warn' or 'raise'"),
     "device": ({"device": "warp"}, "device: 'warp'"),
     "savefile": ({"savefile": 3}, "savefile must be the path"),
+    "savefile on a store": ({"savefile": "s3://bucket/a"}, "local one.*delve export"),
+    "ends_well": ({"ends_well": [int]}, "ends_well must be classes of exceptions"),
+    "config's key": ({"config": {"a": [{object(): 1}]}}, r"config\['a'\]\[0\]"),
 }
 
 

@@ -13,6 +13,7 @@ from delve.cli.choice import SATURATION, key_of
 from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import FEW_MARK, TAIL_MARK, misled_layers
 from delve.cli.report import Cell, LayerTable
+from delve.printable import printable
 from delve.records import MODES
 
 _GAP = "  "
@@ -39,7 +40,7 @@ def layer_bars(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width
     labels = layer_labels(rests, width)
     sizes, beside = _fit(columns, width - len(labels[0]))
     scale = _full_scale(columns)
-    lines = textwrap.wrap(_title(tables, prefix, has_changes=sizes.change > 0), width)
+    lines = textwrap.wrap(printable(_title(tables, prefix, has_changes=sizes.change > 0)), width)
     for first in range(0, len(columns), beside):
         lines += ["", *_draw(columns[first : first + beside], sizes, scale, layers, labels)]
     return lines

@@ -19,6 +19,7 @@ from delve.cli import bars, facts, health, pictures
 from delve.cli.choice import choose_stats, in_pictures
 from delve.cli.notes import notes
 from delve.cli.options import (
+    LocalPath,
     epoch_option,
     run_argument,
     runs_argument,
@@ -26,8 +27,8 @@ from delve.cli.options import (
     writers_option,
 )
 from delve.cli.report import LayerTable, as_json, layer_table
-from delve.cli.runs import counted, find_damage, read, run_names
-from delve.cli.terminal import CommandGroup, check_reader, one_line, table_lines
+from delve.cli.runs import counted, find_damage, read, run_names, with_printable_layers
+from delve.cli.terminal import CommandGroup, check_reader, one_line, say, table_lines
 from delve.cli.thresholds import threshold_table
 from delve.errors import ArgumentError, WriterNotFoundError
 from delve.recorded_run import RecordedRun
@@ -78,9 +79,9 @@ def writers() -> None:
         state = one_line(writer.problem) if writer.problem else state
         rows.append((writer.name, writer.distribution, writer.version, state))
     for line in table_lines(rows, _width()):
-        click.echo(line)
+        say(line)
     for name, plugin in health.not_installed().items():
-        click.echo(f"{name}: not installed; pip install ./delve_plugins/{plugin} in a checkout")
+        say(f"{name}: not installed; pip install ./delve_plugins/{plugin} in a checkout")
     if any(writer.problem for writer in found):
         sys.exit(FAILED)
 
@@ -108,7 +109,7 @@ def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json:
     flat = [[table for together in shown.values() for table in together] for shown in tables]
     if is_json:
         told = [as_json(*one) for one in zip(recorded, flat, damages, strict=True)]
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(told, indent=2, allow_nan=False))  # which is all ASCII
         return
     width = _width()
     names = facts.names_that_fit(run_names(recorded), width)
@@ -116,7 +117,8 @@ def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json:
     for key in dict.fromkeys(key for shown in tables for key in shown):
         held = [(name, one[key]) for name, one in zip(names, tables, strict=True) if key in one]
         lines += ["", *bars.layer_bars([name for name, _ in held], [run for _, run in held], width)]
-    click.echo("\n".join([*lines, *notes(names, flat, width)]))
+    for line in (*lines, *notes(names, flat, width)):
+        say(line)
 
 
 @main.command()
@@ -142,13 +144,13 @@ def export(run: Path, names: Sequence[str]) -> None:
     with _quiet("delve.delivery"):  # whose words are for a training that goes on
         for outcome in _outcomes(run, names):
             if outcome.error is None:
-                click.echo(f"{outcome.writer}: {_sent(outcome.epochs, recorded.epochs)}")
+                say(f"{outcome.writer}: {_sent(outcome.epochs, recorded.epochs)}")
             else:
                 check_reader()  # whose absence the print writer takes for its own failure
                 failed = True
                 error = one_line(outcome.error).removeprefix(f"writer {outcome.writer!r}: ")
                 sent = _named(outcome.epochs) if outcome.epochs else "nothing"
-                click.echo(f"Error: {outcome.writer}: {error} (sent {sent})", err=True)
+                say(f"Error: {outcome.writer}: {error} (sent {sent})", err=True)
     if failed:
         sys.exit(FAILED)
 
@@ -167,7 +169,7 @@ def export(run: Path, names: Sequence[str]) -> None:
 @click.option(
     "--csv",
     "table",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="Write a table to a file.",
 )
 def recompute(
@@ -186,21 +188,21 @@ def recompute(
     stored = tools.stored_covariances(recorded.folder, epoch)
     if table is not None:
         tools.write_table(tools.recompute(stored, thresholds), table)
-        click.echo(table)
+        say(table)
         return
     last = stored[-1].epoch
     rows = tools.recompute([one for one in stored if one.epoch == last], thresholds)
-    click.echo(f"saturation (and intrinsic dimensionality) at epoch {last}")
+    say(f"saturation (and intrinsic dimensionality) at epoch {last}")
     few = next((r.few_samples for r in recorded.records if r.epoch == last), None)
     for line in threshold_table(rows, _width(), few):
-        click.echo(line)
+        say(line)
 
 
 @main.command()
 @runs_argument
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     default=".",
     help="A folder; default: the current one.",
 )
@@ -217,7 +219,7 @@ def plot(runs: Sequence[Path], out: Path, stats: Sequence[str], epoch: int | Non
       delve plot runs/a --stat idim --epoch 3 --out pictures
       delve plot runs/a runs/b runs/c --out pictures
     """
-    recorded = [read(run) for run in runs]
+    recorded = [with_printable_layers(read(run)) for run in runs]
     _warn_of_damage(*recorded)
     names = run_names(recorded)
     chosen = in_pictures(choose_stats(recorded[0], stats))
@@ -228,10 +230,10 @@ def plot(runs: Sequence[Path], out: Path, stats: Sequence[str], epoch: int | Non
         )
     for choices in chosen.values():
         if len(recorded) > 1:
-            click.echo(pictures.draw_comparison(recorded, names, choices[0], out, epoch))
+            say(pictures.draw_comparison(recorded, names, choices[0], out, epoch))
         else:
             for path in pictures.draw_run(recorded[0], names[0], choices, out, epoch):
-                click.echo(path)
+                say(path)
 
 
 def _width() -> int:
@@ -251,7 +253,7 @@ def _tables(
 def _warn_of_damage(*runs: RecordedRun) -> None:
     for run in runs:
         if damage := str(find_damage(run)):
-            click.echo(f"Warning: {run.folder}: damaged: {damage}", err=True)
+            say(f"Warning: {run.folder}: damaged: {damage}", err=True)
 
 
 def _outcomes(run: Path, names: Sequence[str]) -> Iterator[replay.Outcome]:

@@ -12,6 +12,7 @@ from delve.cli.bars import merge_orders
 from delve.cli.labels import shorten
 from delve.cli.runs import Damage
 from delve.cli.scalars import ScalarSummary, summarise_scalars
+from delve.printable import printable
 from delve.recorded_run import RecordedRun
 from delve.records import enumerate_epochs
 
@@ -60,6 +61,7 @@ def facts(
     rows += _section("configuration", [_flat(run.config) for run in runs], _cut)
     scalars = [{s.name: _scalar(s) for s in summarise_scalars(run)} for run in runs]
     rows += _section("last (best at epoch)", scalars, _best_below)
+    rows = [_Row(printable(r.label), [*map(printable, r.texts)], r.fit) for r in rows]
     label_width = min(max(len(row.label) for row in rows if row.texts), int(_LABEL_SHARE * width))
     cell_width = max((width - label_width) // len(runs) - len(_GAP), 1)
     return [line for row in rows for line in _lines(row, label_width, cell_width)]

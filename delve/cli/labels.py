@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from delve.printable import printable
+
 _GAP = "…"
 _DIGITS = "0123456789"
 _ROOM_FOR_HEAD = 20  # characters: a shorter name keeps its end alone
@@ -17,6 +19,7 @@ def layer_labels(names: Sequence[str], width: int) -> list[str]:
     Names that half of the width does not tell apart lose letters of each of their modules, so that
     every number stays that of its neighbours; at the very worst a row's number tells them apart.
     """
+    names = [printable(name) for name in names]
     least, most = int(_NAME_SHARE * width), width // 2
     for labels in _attempts(names, least, most):
         if len(set(labels)) == len(names):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from delve.cli.choice import SATURATION
 from delve.cli.report import LayerTable
 from delve.cli.tail import EXPLANATION, SOURCE, stretches
+from delve.printable import printable
 
 TAIL_MARK, FEW_MARK = "~", "!"
 
@@ -74,7 +75,7 @@ def _few_samples(stats: Sequence[str], where: str) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, subsequent_indent=_INDENT)
+    return textwrap.wrap(printable(text), width, subsequent_indent=_INDENT)
 
 
 def _tail(table: LayerTable) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -11,7 +13,8 @@ from click.shell_completion import CompletionItem
 from delve import plugins
 from delve.cli.choice import key_of, recorded_stats
 from delve.discovery import GROUP
-from delve.errors import DelveError
+from delve.errors import ArgumentError, DelveError
+from delve.local_path import local_path
 from delve.metrics import STATS
 from delve.recorded_run import read_run
 from delve.records import MODES
@@ -44,7 +47,35 @@ def _recorded_keys(runs: Sequence[str | Path]) -> list[str]:
     return list(dict.fromkeys(held or _NUMBERS))
 
 
-_FOLDER = click.Path(path_type=Path)  # one that is no run is told of by the reader of journals
+class LocalPath(click.Path):
+    """A path on this machine; ``~`` is somebody's home also where the shell left it alone.
+
+    Shells replace it at the beginning of a word, so not in ``--out=~/pictures``, nor in quotes.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """The path.
+
+        Raises:
+            click.BadParameter: It is none of this machine, or not of the kind that is wanted.
+        """
+        name = param.human_readable_name if param else "path"
+        try:
+            path = local_path(name, value)
+        except ArgumentError as error:
+            self.fail(str(error).removeprefix(f"{name}: "), param, ctx)
+        return super().convert(path, param, ctx)
+
+
+_FOLDER = LocalPath()  # one that is no run is told of by the reader of journals
 
 run_argument = click.argument("run", metavar="RUN", type=_FOLDER, shell_complete=_complete_run)
 

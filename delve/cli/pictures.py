@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import math
@@ -16,7 +17,7 @@ from delve.cli.labels import shorten
 from delve.cli.report import LayerTable, layer_table
 from delve.cli.tail import TAIL_LABEL, stretches
 from delve.discovery import OUR_PLUGINS
-from delve.errors import WriterNotFoundError
+from delve.errors import ArgumentError, DelveError, WriterNotFoundError
 from delve.files import file_name, replacing
 from delve.recorded_run import RecordedRun
 from delve.records import Metric
@@ -58,13 +59,13 @@ def draw_run(
     tables = [layer_table(run, choice, epoch) for choice in choices]
     first, picture = tables[0], picture_of(choices[0].stat)
     stem = _stem([run], [name])
-    with drawn_in("delve"):
+    with _drawing(run.folder, picture), drawn_in("delve"):
         figure = saturation_figure(_metrics(tables), first.layers, stat=picture, epoch=first.epoch)
         _mark_tail(figure, first)
         path = _save(_named(figure, name), folder / f"{stem}-{picture}.png")
     yield path
     for mode in first.cells:
-        with drawn_in("delve"):
+        with _drawing(run.folder, picture), drawn_in("delve"):
             figure = _heatmap(run, choices[0].stat, picture, mode)
             path = _save(_named(figure, name), folder / f"{stem}-{mode}-{picture}-heatmap.png")
         yield path
@@ -97,8 +98,22 @@ def draw_comparison(
 
     tables = [layer_table(run, choice, epoch) for run in runs]
     path = folder / f"{_stem(runs, names)}-{choice.stat}.png"
-    with drawn_in("delve"):
+    with _drawing(runs[0].folder, choice.stat), drawn_in("delve"):
         return _save(comparison_figure(tables, names), path)
+
+
+@contextlib.contextmanager
+def _drawing(folder: Path, stat: str) -> Iterator[None]:
+    """Say in one line what cannot be drawn, such as values at the end of what floats can hold."""
+    try:
+        yield
+    except DelveError:
+        raise
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{folder}: {stat} cannot be drawn ({type(error).__name__}: {error}); choose another "
+            "with --stat, or look at it with delve show"
+        ) from error
 
 
 def _check_plugin() -> None:

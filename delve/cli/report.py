@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from delve.cli.runs import Damage, counted
 from delve.cli.scalars import summarise_scalars
 from delve.cli.tail import find_tail
 from delve.errors import ArgumentError
+from delve.journal_lines import to_json
 from delve.recorded_run import RecordedRun
 from delve.records import EpochRecord, Metric, enumerate_epochs
 
@@ -97,7 +99,7 @@ def as_json(run: RecordedRun, tables: Sequence[LayerTable], damage: Damage) -> d
         "missing_epochs": [list(span) for span in damage.missing],
         "resumes": list(run.resumes),
         "layers": list(run.layers),
-        "config": dict(run.config),
+        "config": json.loads(to_json(run.config)),  # a journal made by hand may hold NaN itself
         "scalars": {
             summary.name: {
                 "last": _finite(summary.last),

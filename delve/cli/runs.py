@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delve.errors import ArgumentError, JournalError
 from delve.journal_contents import read_contents
+from delve.printable import printable
 from delve.recorded_run import FILE_NAME, RecordedRun, open_journal, read_run
-from delve.records import enumerate_epochs
+from delve.records import EpochRecord, Metric, enumerate_epochs
 
 _DEPTHS = ("*", "*/*")  # below a folder, where its runs are looked for
 _MOST_NAMED = 5  # of the runs in a folder
@@ -57,6 +58,21 @@ def read(folder: Path) -> RecordedRun:
         ) from error
 
 
+def with_printable_layers(run: RecordedRun) -> RecordedRun:
+    """The run with names of layers that can be drawn."""
+
+    def named(record: EpochRecord) -> EpochRecord:
+        metrics = {
+            Metric(m.mode, m.stat, printable(m.layer)): value for m, value in record.metrics.items()
+        }
+        few = {mode: [*map(printable, some)] for mode, some in record.few_samples.items()}
+        return replace(record, metrics=metrics, few_samples=few)
+
+    return replace(
+        run, layers=tuple(map(printable, run.layers)), records=tuple(map(named, run.records))
+    )
+
+
 def find_damage(run: RecordedRun) -> Damage:
     """What cannot be read of a run's journal."""
     with open_journal(run.folder / FILE_NAME) as file:
@@ -67,12 +83,12 @@ def find_damage(run: RecordedRun) -> Damage:
 
 
 def run_names(runs: Sequence[RecordedRun]) -> list[str]:
-    """A name for each run: its folder's, with as many parents as tell the runs apart."""
+    """A printable name for each run: its folder's, with as many parents as tell the runs apart."""
     paths = [run.folder.resolve().parts for run in runs]
     depth = 1
     while len({path[-depth:] for path in paths}) < len(set(paths)):
         depth += 1
-    return ["/".join(path[-depth:]) for path in paths]
+    return [printable("/".join(path[-depth:])) for path in paths]
 
 
 def counted(word: str, numbers: str) -> str:

@@ -15,6 +15,7 @@ import click
 
 from delve.errors import DelveError
 from delve.files import unfinished_name
+from delve.printable import printable
 
 _GAP = "  "
 _NARROWEST = 30  # characters of a last column that is wrapped
@@ -45,10 +46,24 @@ class CommandGroup(click.Group):
             raise click.ClickException(one_line(_explain(error))) from error
         except DelveError as error:
             raise click.ClickException(one_line(error)) from error
+        except click.UsageError as error:
+            told = printable(error.format_message(), keep="\n")
+            raise click.UsageError(told, error.ctx) from error
+
+
+def say(line: object, err: bool = False) -> None:
+    """Print one line, of which the terminal obeys nothing. All that commands say goes through it.
+
+    Args:
+        line: What to say.
+        err: Whether to say it on stderr.
+    """
+    click.echo(printable(line), err=err)
 
 
 def table_lines(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
     """Rows as lines, each column as wide as its widest cell; the last one is wrapped."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     *sizes, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     indent = sum(sizes) + len(_GAP) * len(sizes)
     room = max(width - indent, _NARROWEST)
@@ -77,8 +92,8 @@ def check_reader() -> None:
 
 
 def one_line(error: object) -> str:
-    """A message without its line breaks."""
-    return " ".join(str(error).split())
+    """A message without its line breaks, and without what a terminal would obey."""
+    return printable(" ".join(str(error).split()))
 
 
 def _explain(error: OSError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -15,11 +14,12 @@ from delve.compiled import uncompiled
 from delve.covariance import TorchCovarianceMatrix
 from delve.eigenspace import eigenspace, random_directions
 from delve.errors import ArgumentError
+from delve.log import get_logger
 from delve.metrics import intrinsic_dimensionality
 from delve.moments import Moments
 from delve.spectrum import Spectrum
 
-logger = logging.getLogger("delve.pca_layers")
+logger = get_logger("delve.pca_layers")
 
 
 class LinearPCALayer(nn.Module):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import torch
 from torch import nn
 
 from delve.eigenspace import random_directions
+from delve.log import get_logger
 from delve.pca_layers.convolution import Conv2DPCALayer
 from delve.pca_layers.linear import LinearPCALayer
 
-logger = logging.getLogger("delve.pca_layers")
+logger = get_logger("delve.pca_layers")
 
 
 def change_all_pca_layer_thresholds(

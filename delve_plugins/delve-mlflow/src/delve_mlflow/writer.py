@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from delve.errors import ArgumentError, WriterConfigurationError
+from delve.log import get_logger
 from delve.records import Metric, RunInfo
 from delve_mlflow import addresses
 from delve_mlflow.keys import clean_key
@@ -28,7 +28,7 @@ _USERS_MISTAKES = {
     "UNAUTHENTICATED",
 }
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class MLflowWriter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ import numpy as np
 
 from delve.errors import ArgumentError
 from delve.files import set_aside
+from delve.log import get_logger
 from delve.pace import Pace
 from delve.records import Metric, RunInfo
 from delve_npy.archive import write_archive
@@ -25,7 +25,7 @@ DTYPES = ("float64", "float32")
 CHECK_TIME = 5.0  # seconds that a resume takes to look for damaged arrays
 SHARE = 0.01  # of the run's time, for writing scalars.npz again and again
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class NPYWriter:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+from delve.log import get_logger
 
 _LONGEST_REASON = 500  # characters
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Failures:

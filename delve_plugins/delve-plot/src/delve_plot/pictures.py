@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from delve.epoch_files import EpochFiles, epoch_file_name, epoch_of
 from delve.errors import WriterConfigurationError
 from delve.files import file_name, replacing, unfinished_name
+from delve.log import get_logger
 from delve_plot.signature import is_signed
 
 HEATMAP = "heatmap.png"
@@ -21,7 +21,7 @@ SUFFIX = ".png"
 # A link or a file where a folder should be, a folder where a file should be, a name too long.
 _IN_THE_WAY = {errno.ELOOP, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class PictureFolder:

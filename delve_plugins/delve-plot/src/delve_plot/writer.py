@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import os
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from delve.errors import ArgumentError
+from delve.log import get_logger
 from delve.pace import Pace
 from delve.records import Metric, RunInfo
 from delve_plot.drawing import EMBEDDED, Drawing, Epoch
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FOLDER_NAME = "plots"
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 PAUSE = 5.0  # seconds between pictures, at least
 SHARE = 0.05  # of the run's time, for drawing

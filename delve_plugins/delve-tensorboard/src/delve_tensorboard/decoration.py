@@ -6,7 +6,6 @@ and costs nothing else.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ import numpy as np
 
 from delve.discovery import how_to_install
 from delve.errors import WriterConfigurationError
+from delve.log import get_logger
 from delve.records import MODES, Metric, RunInfo
 from delve_tensorboard.tags import LayerTags
 
@@ -30,7 +30,7 @@ _LONGEST_REASON = 500  # characters
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)

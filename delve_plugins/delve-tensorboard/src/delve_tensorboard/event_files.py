@@ -8,7 +8,6 @@ look for it.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorboard.compat.proto.event_pb2 import Event
 
+from delve.log import get_logger
 from delve_tensorboard import records
 from delve_tensorboard.summaries import WRITER
 
@@ -26,7 +26,7 @@ MARK = "tfevents"  # TensorBoard reads whatever has it in its name
 # What speaks of this file, and not of the process or of a network that is away.
 _UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO}
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def own(folder: Path) -> list[Path]:

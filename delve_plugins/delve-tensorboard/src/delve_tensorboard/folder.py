@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import re
 import socket
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from delve.files import replacing
+from delve.log import get_logger
 from delve_tensorboard import event_files, records
 from delve_tensorboard.event_files import SUFFIX, events
 from delve_tensorboard.summaries import header, is_about_the_run, start_mark
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)

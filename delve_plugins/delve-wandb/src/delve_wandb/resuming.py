@@ -5,13 +5,13 @@ On a run of Delve's own W&B's step is the epoch, so that the server can tell wha
 
 from __future__ import annotations
 
-import logging
 import shlex
 
 import wandb
 from wandb.errors import CommError
 
 from delve.errors import WriterConfigurationError
+from delve.log import get_logger
 from delve.records import RunInfo
 from delve_wandb.opening import finish_run, is_offline, open_run
 from delve_wandb.options import Options
@@ -19,7 +19,7 @@ from delve_wandb.segments import Segment, segments
 from delve_wandb.sessions import Session, known_id, own, remember
 from delve_wandb.users_run import resume_shared
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def resume(options: Options, run: RunInfo) -> tuple[Session, int | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import wandb
 
 from delve.errors import WriterConfigurationError
+from delve.log import get_logger
 
 _TOKEN = "WANDB_SERVICE"  # W&B sets it while a service runs
 _HOOKS = ("exit", "excepthook")  # of sys; W&B wraps them at each start and never unwraps them
@@ -19,7 +19,7 @@ _MAILBOX = "wandb.sdk.mailbox."  # where W&B defines what it raises when no answ
 
 _started_here: dict[str, dict[str, Any]] = {}  # services that Delve started: sys's hooks before
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def start() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import secrets
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 import wandb
 from wandb import Run
 
+from delve.log import get_logger
 from delve.pace import Pace
 from delve.records import RunInfo
 from delve_wandb import service
@@ -30,7 +30,7 @@ _NOTHING_KNOWN: dict[str, Any] = {
 }
 _SHARE = 0.02  # of the run's time that goes into looking at what W&B has on disk
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass

@@ -5,20 +5,20 @@ It cannot be cut back, and what is logged again stays there twice.
 
 from __future__ import annotations
 
-import logging
 import shlex
 from collections.abc import Collection
 from pathlib import Path
 
 from wandb import Run
 
+from delve.log import get_logger
 from delve.records import RunInfo, enumerate_epochs
 from delve_wandb.logs import EPOCH, SharedLog
 from delve_wandb.options import Options
 from delve_wandb.segments import Segment, segment_of, segments
 from delve_wandb.sessions import Session, start
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def resume_shared(options: Options, run: RunInfo) -> tuple[Session, int | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from delve.discovery import how_to_install
 from delve.errors import BackendLostError, WriterConfigurationError
+from delve.log import get_logger
 from delve.records import Metric, RunInfo
 from delve_wandb.options import Options, tags_of
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _RESERVED = {"_step", "_timestamp", "_runtime", "_wandb"}  # keys of a row that W&B fills itself
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class WandbWriter:

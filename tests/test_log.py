@@ -1,0 +1,93 @@
+"""Messages of Delve and its writers hold nothing that a terminal would obey."""
+
+import importlib
+import io
+import logging
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import delve
+from delve.log import get_logger
+
+TITLE = "\x1b]0;owned\x07"
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def stream():
+    """What a handler of the user's writes, as of a program that has set up logging."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
+def test_what_a_message_names_is_spelt_out(stream):
+    logger = get_logger("delve.tests.names")
+    logger.warning("%s and %r and %5.1f, %d", f"a{TITLE}", Path(f"b{TITLE}"), 2.5, 3)
+    name, path = r"a\x1b]0;owned\x07", r"PosixPath('b\x1b]0;owned\x07')"
+    assert stream.getvalue() == f"delve.tests.names {name} and {path} and   2.5, 3\n"
+
+
+def test_a_name_forges_no_second_line(stream):
+    get_logger("delve.tests.lines").warning("layer %s is odd", "fc\nERROR all is lost")
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_an_exception_is_spelt_out_and_so_is_its_traceback(stream):
+    try:
+        raise ValueError(TITLE)
+    except ValueError as error:
+        get_logger("delve.tests.errors").warning("failed: %s", error, exc_info=error)
+    told = stream.getvalue()
+    assert "\x1b" not in told
+    assert told.count(r"\x1b]0;owned\x07") == 2
+    assert "Traceback (most recent call last):\n" in told
+
+
+def test_what_is_harmless_reaches_handlers_as_it_was_given(caplog):
+    value = Path("runs/a")
+    get_logger("delve.tests.same").warning("%s", value)
+    assert caplog.records[-1].args == (value,)
+
+
+def test_a_value_that_cannot_be_shown_ends_no_training(stream, monkeypatch):
+    class Odd:
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    get_logger("delve.tests.odd").warning("%s", Odd())
+    assert stream.getvalue() == ""
+
+
+def test_every_module_of_the_core_logs_so():
+    for module in pkgutil.walk_packages(delve.__path__, "delve."):
+        if not module.name.startswith(("delve.testing", "delve.__main__", "delve.cli.comparison")):
+            importlib.import_module(module.name)
+    named = [n for n in logging.root.manager.loggerDict if n.startswith("delve.")]
+    found = {n: logging.getLogger(n) for n in named if ".tests" not in n}
+    assert "delve.delivery" in found
+    marks = get_logger("delve.tests.marks").filters
+    silent = [n for n, logger in found.items() if not set(marks) <= set(logger.filters)]
+    assert [n for n in silent if not _is_a_parent(n, found)] == []
+
+
+def _is_a_parent(name, found):
+    return any(other.startswith(f"{name}.") for other in found)
+
+
+def test_no_module_takes_a_logger_from_elsewhere():
+    sources = [*ROOT.glob("delve/**/*.py"), *ROOT.glob("delve_plugins/*/src/**/*.py")]
+    own = {ROOT / "delve" / "log.py"}
+    assert len(sources) > 60
+    taken = [
+        str(path.relative_to(ROOT))
+        for path in sources
+        if path not in own and "logger = logging.getLogger(__name__)" in path.read_text()
+    ]
+    assert taken == []
