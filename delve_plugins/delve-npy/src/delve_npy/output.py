@@ -21,9 +21,14 @@ from delve.files import (
 from delve.journal_states import most_bytes
 from delve.records import RunInfo
 from delve_npy.arrays import ArrayFolder
-from delve_npy.ownership import FOLDER, is_known, our_table, remembered_folder
-
-SCALARS_NAME = "scalars.npz"
+from delve_npy.ownership import (
+    FOLDER,
+    SCALARS,
+    SCALARS_NAME,
+    known_tables,
+    our_table,
+    remembered_folder,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +74,7 @@ class OutputFolder:
             else:
                 self._clear()
         self._use(self._with_room(run), run)
-        self._take(run, our_table(self.path / SCALARS_NAME, lambda: False))
+        self._take(run, our_table(self.path / SCALARS_NAME, frozenset))
 
     def resume(self, first: int, run: RunInfo) -> None:
         """Have the run's folder, with no array of epoch ``first`` or later.
@@ -82,14 +87,14 @@ class OutputFolder:
         self._use(self._own(run) or self._with_room(run), run)
         self._refuse_link(self.path)
         self.arrays.cut(first)
-        self._take(run, our_table(self.path / SCALARS_NAME, self._is_known))
+        self._take(run, our_table(self.path / SCALARS_NAME, self._known))
         if self.scalars_path.exists():
             refuse_if_larger(self.scalars_path, most_bytes(run.savefile))
 
     def _use(self, folder: Path, run: RunInfo) -> None:
         self.path = folder
-        self._is_known = functools.cache(lambda: is_known(folder, self._wanted, run))
-        self.arrays = ArrayFolder(folder, self._dtype, self._is_known)
+        self._known = functools.cache(lambda: known_tables(folder, self._wanted, run))
+        self.arrays = ArrayFolder(folder, self._dtype, lambda: bool(self._known()))
         self.arrays.read_checksums(most_bytes(run.savefile))
 
     def _take(self, run: RunInfo, table: Path | None) -> None:
@@ -110,8 +115,9 @@ class OutputFolder:
                 wanted,
                 self.scalars_path,
             )
-        if run.state.get(FOLDER) != self.path.name:
-            run.remember(**{FOLDER: self.path.name})
+        facts = {FOLDER: self.path.name, SCALARS: self.scalars_path.name}
+        if not facts.items() <= run.state.items():
+            run.remember(**facts)
 
     def _own(self, run: RunInfo) -> Path | None:
         """The folder that the run wrote into, or that holds arrays or scalars of Delve's."""
@@ -131,20 +137,18 @@ class OutputFolder:
                 return folder
             if _is_folder(folder):
                 self._use(folder, run)
-                is_taken = any(self.arrays.files()) or our_table(
-                    folder / SCALARS_NAME, lambda: False
-                )
+                is_taken = any(self.arrays.files()) or our_table(folder / SCALARS_NAME, frozenset)
                 if not is_taken:
                     return folder
         raise AssertionError("there is always another name")
 
     def _holds_ours(self) -> bool:
-        return self.arrays.holds_ours or bool(our_table(self.path / SCALARS_NAME, self._is_known))
+        return self.arrays.holds_ours or bool(our_table(self.path / SCALARS_NAME, self._known))
 
     def _clear(self) -> None:
         """Remove what is Delve's."""
         self.arrays.cut(0)
-        if table := our_table(self.path / SCALARS_NAME, self._is_known):
+        if table := our_table(self.path / SCALARS_NAME, self._known):
             table.unlink()
         if self.path != self._wanted:
             with contextlib.suppress(OSError):  # it is not empty
@@ -152,7 +156,7 @@ class OutputFolder:
 
     def _keep(self) -> None:
         """Give the folder another name if it is all Delve's; else another is taken."""
-        table = our_table(self.path / SCALARS_NAME, self._is_known)
+        table = our_table(self.path / SCALARS_NAME, self._known)
         files = [file for file in self.path.rglob("*") if not _is_folder(file)]
         if files and all(file == table or self.arrays.is_listed(file) for file in files):
             kept = set_aside(self.path, "earlier")

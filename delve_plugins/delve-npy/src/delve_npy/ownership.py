@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from delve.journal_states import remembered_states
 from delve.records import RunInfo
 from delve_npy.scalars import is_table
 
-FOLDER = "folder"  # what the writer remembers
+SCALARS_NAME = "scalars.npz"
+
+FOLDER, SCALARS = "folder", "scalars"  # what the writer remembers
 
 _ARRAY_WRITER = re.compile(r"npy", re.IGNORECASE)
 
@@ -31,26 +34,37 @@ def remembered_folder(wanted: Path, run: RunInfo) -> Path | None:
     return None
 
 
-def is_known(folder: Path, wanted: Path, run: RunInfo) -> bool:
-    """Whether the run, or a journal in its folder, tells that Delve writes into ``folder``."""
+def known_tables(folder: Path, wanted: Path, run: RunInfo) -> frozenset[str]:
+    """What the files of scalars are called that the run, or a journal beside it, tells of.
+
+    Args:
+        folder: Where they would be; with none, nothing tells that Delve writes there.
+        wanted: What that folder is called, if no other program's is.
+        run: The run.
+    """
+    tables = []
     if remembered_folder(wanted, run) == folder:
-        return True
+        tables.append(recalled(run).get(SCALARS, SCALARS_NAME))
     for remembered in remembered_states(run.savefile):
         if remembered.folder.resolve() == folder.parent.resolve():
             name = remembered.state.get(FOLDER)
             if name is None and _ARRAY_WRITER.search(remembered.writer):
                 name = wanted.name  # which an earlier version does not tell
             if name == folder.name:
-                return True
-    return False
+                tables.append(remembered.state.get(SCALARS, SCALARS_NAME))
+    return frozenset(table for table in tables if isinstance(table, str))
 
 
-def our_table(path: Path, is_known: Callable[[], bool]) -> Path | None:
+def our_table(path: Path, known: Callable[[], frozenset[str]]) -> Path | None:
     """The file of scalars that Delve has written, if there is one.
 
     Args:
         path: What it is called, if no file of another program is.
-        is_known: Whether the run is known to have one.
+        known: The names of those that the run is known to have.
     """
     names = (name for name in taken_names(path) if is_plain(name))
-    return next((name for name in names if is_table(name, is_known)), None)
+    return next((name for name in names if is_table(name, partial(_is_among, name, known))), None)
+
+
+def _is_among(path: Path, known: Callable[[], frozenset[str]]) -> bool:
+    return path.name in known()
