@@ -280,6 +280,14 @@ def test_the_file_comes_with_its_first_row(tmp_path, model):
     tracker.close()
 
 
+def test_a_folder_that_takes_no_file_is_named_before_the_first_epoch(tmp_path, model, caplog):
+    writer = CSVWriter(tmp_path / ("x" * 300 + ".csv"))
+    tracker = SaturationTracker(tmp_path, writer, model)
+    assert "writer 'CSVWriter' failed at epoch 0: OSError: [Errno 36] File name too" in caplog.text
+    tracker.close()
+    assert [path.name for path in tmp_path.iterdir() if path.suffix not in (".jsonl", "")] == []
+
+
 @pytest.mark.parametrize("first", [0, 5], ids=["new", "resumed with nothing below"])
 def test_no_table_is_left_of_what_is_void(tmp_path, model, first):
     train(tmp_path, model, range(5, 7), initial_epoch=5).close()

@@ -22,6 +22,7 @@ FOREIGN = {
     "lightning, sorted": "acc,epoch,step\n0.1,0,49\n",
     "keras": KERAS,
     "the same columns": "epoch,accuracy\n0,0.1\n",
+    "names much like ours": "epoch,train-loss/top1,eval-acc/top5\n0,0.1,0.2\n",
     "no header": "0,1,2\n3,4,5\n",
     "empty": "",
     "not text": "\xff\xfe\x00",
@@ -89,6 +90,19 @@ def test_a_new_run_takes_away_the_earlier_runs_table_and_no_other(tmp_path):
     assert rows(tmp_path / "metrics-delve.csv") == journal_rows(tmp_path)
     (tmp_path / "metrics.csv").unlink()
     train(tmp_path, range(3), name="other")  # the kept journals know the earlier one
+    assert tables(tmp_path) == ["metrics.csv"]
+    assert rows(tmp_path / "metrics.csv") == journal_rows(tmp_path)
+
+
+def test_a_table_of_layer_metrics_is_ours_also_without_a_journal(tmp_path, model):
+    for stats in (["lsat"], ["spectrum"]):
+        tracker = SaturationTracker(tmp_path, "csv", model, stats=stats)
+        model(torch.randn(9, 4))
+        tracker.add_saturations()
+        tracker.close()
+        for journal in tmp_path.glob("journal*"):
+            journal.unlink()
+    train(tmp_path, range(2))
     assert tables(tmp_path) == ["metrics.csv"]
     assert rows(tmp_path / "metrics.csv") == journal_rows(tmp_path)
 

@@ -114,6 +114,18 @@ def test_another_programs_table_stays_and_ours_has_another_name(tmp_path, make, 
     assert scalar_rows(tmp_path / "npy" / "scalars-delve.npz") == journal_rows(tmp_path)
 
 
+def test_a_table_that_comes_in_place_of_ours_stays(tmp_path, caplog):
+    run = Recorded(tmp_path).save(0)
+    path = tmp_path / "npy" / "scalars.npz"
+    np.savez(path, epoch=np.arange(3), loss=np.arange(3.0))
+    before = path.read_bytes()
+    state = run.save(1, 2).close()
+    Recorded(tmp_path, 3, state).save(3).close()
+    assert path.read_bytes() == before
+    assert list(scalar_rows(tmp_path / "npy" / "scalars-delve.npz")) == [0, 1, 2, 3]
+    assert sum("scalars-delve.npz" in message for message in caplog.messages) == 1
+
+
 @pytest.mark.parametrize("first", [0, 2], ids=["new", "resumed"])
 def test_another_programs_arrays_stay_and_ours_have_another_folder(tmp_path, first, caplog):
     if first:

@@ -11,6 +11,7 @@ from typing import Any
 from delve.files import free_name, is_plain, refuse_unless_plain, taken_names
 from delve.journal_states import remembered_states
 from delve.records import Metric, RunInfo
+from delve.statistics import is_stat_name
 from delve_csv.header import EPOCH, first_record
 
 FILE = "file"  # what the writer remembers
@@ -123,7 +124,7 @@ class TableFile:
         cells = first_record(path)
         if cells == [EPOCH] and path.stat().st_size <= len(EPOCH) + 1:
             return True  # nothing is in it
-        if self._is_inside(run) and cells[:1] == [EPOCH] and any(map(Metric.parse, cells)):
+        if self._is_inside(run) and cells[:1] == [EPOCH] and any(map(_is_layer_metric, cells)):
             return True
         if run is not None and self._remembered(run) == path:
             known = {*written, *run.metrics}
@@ -148,6 +149,12 @@ class TableFile:
 def _located(path: Path) -> Path:
     """Where a file lies, be it a link or not there."""
     return path.parent.resolve() / path.name
+
+
+def _is_layer_metric(column: str) -> bool:
+    """Whether a column is called as Delve's are, and not just much like it: ``train-loss/a``."""
+    metric = Metric.parse(column)
+    return metric is not None and is_stat_name(metric.stat.rstrip("0123456789-"))
 
 
 def _fits(cells: Collection[str], metrics: Collection[str]) -> bool:

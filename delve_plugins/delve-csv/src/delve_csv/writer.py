@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from delve.errors import BackendLostError, RejectedError
-from delve.files import open_plain, refuse_if_larger, replacing, set_aside
+from delve.files import open_plain, refuse_if_larger, replacing, set_aside, unfinished_name
 from delve.journal_states import most_bytes
 from delve.records import Metric, RunInfo
 from delve_csv.header import EPOCH, MAX_NAME_LENGTH, encode_line, read_header
@@ -65,6 +65,7 @@ class CSVWriter:
         self.path = self._place.new(run, self._taken)
         self._run = run
         self._begin()
+        self._try_folder()
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Keep the rows that only the table has; asks for all that the journal has again.
@@ -93,6 +94,7 @@ class CSVWriter:
             self._replace(self._rearranged(rows[epoch], known) for epoch in sorted(rows))
         else:
             self.path.unlink(missing_ok=True)
+            self._try_folder()
         return run.first_lacking(())
 
     def add_scalar(self, name: str, value: float) -> None:
@@ -131,6 +133,17 @@ class CSVWriter:
         import pandas as pd
 
         return pd.read_csv(self.path)
+
+    def _try_folder(self) -> None:
+        """Find out now, and not at the end of the first epoch, whether a file can be made.
+
+        Raises:
+            OSError: It cannot.
+        """
+        temporary = self.path.with_name(unfinished_name(self.path.name))
+        temporary.unlink(missing_ok=True)
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
 
     def _create(self, epoch: int) -> None:
         """Make the file with its first row, unless another program was there first."""

@@ -29,6 +29,7 @@ from delve_npy.ownership import (
     our_table,
     remembered_folder,
 )
+from delve_npy.scalars import is_table
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class OutputFolder:
         self.path = wanted
         self.arrays = ArrayFolder(wanted, dtype)
         self.scalars_path = wanted / SCALARS_NAME
+        self._run: RunInfo | None = None
 
     def begin(self, run: RunInfo) -> None:
         """Have a folder with nothing of Delve's in it: an earlier run's arrays and scalars go.
@@ -91,6 +93,17 @@ class OutputFolder:
         if self.scalars_path.exists():
             refuse_if_larger(self.scalars_path, most_bytes(run.savefile))
 
+    def keep_off(self) -> None:
+        """Have the file of scalars be Delve's or none; what came in its place meanwhile stays.
+
+        Raises:
+            WriterConfigurationError: What stands in its place is no file.
+        """
+        path = self.scalars_path
+        refuse_unless_plain(path)
+        if self._run and path.exists() and not is_table(path, lambda: False):
+            self._take(self._run, None)
+
     def _use(self, folder: Path, run: RunInfo) -> None:
         self.path = folder
         self._known = functools.cache(lambda: known_tables(folder, self._wanted, run))
@@ -99,6 +112,7 @@ class OutputFolder:
 
     def _take(self, run: RunInfo, table: Path | None) -> None:
         """Make the folder, and settle on the file of scalars in it."""
+        self._run = run
         self.path.mkdir(parents=True, exist_ok=True)
         wanted = self.path / SCALARS_NAME
         refuse_unless_plain(wanted)

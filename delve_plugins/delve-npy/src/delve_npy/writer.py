@@ -128,16 +128,16 @@ class NPYWriter:
         self._table.put(epoch, self._row_of(epoch))
         self._row = {}
         if epoch == self._replayed_until:
-            self._write_scalars()
+            self._rewrite_scalars()
             self._end_replay(run)
         elif self._pace.is_due():
-            self._write_scalars()
+            self._rewrite_scalars()
 
     def close(self) -> None:
         """Write all scalars, and the zip file if one is wanted."""
         if not self._open:
             return
-        _at_most_twice(self._write_scalars)
+        _at_most_twice(self._rewrite_scalars)
         if self._zip:
             _at_most_twice(self._write_archive)
         self._open = False
@@ -200,6 +200,11 @@ class NPYWriter:
         with self._pace.measured():
             self.path.mkdir(parents=True, exist_ok=True)
             self._table.write(self._output.scalars_path)
+
+    def _rewrite_scalars(self) -> None:
+        """Write all of them again, over nothing that another program wrote meanwhile."""
+        self._output.keep_off()
+        self._write_scalars()
 
     def _end_replay(self, run: RunInfo) -> None:
         """With all scalars there, tell which arrays the earlier process did not store."""
