@@ -347,3 +347,21 @@ def test_an_interrupt_after_the_table_was_replaced_loses_no_row(tmp_path, model,
     tracker.close()
     assert_same_as_journal(tmp_path)
     assert [path.name for path in tmp_path.glob("*.csv")] == ["metrics.csv"]
+
+
+def test_a_last_row_that_fails_once_is_not_lost(tmp_path, model, monkeypatch):
+    """What ``close`` saves is tried a second time by then."""
+    tracker = train(tmp_path, model, range(2))
+    failures = iter([OSError(28, "No space left on device")])
+    whole = csv_writer.open_plain
+
+    def failing(path, flags):
+        for failure in failures:
+            raise failure
+        return whole(path, flags)
+
+    monkeypatch.setattr(csv_writer, "open_plain", failing)
+    tracker.add_scalar("accuracy", 0.5)
+    tracker.close()
+    assert list(table(tmp_path)["epoch"]) == [0, 1, 2]
+    assert_same_as_journal(tmp_path)

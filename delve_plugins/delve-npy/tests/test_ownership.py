@@ -5,6 +5,7 @@ import os
 import shutil
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -411,6 +412,30 @@ class TestRefusals:
         place.parent.mkdir(parents=True)
         place.symlink_to(tmp_path) if make == "link" else place.write_text("theirs")
         self.check(Recorded(tmp_path), SPECTRUM, "a link in the place of|File exists")
+
+    def test_a_place_that_may_not_be_written_to(self, tmp_path):
+        """The super-user may write anywhere, so another process has to try."""
+        place = tmp_path / "npy" / ArrayFolder.place(SPECTRUM)
+        place.mkdir(parents=True)
+        for folder in (tmp_path, tmp_path / "npy", place.parent):
+            folder.chmod(0o777)
+        place.chmod(0o555)
+        if child := os.fork():
+            assert os.waitpid(child, 0)[1] == 0
+            return
+        status = 1
+        try:
+            os.chdir(tmp_path)
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            writer = ArrayFolder(Path("npy"), np.dtype("float64"))
+            writer.write(CONV, 0, np.eye(2))
+            try:
+                writer.write(SPECTRUM, 0, np.eye(2))
+            except RejectedError as error:
+                status = int(error.items != (SPECTRUM,))
+        finally:
+            os._exit(status)
 
     def test_what_is_no_array_of_numbers(self, tmp_path):
         run = Recorded(tmp_path)

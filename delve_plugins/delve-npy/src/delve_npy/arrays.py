@@ -116,9 +116,14 @@ class ArrayFolder:
                 file.flush()
                 self._checksums.add(self._name(path), checksum)  # before the file is there
         except OSError as error:
-            if error.errno in _FOR_GOOD:
+            if error.errno in _FOR_GOOD or self._is_refused_alone(error):
                 raise RejectedError(metric, f"{error.strerror}: {error.filename}") from error
             raise
+
+    def _is_refused_alone(self, error: OSError) -> bool:
+        """Whether it is this array's place that may not be written to, while the folder may."""
+        is_refused = error.errno in (errno.EACCES, errno.EPERM)
+        return is_refused and os.access(self.path, os.W_OK | os.X_OK)
 
     def _converted(self, metric: Metric, value: np.ndarray) -> np.ndarray:
         try:

@@ -75,7 +75,7 @@ class CSVandPlottingWriter:
         self._metrics: dict[Metric, float] = {}
         self._samples: dict[Metric, np.ndarray] = {}
 
-    def start(self, run: RunInfo) -> None:
+    def start(self, run: RunInfo | None = None) -> None:
         """Begin an empty table, without pictures."""
         self._begin()
         self._table.start(run)
