@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from delve.journal import Journal
 from delve.journal_states import most_bytes, remembered_states
 from delve.records import EpochRecord
@@ -47,3 +49,11 @@ def test_a_longer_journal_explains_a_larger_table(tmp_path):
     first = most_bytes(tmp_path)
     run(tmp_path, "csv", {}, "a" * 1000)
     assert without < first < most_bytes(tmp_path)
+
+
+@pytest.mark.parametrize("state", ["5", "null", '["file"]', '"csv"'])
+def test_a_state_of_another_shape_is_passed_over(tmp_path, state):
+    run(tmp_path, "csv", {"file": "one.csv"}, "a")
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write(f'{{"type": "state", "writer": "npy", "state": {state}}}\n')
+    assert [one.state for one in remembered_states(tmp_path)] == [{"file": "one.csv"}]
