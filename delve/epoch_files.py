@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from delve.errors import WriterConfigurationError
@@ -33,23 +33,31 @@ def epoch_of(name: str, suffix: str) -> int | None:
 class EpochFiles:
     """All files of one kind in a folder, each in a place of its metric's: ``train-saturation``.
 
-    Only what bears such names is Delve's: ``<mode>-<stat>`` is the first part of each place.
-    Links below the folder are neither followed nor removed.
+    Only what bears such names can be Delve's: ``<mode>-<stat>`` is the first part of each place.
+    Another program may use them too, so what is removed must be known for Delve's by more than its
+    name. Links below the folder are neither followed nor removed.
 
     Args:
         path: The folder, which need not exist.
         suffix: What the files' names end in, with the dot.
         depth: How many folders a place is, one in the other.
         companions: Names of files beside those of the epochs, which show them all.
+        is_ours: Whether Delve wrote a file of such a name; without it the name alone tells.
     """
 
     def __init__(
-        self, path: Path, suffix: str, depth: int = 1, companions: Collection[str] = ()
+        self,
+        path: Path,
+        suffix: str,
+        depth: int = 1,
+        companions: Collection[str] = (),
+        is_ours: Callable[[Path], bool] | None = None,
     ) -> None:
         self.path = path
         self.suffix = suffix
         self._depth = depth
         self._companions = companions
+        self._is_ours = is_ours or _by_name
 
     def make_place(self, *names: str) -> Path:
         """The folder of a place, made if need be.
@@ -77,7 +85,7 @@ class EpochFiles:
         return {epoch: file for epoch, file in files if epoch is not None}
 
     def cut(self, first: int, companions: bool = False) -> None:
-        """Remove the files of epoch ``first`` and later, and folders that this leaves empty.
+        """Remove Delve's files of epoch ``first`` and later, and folders that this leaves empty.
 
         What a crash has left of a file that was being written goes too.
 
@@ -94,13 +102,16 @@ class EpochFiles:
                 "folder, or name another savefile"
             )
         for place in self.places():
+            removed = False
             for file in _files(place):
                 epoch = epoch_of(file.name, self.suffix)
                 is_void = epoch is not None and epoch >= first
                 is_companion = companions and file.name in self._companions
-                if is_void or is_companion or self._is_torn(file.name):
+                is_unwanted = (is_void or is_companion) and self._is_ours(file)
+                if is_unwanted or self._is_torn(file.name):
                     file.unlink(missing_ok=True)
-            for emptied in (place, *place.parents[: self._depth - 1]):
+                    removed = True
+            for emptied in (place, *place.parents[: self._depth - 1]) if removed else ():
                 with contextlib.suppress(OSError):  # it is not empty
                     emptied.rmdir()
 
@@ -108,6 +119,11 @@ class EpochFiles:
         target = name.removeprefix(".").removesuffix(".tmp")
         is_ours = epoch_of(target, self.suffix) is not None or target in self._companions
         return is_ours and name == unfinished_name(target)
+
+
+def _by_name(_file: Path) -> bool:
+    """Take a file for Delve's."""
+    return True
 
 
 def _folders(folder: Path) -> list[Path]:

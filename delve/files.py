@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from delve.errors import WriterConfigurationError
 
 MAX_NAME_LENGTH = 150
 
@@ -19,8 +22,9 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # 
 _DIGEST_LENGTH = 8
 _DIGEST = re.compile(rf"-[0-9a-f]{{{_DIGEST_LENGTH}}}\Z")
 
-# A link would lead elsewhere, and to open a pipe would wait for somebody at its other end.
-_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+# A link would lead elsewhere, to open a pipe would wait for somebody at its other end, and Windows
+# would change the ends of lines.
+_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
@@ -70,10 +74,75 @@ def set_aside(path: Path, word: str) -> Path:
         Its new path, which was free.
     """
     number, free = 1, path.with_name(f"{path.stem}.{word}{path.suffix}")
-    while free.exists():
+    while os.path.lexists(free):
         number += 1
         free = path.with_name(f"{path.stem}.{word}-{number}{path.suffix}")
     return path.rename(free)
+
+
+def names_for(path: Path) -> Iterator[Path]:
+    """The path, then what a writer calls its file where that name is another program's.
+
+    ``metrics.csv``, ``metrics-delve.csv``, ``metrics-delve-2.csv`` and so on, without an end.
+    """
+    yield path
+    for number in itertools.count(1):
+        count = f"-{number}" if number > 1 else ""
+        yield path.with_name(f"{path.stem}-delve{count}{path.suffix}")
+
+
+def taken_names(path: Path) -> list[Path]:
+    """Those of :func:`names_for` at which there is something, be it a link that leads nowhere."""
+    others = itertools.takewhile(os.path.lexists, itertools.islice(names_for(path), 1, None))
+    return [*([path] if os.path.lexists(path) else []), *others]
+
+
+def free_name(path: Path) -> Path:
+    """The first of :func:`names_for` at which there is nothing."""
+    return next(name for name in names_for(path) if not os.path.lexists(name))
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a file stands there: neither a link, nor a folder, a pipe or a device."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def refuse_unless_plain(path: Path) -> None:
+    """Refuse what stands in place of a backend's file and is none, before anybody waits for it.
+
+    Raises:
+        WriterConfigurationError: There is something, and it is no plain file.
+    """
+    if os.path.lexists(path) and not is_plain(path):
+        raise WriterConfigurationError(
+            f"{path} is {_kind(path)}, where Delve keeps a file; move it away, or name another "
+            "savefile"
+        )
+
+
+def refuse_if_larger(path: Path, most: int) -> None:
+    """Refuse a file that no run of Delve can have made so large, before it fills the memory.
+
+    Raises:
+        WriterConfigurationError: It is larger than ``most`` bytes.
+    """
+    if (size := path.lstat().st_size) > most:
+        raise WriterConfigurationError(
+            f"{path} holds {size} bytes, far more than the journal beside it explains; move it "
+            "away, and it is written anew from the journal"
+        )
+
+
+def _kind(path: Path) -> str:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return "a link"
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "no plain file"
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +18,19 @@ from tqdm.auto import tqdm
 
 from delve.arguments import check_threshold
 from delve.array_file import DamagedArrayError, read_array
+from delve.checksums import FILE_NAME as CHECKSUMS
+from delve.checksums import Checksums
 from delve.epoch_files import epoch_of
-from delve.errors import ArgumentError
-from delve.files import file_name, replacing
+from delve.errors import ArgumentError, WriterConfigurationError
+from delve.files import (
+    file_name,
+    is_plain,
+    open_plain,
+    refuse_if_larger,
+    replacing,
+    taken_names,
+)
+from delve.journal_states import most_bytes
 from delve.metrics import intrinsic_dimensionality, saturation
 from delve.recorded_run import read_run
 from delve.records import MODES, Metric, enumerate_epochs
@@ -55,12 +66,13 @@ class Recomputed:
 
 @dataclass(frozen=True)
 class StoredCovariance:
-    """Where a covariance matrix lies, and of what it is."""
+    """Where a covariance matrix lies, of what it is, and the checksums that its file may have."""
 
     epoch: int
     layer: str
     mode: str
     path: Path
+    checksums: frozenset[str] = frozenset()
 
 
 def stored_covariances(folder: Path, epoch: int | None = None) -> list[StoredCovariance]:
@@ -76,10 +88,19 @@ def stored_covariances(folder: Path, epoch: int | None = None) -> list[StoredCov
     """
     layers = {file_name(layer): layer for layer in read_run(folder).layers}
     places = {name: place for place, name in enumerate(layers)}
+    arrays = _array_folder(folder)
+    checksums = Checksums(arrays)
+    checksums.read()
     found = [
-        StoredCovariance(stored, layers.get(path.parent.name, path.parent.name), mode, path)
+        StoredCovariance(
+            stored,
+            layers.get(path.parent.name, path.parent.name),
+            mode,
+            path,
+            checksums.of(path.relative_to(arrays).as_posix()),
+        )
         for mode in MODES
-        for path in (folder / "npy" / f"{mode}-covariance-matrix").glob("*/*.npy")
+        for path in (arrays / f"{mode}-covariance-matrix").glob("*/*.npy")
         if (stored := epoch_of(path.name, path.suffix)) is not None
     ]
     if not found:
@@ -110,7 +131,7 @@ def recompute(
         ArgumentError: A file holds no covariance matrix.
     """
     for one in tqdm(covariances, "recomputing", delay=1, leave=False, disable=None):
-        spectrum = _spectrum(one.path)
+        spectrum = _spectrum(one.path, one.checksums)
         for threshold in thresholds:
             yield Recomputed(
                 epoch=one.epoch,
@@ -149,7 +170,7 @@ def reconstruct_csv_from_npy_data(
 
     folder = Path(npywriter_out_path)
     wanted = _recomputable(stats)
-    table = pd.DataFrame(_recorded_scalars(folder / "scalars.npz")).set_index("epoch")
+    table = pd.DataFrame(_recorded_scalars(folder)).set_index("epoch")
     ours = [metric for name in table if (metric := Metric.parse(str(name)))]
     table = table.drop(
         columns=[
@@ -177,11 +198,22 @@ def _recomputable(stats: Sequence[str]) -> list[str]:
     return [RECOMPUTABLE[stat] for stat in stats]
 
 
-def _recorded_scalars(path: Path) -> dict[str, np.ndarray]:
+def _array_folder(run: Path) -> Path:
+    """The folder of a run's arrays: ``npy``, unless another program's files were there first."""
+    folders = taken_names(run / "npy")
+    marked = [folder for folder in folders if is_plain(folder / CHECKSUMS)]
+    return marked[-1] if marked else run / "npy"
+
+
+def _recorded_scalars(folder: Path) -> dict[str, np.ndarray]:
+    wanted = folder / "scalars.npz"
+    path = ([wanted, *taken_names(wanted)])[-1]  # Delve's own comes last
     try:
+        os.close(open_plain(path, os.O_RDONLY))
+        refuse_if_larger(path, most_bytes(folder.parent))
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, WriterConfigurationError) as error:
         raise ArgumentError(
             f"{path} cannot be read ({error}); name the npy folder of a run that was recorded "
             "with save_to='npy'"
@@ -198,6 +230,7 @@ def write_table(rows: Iterable[Recomputed], path: Path) -> None:
     if not path.parent.is_dir():
         raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}; make it")
     columns = [field.name for field in fields(Recomputed)]
+    lines = ({name: _spelt(value) for name, value in asdict(row).items()} for row in rows)
     # A name may hold half of a surrogate pair, which no UTF-8 does.
     with (
         replacing(path) as file,
@@ -205,7 +238,12 @@ def write_table(rows: Iterable[Recomputed], path: Path) -> None:
     ):
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(map(asdict, rows))
+        writer.writerows(lines)
+
+
+def _spelt(value: object) -> object:
+    """A value as all readers of CSV take it: to many of them ``nan`` is a word."""
+    return "NaN" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _whole(count: float) -> int | float:
@@ -213,11 +251,11 @@ def _whole(count: float) -> int | float:
     return int(count) if count.is_integer() else count
 
 
-def _spectrum(path: Path) -> Spectrum:
+def _spectrum(path: Path, checksums: frozenset[str]) -> Spectrum:
     if not path.is_file():  # a pipe would be waited for
         raise ArgumentError(f"{path} is no plain file; remove it to go on")
     try:
-        matrix = read_array(path)
+        matrix = read_array(path, checksums)
     except (OSError, DamagedArrayError) as error:
         raise ArgumentError(f"{path} cannot be read ({error}); remove it to go on") from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.dtype.kind != "f":

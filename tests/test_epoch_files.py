@@ -134,6 +134,24 @@ class TestCutting:
         EpochFiles(tmp_path, ".npy").cut(0)
         assert held(tmp_path) == before
 
+    def test_only_what_is_known_for_delves_is_removed(self, tmp_path):
+        """Another program may use the same names."""
+        place = tmp_path / "train-a"
+        ours, theirs = place / "epoch00003.png", place / "epoch00004.png"
+        touch(ours, theirs, place / "heatmap.png", place / "epoch00001.png", place / "map.png")
+        touch(place / ".epoch00005.png.tmp")
+        known = {ours, place / "epoch00001.png", place / "map.png"}
+        files = EpochFiles(
+            tmp_path, ".png", companions=["heatmap.png", "map.png"], is_ours=known.__contains__
+        )
+        files.cut(2, companions=True)
+        assert held(place) == ["epoch00001.png", "epoch00004.png", "heatmap.png"]
+
+    def test_an_empty_folder_of_another_program_stays(self, tmp_path):
+        (tmp_path / "train-a" / "fc").mkdir(parents=True)
+        EpochFiles(tmp_path, ".npy", depth=2).cut(0)
+        assert held(tmp_path) == ["train-a", "train-a/fc"]
+
     def test_links_are_neither_followed_nor_removed(self, tmp_path):
         folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
         touch(elsewhere / "epoch00007.npy", elsewhere / "fc" / "epoch00007.npy")

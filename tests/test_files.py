@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delve.files import file_name, open_plain, replacing, unfinished_name
+from delve.errors import WriterConfigurationError
+from delve.files import (
+    file_name,
+    free_name,
+    is_plain,
+    open_plain,
+    refuse_if_larger,
+    refuse_unless_plain,
+    replacing,
+    set_aside,
+    taken_names,
+    unfinished_name,
+)
 
 AWKWARD = [
     "../../x",
@@ -111,3 +123,53 @@ def test_a_file_has_its_unfinished_name_until_it_is_whole(tmp_path):
     with replacing(tmp_path / "table"):
         assert [path.name for path in tmp_path.iterdir()] == [unfinished_name("table")]
     assert [path.name for path in tmp_path.iterdir()] == ["table"]
+
+
+def test_another_name_is_found_where_the_first_is_taken(tmp_path):
+    path = tmp_path / "table.csv"
+    names = ["table.csv", "table-delve.csv", "table-delve-2.csv", "table-delve-3.csv"]
+    for taken, name in enumerate(names):
+        assert free_name(path).name == name
+        assert [one.name for one in taken_names(path)] == names[:taken]
+        free_name(path).symlink_to("nowhere")
+    path.unlink()
+    assert free_name(path) == path
+    assert [one.name for one in taken_names(path)] == names[1:]
+    assert free_name(tmp_path / "npy") == tmp_path / "npy"
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (os.mkfifo, "a pipe"),
+        (os.mkdir, "a folder"),
+        (lambda path: path.symlink_to("elsewhere"), "a link"),
+        (lambda path: path.symlink_to("/dev/zero"), "a link"),
+    ],
+)
+def test_what_stands_in_place_of_a_file_is_refused_by_name(tmp_path, make, what):
+    make(tmp_path / "file")
+    assert not is_plain(tmp_path / "file")
+    with pytest.raises(
+        WriterConfigurationError, match=f"{tmp_path}/file is {what}, .*move it away"
+    ):
+        refuse_unless_plain(tmp_path / "file")
+
+
+def test_a_file_or_nothing_is_not_refused(tmp_path):
+    refuse_unless_plain(tmp_path / "file")
+    assert not is_plain(tmp_path / "file")
+    (tmp_path / "file").write_bytes(b"1234")
+    refuse_unless_plain(tmp_path / "file")
+    refuse_if_larger(tmp_path / "file", 4)
+    assert is_plain(tmp_path / "file")
+    assert not is_plain(tmp_path / "file" / "deeper")
+    with pytest.raises(WriterConfigurationError, match="file holds 4 bytes, far more than"):
+        refuse_if_larger(tmp_path / "file", 3)
+
+
+def test_what_is_set_aside_takes_no_name_that_a_link_has(tmp_path):
+    (tmp_path / "a.csv").write_text("old")
+    (tmp_path / "a.damaged.csv").symlink_to("nowhere")
+    assert set_aside(tmp_path / "a.csv", "damaged").name == "a.damaged-2.csv"
+    assert (tmp_path / "a.damaged.csv").is_symlink()

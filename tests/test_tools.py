@@ -1,9 +1,12 @@
 import csv
+import os
+from zlib import crc32
 
 import numpy as np
 import pytest
 from support.journals import write_run
 
+from delve.checksums import Checksums
 from delve.errors import ArgumentError
 from delve.files import file_name
 from delve.tools import recompute, stored_covariances, write_table
@@ -105,6 +108,47 @@ def test_outputs_that_were_not_finite_give_nan(run):
     store(run, "train", "conv", 0, np.full((3, 3), np.nan))
     (row,) = recompute(stored_covariances(run, 0)[:1], [0.9])
     assert np.isnan([row.saturation, row.intrinsic_dimensionality]).all()
+
+
+def test_what_is_not_a_number_is_spelt_as_every_reader_takes_it(run, tmp_path):
+    store(run, "train", "conv", 0, np.full((3, 3), np.nan))
+    write_table(recompute(stored_covariances(run, 0)[:1], [0.9]), tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text().splitlines()[1] == "0,conv,train,0.9,NaN,NaN"
+
+
+def test_the_folder_is_found_where_another_programs_had_the_name(tmp_path):
+    """Whose covariances they are the list of checksums tells."""
+    write_run(tmp_path, [{"loss": 1.0}], layers=LAYERS)
+    store(tmp_path, "train", "conv", 0, np.eye(2))
+    (tmp_path / "npy").rename(tmp_path / "npy-delve")
+    store(tmp_path, "train", "conv", 0, np.eye(3))
+    path = tmp_path / "npy-delve/train-covariance-matrix/conv/epoch00000.npy"
+    checksums = Checksums(tmp_path / "npy-delve")
+    checksums.add("train-covariance-matrix/conv/epoch00000.npy", f"{crc32(path.read_bytes()):08x}")
+    (one,) = stored_covariances(tmp_path)
+    assert one.path == path
+    (row,) = recompute([one], [0.4])
+    assert row.saturation == 0.5
+
+
+def test_a_damaged_covariance_is_named(run):
+    path = run / "npy/train-covariance-matrix/conv/epoch00000.npy"
+    name = path.relative_to(run / "npy").as_posix()
+    Checksums(run / "npy").add(name, f"{crc32(path.read_bytes()):08x}")
+    list(recompute(stored_covariances(run, 0), [0.9]))
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArgumentError, match=r"conv/epoch00000\.npy is damaged"):
+        list(recompute(stored_covariances(run, 0), [0.9]))
+
+
+def test_a_pipe_in_the_place_of_a_covariance_is_named(run):
+    path = run / "npy/train-covariance-matrix/conv/epoch00000.npy"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ArgumentError, match="not a plain file"):
+        list(recompute(stored_covariances(run, 0), [0.9]))
 
 
 def test_other_files_are_passed_over(run):

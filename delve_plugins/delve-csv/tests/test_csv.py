@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import os
 import resource
@@ -10,10 +11,13 @@ import pandas as pd
 import pytest
 import torch
 from delve_csv import CSVWriter
+from delve_csv import writer as csv_writer
 from support.recorded_runs import journal_rows
 from torch import nn
 
 from delve import RunInfo, SaturationTracker
+from delve.errors import RejectedError
+from delve.records import Metric
 
 
 @pytest.fixture
@@ -22,8 +26,8 @@ def model():
     return nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
 
 
-def run_info(folder, initial_epoch=0, epochs=()):
-    return RunInfo(folder, "id", 0, initial_epoch=initial_epoch, epochs=tuple(epochs))
+def run_info(folder, initial_epoch=0, epochs=(), **facts):
+    return RunInfo(folder, "id", 0, initial_epoch=initial_epoch, epochs=tuple(epochs), **facts)
 
 
 def train(folder, model, epochs, initial_epoch=0, value=lambda epoch: epoch / 7):
@@ -76,7 +80,7 @@ def test_the_head_of_the_table_is_as_documented(tmp_path):
     writer.add_scalar('a, "quoted"\nname', float("-inf"))
     writer.save(1)
     assert (tmp_path / "metrics.csv").read_text() == (
-        'epoch,accuracy,"a, ""quoted""\nname"\n0,0.5,\n1,nan,-inf\n'
+        'epoch,accuracy,"a, ""quoted""\nname"\n0,0.5,\n1,NaN,-inf\n'
     )
     assert list(writer.read()["epoch"]) == [0, 1]
 
@@ -143,11 +147,15 @@ def test_a_table_torn_anywhere_is_repaired_from_the_journal(tmp_path, model, kee
 
 
 def test_a_table_without_a_readable_header_is_kept_aside(tmp_path, model, caplog):
-    (tmp_path / "metrics.csv").write_text("step,loss\n0,1\n")
-    train(tmp_path, model, range(1, 2), initial_epoch=1).close()
-    assert (tmp_path / "metrics.damaged.csv").read_text() == "step,loss\n0,1\n"
+    train(tmp_path, model, range(2)).close()
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(path.read_bytes().replace(b"epoch", b"\xffpoch", 1))
+    damaged = path.read_bytes()
+    train(tmp_path, model, range(2, 3), initial_epoch=2).close()
+    assert (tmp_path / "metrics.damaged.csv").read_bytes() == damaged
     assert "no readable header" in caplog.text
-    assert list(table(tmp_path)["epoch"]) == [1]
+    assert list(table(tmp_path)["epoch"]) == [0, 1, 2]
+    assert_same_as_journal(tmp_path)
 
 
 def test_a_row_damaged_in_the_middle_is_repaired_from_the_journal(tmp_path, model):
@@ -235,6 +243,17 @@ def test_a_table_that_another_program_shortens_is_made_whole_again(tmp_path, mod
     assert_same_as_journal(tmp_path)
 
 
+def test_a_table_that_is_deleted_in_the_training_is_written_anew(tmp_path, model, caplog):
+    tracker = train(tmp_path, model, range(3))
+    (tmp_path / "metrics.csv").unlink()
+    tracker.add_scalar("accuracy", 3)
+    tracker.save()
+    tracker.close()
+    assert f"another program has deleted {tmp_path / 'metrics.csv'}" in caplog.text
+    assert list(table(tmp_path)["epoch"]) == [0, 1, 2, 3]
+    assert_same_as_journal(tmp_path)
+
+
 def test_a_path_that_ends_in_csv_is_the_file_itself(tmp_path, model):
     writer = CSVWriter(tmp_path / "tables" / "mine.csv")
     with SaturationTracker(tmp_path / "run", writer, model) as tracker:
@@ -249,3 +268,100 @@ def test_the_file_has_the_permissions_of_any_other(tmp_path, model):
     train(tmp_path, model, range(1)).close()
     mode = stat.S_IMODE((tmp_path / "metrics.csv").stat().st_mode)
     assert mode == stat.S_IMODE(usual.stat().st_mode)
+
+
+def test_the_file_comes_with_its_first_row(tmp_path, model):
+    tracker = SaturationTracker(tmp_path, "csv", model)
+    assert not (tmp_path / "metrics.csv").exists()
+    tracker.add_scalar("accuracy", 0.5)
+    assert not (tmp_path / "metrics.csv").exists()
+    tracker.save()
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,accuracy\n0,0.5\n"
+    tracker.close()
+
+
+def test_a_folder_that_takes_no_file_is_named_before_the_first_epoch(tmp_path, model, caplog):
+    writer = CSVWriter(tmp_path / ("x" * 300 + ".csv"))
+    tracker = SaturationTracker(tmp_path, writer, model)
+    assert "writer 'CSVWriter' failed at epoch 0: OSError: [Errno 36] File name too" in caplog.text
+    tracker.close()
+    assert [path.name for path in tmp_path.iterdir() if path.suffix not in (".jsonl", "")] == []
+
+
+@pytest.mark.parametrize("first", [0, 5], ids=["new", "resumed with nothing below"])
+def test_no_table_is_left_of_what_is_void(tmp_path, model, first):
+    train(tmp_path, model, range(5, 7), initial_epoch=5).close()
+    SaturationTracker(tmp_path, "csv", model, initial_epoch=first).close()
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_a_table_of_an_earlier_version_gets_its_numbers_spelt_anew(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,train-saturation/0,a\n0,0.5,nan\n1,,inf\n")
+    writer = CSVWriter(tmp_path)
+    writer.resume_from_saved_state(2, run_info(tmp_path, 2))
+    text = "epoch,train-saturation/0,a\n0,0.5,NaN\n1,,inf\n"
+    assert (tmp_path / "metrics.csv").read_text() == text
+
+
+@pytest.mark.parametrize("length", [100_000, 100_001, 200_000])
+def test_a_name_is_stored_or_refused_and_costs_no_other(tmp_path, length):
+    """Python's csv reads cells of up to 131,072 characters."""
+    writer = CSVWriter(tmp_path)
+    writer.start(run_info(tmp_path))
+    writer.add_scalar("a", 1.0)
+    name = "x" * length
+    if length > 100_000:
+        with pytest.raises(RejectedError) as refused:
+            writer.add_scalar(name, 2.0)
+        assert refused.value.items == (name,)
+        metrics = {Metric("train", "saturation", name): 0.5, Metric("eval", "saturation", "b"): 1.0}
+        with pytest.raises(RejectedError) as refused:
+            writer.add_scalars(metrics)
+        assert refused.value.items == tuple(metrics)[:1]
+    else:
+        writer.add_scalar(name, 2.0)
+    writer.save(0)
+    writer.add_scalar("late", 3.0)
+    writer.save(1)
+    assert [epoch for epoch, _ in writer._rows()] == [0, 1]
+
+
+def test_an_interrupt_after_the_table_was_replaced_loses_no_row(tmp_path, model, monkeypatch):
+    tracker = train(tmp_path, model, range(3))
+    whole = csv_writer.replacing
+
+    @contextlib.contextmanager
+    def interrupted(path):
+        with whole(path) as file:
+            yield file
+        monkeypatch.setattr(csv_writer, "replacing", whole)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(csv_writer, "replacing", interrupted)
+    tracker.add_scalar("new", 1.0)
+    with pytest.raises(KeyboardInterrupt):
+        tracker.save()
+    for epoch in (4, 5):
+        tracker.add_scalar("accuracy", epoch)
+        tracker.save()
+    tracker.close()
+    assert_same_as_journal(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.csv")] == ["metrics.csv"]
+
+
+def test_a_last_row_that_fails_once_is_not_lost(tmp_path, model, monkeypatch):
+    """What ``close`` saves is tried a second time by then."""
+    tracker = train(tmp_path, model, range(2))
+    failures = iter([OSError(28, "No space left on device")])
+    whole = csv_writer.open_plain
+
+    def failing(path, flags):
+        for failure in failures:
+            raise failure
+        return whole(path, flags)
+
+    monkeypatch.setattr(csv_writer, "open_plain", failing)
+    tracker.add_scalar("accuracy", 0.5)
+    tracker.close()
+    assert list(table(tmp_path)["epoch"]) == [0, 1, 2]
+    assert_same_as_journal(tmp_path)

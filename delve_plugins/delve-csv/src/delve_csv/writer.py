@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from delve.errors import BackendLostError
-from delve.files import replacing, set_aside
+from delve.errors import BackendLostError, RejectedError
+from delve.files import open_plain, refuse_if_larger, replacing, set_aside, unfinished_name
+from delve.journal_states import most_bytes
 from delve.log import get_logger
 from delve.records import Metric, RunInfo
+from delve_csv.header import EPOCH, MAX_NAME_LENGTH, encode_line, read_header
+from delve_csv.ownership import FILE, TableFile
 
 logger = get_logger(__name__)
 
@@ -21,34 +23,49 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE_NAME = "metrics.csv"
-EPOCH = "epoch"
 
 
 class CSVWriter:
     """Writes ``metrics.csv``: the column ``epoch``, then one column a metric in first-seen order.
 
-    An epoch is one line, appended in one write and flushed. The file is rewritten only where a
-    column is new, where an epoch comes again, and on resume; then a temporary file replaces it.
-    An empty cell means that the metric had no value that epoch; ``nan`` that it was not a number.
+    An epoch is one line, appended in one write and flushed. The file comes with the first one. It
+    is rewritten only where a column is new, where an epoch comes again, and on resume; then a
+    temporary file replaces it. An empty cell means that the metric had no value that epoch;
+    ``NaN`` that it was not a number. A file of that name that Delve did not write stays as it is:
+    the table is ``metrics-delve.csv`` then.
 
     Args:
         savepath: The run's folder, or the path of a file that ends in ``.csv``.
+
+    Attributes:
+        path: The table's file.
     """
 
     def __init__(self, savepath: str | os.PathLike[str]) -> None:
         path = Path(savepath)
         self.path = path if path.suffix == ".csv" else path / FILE_NAME
+        self._place = TableFile(self.path)
+        self._run: RunInfo | None = None
+        self._taken: Path | None = None  # a file that another program has taken over
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know of no row, and of no file."""
         self._columns: list[str] = [EPOCH]
         self._row: dict[str, float] = {}
         self._last_epoch = -1
         self._last_start = 0  # where the last row begins in the file, in bytes
-        self._end = 0  # where the next row goes; whatever lies behind was torn off by a fault
+        self._end = 0  # where the next row goes; 0: there is no file yet
+        self._is_torn = False  # whether more may lie behind, which a fault has left
+        self._is_unsure = False  # whether the file was replaced, which an interrupt leaves open
 
-    def start(self) -> None:
-        """Begin an empty table, in place of an earlier run's."""
+    def start(self, run: RunInfo | None = None) -> None:
+        """Begin without a table: an earlier run's is taken away."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._columns, self._row = [EPOCH], {}
-        self._replace(())
+        self.path = self._place.new(run, self._taken)
+        self._run = run
+        self._begin()
+        self._try_folder()
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Keep the rows that only the table has; asks for all that the journal has again.
@@ -56,6 +73,12 @@ class CSVWriter:
         A table has no checksums: a digit that a fault changed looks like any other.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = self._place.resumed(run, self._columns, self._taken)
+        self._run = run
+        self._begin()
+        if self.path.exists():
+            refuse_if_larger(self.path, most_bytes(run.savefile))
+            self._remember()
         known = self._read_columns()
         rows = {
             epoch: cells
@@ -66,16 +89,22 @@ class CSVWriter:
             place for place in range(len(known)) if any(cells[place] for cells in rows.values())
         ]
         columns = [EPOCH, *run.metrics, *(known[place] for place in used)]
-        self._columns, self._row = list(dict.fromkeys(columns)), {}
-        self._replace(self._rearranged(rows[epoch], known) for epoch in sorted(rows))
+        self._columns = list(dict.fromkeys(columns))
+        if rows:
+            self._replace(self._rearranged(rows[epoch], known) for epoch in sorted(rows))
+        else:
+            self.path.unlink(missing_ok=True)
+            self._try_folder()
         return run.first_lacking(())
 
     def add_scalar(self, name: str, value: float) -> None:
         """Stage a scalar of the user's."""
+        _refuse_long_names([name])
         self._row[name] = value
 
     def add_scalars(self, value_dict: dict[Metric, float]) -> None:
         """Stage the layer metrics."""
+        _refuse_long_names(value_dict)
         self._row.update(value_dict.items())
 
     def save(self, epoch: int) -> None:
@@ -84,7 +113,11 @@ class CSVWriter:
         columns = set(known)
         new = [name for name in self._row if name not in columns]
         try:
-            if new or epoch < self._last_epoch:
+            if not self._end:
+                self._columns = known + new
+                self._create(epoch)
+            elif new or epoch < self._last_epoch:
+                self._check_file()
                 self._columns = known + new
                 self._replace(self._rows_with(epoch))
             else:
@@ -101,21 +134,69 @@ class CSVWriter:
 
         return pd.read_csv(self.path)
 
+    def _try_folder(self) -> None:
+        """Find out now, and not at the end of the first epoch, whether a file can be made.
+
+        Raises:
+            OSError: It cannot.
+        """
+        temporary = self.path.with_name(unfinished_name(self.path.name))
+        temporary.unlink(missing_ok=True)
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
+
+    def _create(self, epoch: int) -> None:
+        """Make the file with its first row, unless another program was there first."""
+        if self._is_unsure:
+            raise BackendLostError(f"{self.path} may have been written when it was interrupted")
+        if os.path.lexists(self.path):
+            self.path = self._place.free()
+        self._remember()
+        self._replace([self._cells(epoch)])
+
+    def _remember(self) -> None:
+        """Note which file is the run's own."""
+        if self._run is not None:
+            label = self._place.label(self.path, self._run)
+            if self._run.state.get(FILE) != label:
+                self._run.remember(**{FILE: label})
+
     def _append(self, epoch: int) -> None:
+        self._check_file()
         begin = self._last_start if epoch == self._last_epoch else self._end
-        line = _line(self._cells(epoch))
-        with self.path.open("r+b", buffering=0) as file:
-            if file.seek(0, os.SEEK_END) < begin:
-                raise BackendLostError(f"another program has shortened {self.path}")
+        line = encode_line(self._cells(epoch))
+        with os.fdopen(open_plain(self.path, os.O_RDWR), "r+b", buffering=0) as file:
+            self._is_torn = True  # until all is there, whatever comes between
             file.truncate(begin)
             file.seek(begin)
             if file.write(line) != len(line):
                 raise OSError(f"{self.path}: the disk took only a part of epoch {epoch}")
+        self._is_torn = False
         self._last_epoch, self._last_start, self._end = epoch, begin, begin + len(line)
+
+    def _check_file(self) -> None:
+        """Have the file be as this process left it, but for what a fault of its own has torn.
+
+        Raises:
+            BackendLostError: It is not.
+            OSError: The folder is gone, or cannot be looked into.
+        """
+        if self._is_unsure:
+            raise BackendLostError(f"{self.path} may have been replaced when it was interrupted")
+        try:
+            size = self.path.lstat().st_size
+        except FileNotFoundError:
+            self.path.parent.stat()
+            raise BackendLostError(f"another program has deleted {self.path}") from None
+        if size < (self._last_start if self._is_torn else self._end):
+            raise BackendLostError(f"another program has shortened {self.path}")
+        if size > self._end and not self._is_torn:
+            self._taken = self.path
+            raise BackendLostError(f"another program has written into {self.path}")
 
     def _cells(self, epoch: int) -> list[str]:
         values = map(self._row.get, self._columns[1:])
-        return [str(epoch), *("" if value is None else repr(float(value)) for value in values)]
+        return [str(epoch), *("" if value is None else _number(value) for value in values)]
 
     def _rows_with(self, epoch: int) -> Iterator[list[str]]:
         """The file's rows, in the order of their epochs, with the staged one in its place."""
@@ -137,21 +218,20 @@ class CSVWriter:
         """Epoch and cells of each readable row; a torn or damaged one is passed over."""
         if not self.path.exists():
             return
-        with self.path.open("rb") as file:
-            width = len(_header(file))
+        with os.fdopen(open_plain(self.path, os.O_RDONLY), "rb") as file:
+            width = len(read_header(file))
             for line in file:
                 with contextlib.suppress(ValueError, csv.Error):
                     cells = next(csv.reader([line.decode()]), [])
                     if line.endswith(b"\n") and len(cells) == width:
-                        for cell in cells:
-                            float(cell or 0)
-                        yield int(cells[0]), cells
+                        numbers = [_number(float(cell)) if cell else "" for cell in cells[1:]]
+                        yield int(cells[0]), [cells[0], *numbers]
 
     def _read_columns(self) -> list[str]:
         if not self.path.exists():
             return [EPOCH]
-        with self.path.open("rb") as file:
-            columns = _header(file)
+        with os.fdopen(open_plain(self.path, os.O_RDONLY), "rb") as file:
+            columns = read_header(file)
         if not columns:
             kept = set_aside(self.path, "damaged")
             logger.warning("%s has no readable header; it is kept as %s", self.path, kept.name)
@@ -161,33 +241,28 @@ class CSVWriter:
         """Write the file anew, beside the old one, and put it in its place."""
         width = len(self._columns)
         last_epoch, last_start, end = -1, 0, 0
-        with replacing(self.path) as file:
-            end += file.write(_line(self._columns))
-            for cells in rows:
-                last_epoch, last_start = int(cells[0]), end
-                end += file.write(_line(cells + [""] * (width - len(cells))))
+        self._is_unsure = True
+        try:
+            with replacing(self.path) as file:
+                end += file.write(encode_line(self._columns))
+                for cells in rows:
+                    last_epoch, last_start = int(cells[0]), end
+                    end += file.write(encode_line(cells + [""] * (width - len(cells))))
+        except Exception:
+            self._is_unsure = False  # the old one is there
+            raise
         self._last_epoch, self._last_start, self._end = last_epoch, last_start, end
+        self._is_torn = self._is_unsure = False
 
 
-def _header(lines: Iterable[bytes]) -> list[str]:
-    """The columns of a table, read off its first lines; none where they are no whole header."""
-    consumed: list[bytes] = []
-
-    def text() -> Iterator[str]:
-        for line in lines:
-            consumed.append(line)
-            yield line.decode()
-
-    try:
-        columns = next(csv.reader(text(), strict=True), [])
-    except (UnicodeDecodeError, csv.Error):
-        return []
-    whole = columns[:1] == [EPOCH] and consumed[-1].endswith(b"\n")
-    return columns if whole else []
+def _number(value: float) -> str:
+    """A value as all readers take it for a number: to many of them ``nan`` is a word."""
+    return "NaN" if value != value else repr(float(value))
 
 
-def _line(cells: list[str]) -> bytes:
-    text = io.StringIO()
-    # A name with a line break of any kind is quoted only if the line ends in all of them.
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
-    return text.getvalue().removesuffix("\r\n").encode() + b"\n"
+def _refuse_long_names(names: Iterable[str]) -> None:
+    long = [name for name in names if len(name) > MAX_NAME_LENGTH]
+    if long:
+        raise RejectedError(
+            long, f"a column's name of more than {MAX_NAME_LENGTH} characters cannot be read again"
+        )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,38 @@ from delve.records import Metric, enumerate_epochs
 from delve_npy.scalars import has_value
 
 _NAMED = 3  # names in a message
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Which arrays a process was to store.
+
+    Attributes:
+        since: From which epoch on; None where there were none.
+        every: Those of every so many epochs.
+        computed: What was surely computed, as ``<mode>-<stat>``.
+    """
+
+    since: int | None
+    every: int = 1
+    computed: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, state: Mapping[str, Any]) -> Expected:
+        """What the writer remembered of it.
+
+        Raises:
+            ValueError: It remembered nothing of this shape: a folder may come from somebody else.
+        """
+        since, every = state.get("arrays_since"), state.get("every", 1)
+        computed = state.get("computed", [])
+        is_known = since is None or (type(since) is int and since >= 0)
+        is_count = type(every) is int and every >= 1
+        if not is_known or not is_count or not isinstance(computed, list):
+            raise ValueError("numbers and names in other places")
+        if not all(isinstance(group, str) and "/" not in group for group in computed):
+            raise ValueError("names that are none")
+        return cls(since, every, tuple(computed))
 
 
 def lost_arrays(

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import zipfile
-from collections.abc import Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
 
 import numpy as np
 
-from delve.files import ends_in_digest, replacing, with_digest
+from delve.files import ends_in_digest, open_plain, replacing, with_digest
+from delve.records import Metric
 
 EPOCH = "epoch"
 MAX_NAME_LENGTH = 10_000  # characters; zip allows 65,535 bytes
 
 # A NaN of its own, as R has one, tells "no value" from "not a number"; the eye sees nan for both.
 NO_VALUE = np.uint64(0x7FF8_0000_0000_07A2).view(np.float64)
+
+_COMMENT = re.compile(rb"[0-9]+ arrays\Z")
+_COMMENT_LENGTH = 32  # bytes, at most
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -87,7 +92,8 @@ class ScalarTable:
         table = cls()
         if not path.exists():
             return table
-        content = path.read_bytes()
+        with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+            content = file.read()
         try:
             arrays = _decode(content)
             epochs = arrays.pop(EPOCH)
@@ -98,6 +104,30 @@ class ScalarTable:
         rows = np.array(list(arrays.values())).reshape(len(arrays), len(epochs)).T.copy()
         table._rows = dict(zip(epochs.tolist(), rows, strict=True))
         return table
+
+
+def is_table(path: Path, is_known: Callable[[], bool]) -> bool:
+    """Whether Delve wrote a file of this name, be it damaged since.
+
+    Args:
+        path: A plain file.
+        is_known: Whether the run is known to have such a file: then what can no longer be read is
+            taken for it, and what another program can have written is not.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - _COMMENT_LENGTH, 0))
+        if _COMMENT.search(file.read(_COMMENT_LENGTH)):
+            return True
+        try:
+            with zipfile.ZipFile(file) as archive:
+                names = [name.removesuffix(".npy") for name in archive.namelist()]
+                may_be = bool(archive.comment) or any(map(Metric.parse, names))
+        except Exception:  # a damaged zip file raises whatever its bytes lead to
+            may_be = True
+    return may_be and is_known()
 
 
 def array_name(name: str) -> str:
@@ -130,6 +160,10 @@ def _encode(values: np.ndarray) -> bytes:
 
 def _decode(content: bytes) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is compressed, which Delve's are not")  # to whatever size
+        if sum(member.file_size for member in archive.infolist()) > len(content):
+            raise ValueError("its parts overlap")
         arrays = {
             name.removesuffix(".npy"): np.lib.format.read_array(
                 io.BytesIO(archive.read(name)), allow_pickle=False

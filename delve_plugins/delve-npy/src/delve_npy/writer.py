@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,13 @@ from delve.files import set_aside
 from delve.log import get_logger
 from delve.pace import Pace
 from delve.records import Metric, RunInfo
-from delve_npy.archive import write_archive
-from delve_npy.arrays import ArrayFolder
-from delve_npy.losses import describe, lost_arrays, shortened
+from delve_npy.archive import archive_name, our_archive, write_archive
+from delve_npy.losses import Expected, describe, lost_arrays, shortened
+from delve_npy.output import OutputFolder
+from delve_npy.ownership import recalled
 from delve_npy.scalars import DamagedFileError, ScalarTable
 
 FOLDER_NAME = "npy"
-SCALARS_NAME = "scalars.npz"
 DTYPES = ("float64", "float32")
 CHECK_TIME = 5.0  # seconds that a resume takes to look for damaged arrays
 SHARE = 0.01  # of the run's time, for writing scalars.npz again and again
@@ -33,7 +33,9 @@ class NPYWriter:
 
     ``scalars.npz`` holds the array ``epoch`` and one array a metric, NaN where a metric has no
     value. It is written anew each time, so not each epoch: as rarely as keeps that under 2 % of
-    the run's time, and at the end. Both are read with :func:`numpy.load`.
+    the run's time, and at the end. Both are read with :func:`numpy.load`. What another program
+    has under these names stays as it is: then the run's are in ``npy-delve``, or called
+    ``scalars-delve.npz``.
 
     Args:
         savepath: The run's folder.
@@ -56,10 +58,7 @@ class NPYWriter:
             raise ArgumentError(f"dtype must be {' or '.join(DTYPES)}, not {dtype!r}")
         if not isinstance(every, int) or every < 1:
             raise ArgumentError(f"every must be a number of epochs, at least 1, not {every!r}")
-        self.path = Path(savepath) / FOLDER_NAME
-        self._scalars_path = self.path / SCALARS_NAME
-        self._archive_path = self.path.with_name(f"{FOLDER_NAME}.zip")
-        self._arrays = ArrayFolder(self.path, np.dtype(dtype))
+        self._output = OutputFolder(Path(savepath) / FOLDER_NAME, np.dtype(dtype))
         self._zip = zip
         self._every = every
         self._begin()
@@ -74,18 +73,17 @@ class NPYWriter:
         self._pace = Pace(SHARE)
         self._open = False
 
-    def start(self, run: RunInfo) -> None:
-        """Begin with an empty folder: an earlier run's arrays and scalars are removed.
+    @property
+    def path(self) -> Path:
+        """The folder that is written into."""
+        return self._output.path
 
-        Where a run is resumed they are kept under another name instead: they may be this run's
-        own, from a writer that the journal knows by another name.
-        """
+    def start(self, run: RunInfo) -> None:
+        """Begin with nothing: an earlier run's arrays and scalars are removed."""
         self._begin()
-        if run.initial_epoch and self.path.is_dir() and not self.path.is_symlink():
-            kept = set_aside(self.path, "earlier")
-            logger.warning("%s is of an earlier run, and kept as %s", self.path, kept.name)
-        self._prepare(first=0)
-        self._archive_path.unlink(missing_ok=True)
+        self._output.begin(run)
+        if archive := our_archive(self._archive_path, self.path.name):
+            archive.unlink()
         self._write_scalars()
         self._open = True
         self._expect_arrays(run)
@@ -93,8 +91,8 @@ class NPYWriter:
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Keep what is below ``initial_epoch``; answers with the first epoch without scalars."""
         self._begin()
+        self._output.resume(initial_epoch, run)
         self._retire_archive()
-        self._prepare(initial_epoch)
         self._set_damaged_aside()
         self._table = self._read_scalars()
         self._table.cut(initial_epoch)
@@ -123,27 +121,28 @@ class NPYWriter:
             self._arrays_since = epoch
             if run.state.get("arrays_since") is None:
                 run.remember(arrays_since=epoch, every=self._every)
-        self._arrays.write(name, epoch, value)
+        self._output.arrays.write(name, epoch, value)
 
     def save(self, epoch: int, run: RunInfo) -> None:
         """Take the epoch's scalars into the table, and write the file if it is time."""
         self._table.put(epoch, self._row_of(epoch))
         self._row = {}
         if epoch == self._replayed_until:
-            self._write_scalars()
+            self._rewrite_scalars()
             self._end_replay(run)
         elif self._pace.is_due():
-            self._write_scalars()
+            self._rewrite_scalars()
 
     def close(self) -> None:
         """Write all scalars, and the zip file if one is wanted."""
         if not self._open:
             return
-        self._write_scalars()
+        _at_most_twice(self._rewrite_scalars)
         if self._zip:
-            write_archive(self._archive_path, [self._scalars_path, *self._arrays.files()])
+            _at_most_twice(self._write_archive)
         self._open = False
-        self._name_lost_arrays(self._table.epochs, self._arrays_since, self._every)
+        expected = Expected(self._arrays_since, self._every)
+        self._name_lost_arrays(self._table.epochs, expected)
 
     def _row_of(self, epoch: int) -> dict[str, float]:
         """What is staged for this epoch; what an epoch left that never came to its end goes."""
@@ -151,19 +150,23 @@ class NPYWriter:
             self._staged_epoch, self._row = epoch, {}
         return self._row
 
-    def _prepare(self, first: int) -> None:
-        """Have a folder with no array of epoch ``first`` or later."""
-        self._arrays.cut(first)
-        self.path.mkdir(parents=True, exist_ok=True)
+    @property
+    def _archive_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.zip")
+
+    def _write_archive(self) -> None:
+        files = [self._output.scalars_path, *self._output.arrays.files()]
+        write_archive(archive_name(self._archive_path, self.path.name), files)
 
     def _retire_archive(self) -> None:
         """Take the zip file of a run that goes on out of the way; it no longer tells all."""
-        if not self._archive_path.exists():
+        archive = our_archive(self._archive_path, self.path.name)
+        if archive is None:
             return
-        if self._scalars_path.exists():
-            self._archive_path.unlink()
+        if self._output.scalars_path.exists():
+            archive.unlink()
         else:
-            kept = set_aside(self._archive_path, "before-resume")
+            kept = set_aside(archive, "before-resume")
             logger.warning(
                 "%s is gone and only its zip file is left, which is kept as %s; the arrays in it "
                 "are not unpacked",
@@ -172,7 +175,7 @@ class NPYWriter:
             )
 
     def _set_damaged_aside(self) -> None:
-        damaged, unread = self._arrays.set_damaged_aside(time.monotonic() + CHECK_TIME)
+        damaged, unread = self._output.arrays.set_damaged_aside(time.monotonic() + CHECK_TIME)
         if damaged:
             logger.warning(
                 "%s: %d arrays are damaged, and the journal holds no arrays; they are kept as %s",
@@ -185,9 +188,9 @@ class NPYWriter:
 
     def _read_scalars(self) -> ScalarTable:
         try:
-            return ScalarTable.read(self._scalars_path)
+            return ScalarTable.read(self._output.scalars_path)
         except DamagedFileError as error:
-            kept = set_aside(self._scalars_path, "damaged")
+            kept = set_aside(self._output.scalars_path, "damaged")
             logger.warning(
                 "%s; it is kept as %s, and written anew from the journal", error, kept.name
             )
@@ -196,17 +199,31 @@ class NPYWriter:
     def _write_scalars(self) -> None:
         with self._pace.measured():
             self.path.mkdir(parents=True, exist_ok=True)
-            self._table.write(self._scalars_path)
+            self._table.write(self._output.scalars_path)
+
+    def _rewrite_scalars(self) -> None:
+        """Write all of them again, over nothing that another program wrote meanwhile."""
+        self._output.keep_off()
+        self._write_scalars()
 
     def _end_replay(self, run: RunInfo) -> None:
         """With all scalars there, tell which arrays the earlier process did not store."""
         self._replayed_until = -1
-        since = run.state.get("arrays_since")
-        if since is not None:
-            computed = run.state.get("computed", ())
-            self._name_lost_arrays(run.epochs, since, run.state["every"], computed)
+        if recalled(run).get("arrays_since") is not None:
+            self._name_lost_arrays(run.epochs, self._expected_before(run))
             run.remember(arrays_since=None)
         self._expect_arrays(run)
+
+    def _expected_before(self, run: RunInfo) -> Expected:
+        try:
+            return Expected.read(recalled(run))
+        except ValueError:
+            logger.warning(
+                "%s: what the journal says of arrays cannot be used and is passed over; arrays "
+                "that a crash took are not named",
+                self.path,
+            )
+            return Expected(since=None)
 
     def _expect_arrays(self, run: RunInfo) -> None:
         """Note what is to come now: a process killed in its first epoch has no other chance."""
@@ -214,21 +231,28 @@ class NPYWriter:
             run.remember(
                 arrays_since=run.initial_epoch, every=self._every, computed=list(run.arrays)
             )
-        elif run.state.get("computed"):
+        elif recalled(run).get("computed"):
             run.remember(computed=[])
 
-    def _name_lost_arrays(
-        self, epochs: Iterable[int], since: int | None, every: int, computed: Iterable[str] = ()
-    ) -> None:
+    def _name_lost_arrays(self, epochs: Iterable[int], expected: Expected) -> None:
+        since, every = expected.since, expected.every
         if since is None:
             return
         wanted = [epoch for epoch in epochs if epoch >= since and epoch % every == 0]
-        lost = lost_arrays(
-            self._arrays.epochs(), wanted, self._table.columns(), self._table.epochs, computed
-        )
+        stored, table = self._output.arrays.epochs(), self._table
+        lost = lost_arrays(stored, wanted, table.columns(), table.epochs, expected.computed)
         if lost:
             logger.warning(
                 "%s: arrays that a crash or a fault took are not in the journal and stay lost: %s",
                 self.path,
                 describe(lost),
             )
+
+
+def _at_most_twice(action: Callable[[], None]) -> None:
+    """Do what is done last a second time where it fails: there is no later one."""
+    try:
+        action()
+    except OSError as error:
+        logger.debug("a first try failed", exc_info=error)
+        action()

@@ -79,10 +79,10 @@ class CSVandPlottingWriter:
         self._metrics: dict[Metric, float] = {}
         self._samples: dict[Metric, np.ndarray] = {}
 
-    def start(self) -> None:
+    def start(self, run: RunInfo | None = None) -> None:
         """Begin an empty table, without pictures."""
         self._begin()
-        self._table.start()
+        self._table.start(run)
         self._plots.start()
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
