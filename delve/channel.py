@@ -92,6 +92,7 @@ class Channel:
         self._saved: int | None = None  # the epoch that it was given last
         self._missed: list[int] = []  # never to be fed: they may be there in part
         self._slow = False  # it has been said that it took long
+        self._took = 0.0  # seconds, the last attempt that succeeded
         self._wait = 0.0
         self._retry_at = 0.0
 
@@ -129,6 +130,7 @@ class Channel:
             self._attempt(record.epoch, lambda: self._complete(record, arrays), ATTEMPT_TIME)
         elif self._lacks is None:
             self._lacks = record.epoch
+            self._name_as_slow()
         elif is_due:
             pause = time.monotonic() + CATCH_UP_TIME
             catch_up = functools.partial(self._catch_up, record.epoch, arrays, pause)
@@ -351,16 +353,16 @@ class Channel:
         self.failure = failure
 
     def _restore(self, seconds: float) -> None:
-        self._wait = 0.0
+        self._wait, self._took = 0.0, seconds
         if self._lacks is not None or seconds > SLOW_EPOCH:
             self._rest_after(seconds)
         if self._lacks is not None and self.failure is None:
-            self._name_as_slow(seconds)
+            self._name_as_slow()
         elif self._lacks is None and self.failure is not None:
             logger.info("writer %r has caught up", self.name)
         self.failure = None
 
-    def _name_as_slow(self, seconds: float) -> None:
+    def _name_as_slow(self) -> None:
         if not self._slow:
             self._slow = True
             logger.warning(
@@ -368,7 +370,7 @@ class Channel:
                 "training it is fed for at most %.0f %% of the time, and what it lacks at the end "
                 "for %.0f s, or as long as `patience` says",
                 self.name,
-                seconds,
+                self._took,
                 100 / WAIT_RATIO,
                 self._patience,
             )

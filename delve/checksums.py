@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from delve.files import is_plain, open_plain, replacing
+from delve.log import get_logger
 
 FILE_NAME = "checksums.jsonl"
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Checksums:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from delve.errors import JournalError
-from delve.recorded_run import FILE_NAME, open_journal, read_contents
+from delve.journal_contents import read_contents
+from delve.recorded_run import FILE_NAME, open_journal
 
 _SPARE = 256 << 20  # bytes
 _TIMES_THE_JOURNAL = 16
@@ -44,8 +45,10 @@ def remembered_states(folder: Path) -> Iterator[RememberedState]:
         with contextlib.suppress(JournalError, OSError), open_journal(path) as file:
             contents = read_contents(file)
             metrics = frozenset(contents.metrics)
-            for writer, state in contents.states.items():
-                yield RememberedState(path.parent, writer, state, metrics)
+            # A copied folder has the files of the run that it was copied from.
+            for states in (contents.origin_states, contents.states):
+                for writer, state in states.items():
+                    yield RememberedState(path.parent, writer, state, metrics)
 
 
 def most_bytes(folder: Path) -> int:

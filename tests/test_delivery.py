@@ -26,7 +26,9 @@ TIME = 1_700_000_000_000  # of epoch 0, in milliseconds; later epochs come one m
 class Run:
     """A run in a folder, recorded by these writers, as the tracker wires it."""
 
-    def __init__(self, folder, *writers, initial_epoch=0, raise_errors=False, config=None):
+    def __init__(
+        self, folder, *writers, initial_epoch=0, raise_errors=False, config=None, patience=60.0
+    ):
         folder.mkdir(exist_ok=True)
         if initial_epoch:
             self.journal = Journal.resume(folder, initial_epoch, ["fc"], config)
@@ -47,7 +49,7 @@ class Run:
             epochs=tuple(self.journal.epochs),
             metrics=self.journal.metrics,
         )
-        self.delivery = Delivery(named, self.journal, run, raise_errors)
+        self.delivery = Delivery(named, self.journal, run, raise_errors, patience=patience)
 
     def open(self):
         self.delivery.open()
@@ -616,7 +618,7 @@ def test_catching_up_holds_the_training_up_for_seconds_at_a_time(tmp_path, clock
             super().save(epoch, timestamp)
 
     slow = Slow("add_scalar", calls=[0])
-    run = Run(tmp_path, slow).open()
+    run = Run(tmp_path, slow, patience=1000.0).open()
     for epoch in range(100):
         run.save(epoch)
     assert slow.saved == []
