@@ -14,7 +14,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from delve_mlflow.identity import COPYING, RUN_ID, STATE, SUPERSEDED_BY, Identity
 
 # What MLflow answers where a run is not there for this user.
-_ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED"}
+ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED"}
 
 
 def users_run() -> str | None:
@@ -78,7 +78,7 @@ def active(client: MlflowClient, run_id: str) -> Run | None:
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
-        if error.error_code in _ABSENT:
+        if error.error_code in ABSENT:
             return None
         raise
     return run if run.info.lifecycle_stage == "active" else None

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from delve.errors import WriterConfigurationError
 from delve.records import Metric, RunInfo
@@ -38,7 +39,6 @@ class Found:
         prefix: What each key begins with.
         last_epoch: The last one that it holds, as far as that can be told; -1 for none.
         last_point: The last step of any metric that might be ours.
-        was_made_now: It holds nothing of this run yet.
     """
 
     run: Run
@@ -46,7 +46,6 @@ class Found:
     prefix: str
     last_epoch: int = -1
     last_point: int = -1
-    was_made_now: bool = False
 
 
 class Search:
@@ -94,13 +93,15 @@ class Search:
                 ", ".join(self.remembered.useless),
             )
 
-    def begin(self) -> Found:
-        """The user's run, or one of Delve's own without points."""
+    def begin(self, initial_epoch: int = 0) -> Found:
+        """The user's run, or one of Delve's own."""
         users_run = runs.users_run()
         if users_run:
             return self._as_guest(self._client.get_run(users_run))
         in_force = self._in_force(self._experiment)  # an earlier attempt may have made it
-        return self._made(in_force[0] if in_force else self._make(self._origins_run))
+        if in_force:
+            return self._own_again(in_force[0], initial_epoch)
+        return Found(self._make(self._origins_run), owned=True, prefix=self._prefix)
 
     def again(self, initial_epoch: int) -> Found:
         """The run to go on in, without points at ``initial_epoch`` or later if Delve made it."""
@@ -125,7 +126,7 @@ class Search:
                     "run: it is left alone, and a run of this run's own begins",
                     hinted.info.run_id,
                 )
-            return self.begin()
+            return self.begin(initial_epoch)
         return self._own_again(known, initial_epoch)
 
     @property
@@ -144,13 +145,22 @@ class Search:
 
     def _known(self, hinted: Run | None) -> Run | None:
         """The run of Delve's own to go on in."""
-        experiment = None if self._is_elsewhere else self.remembered.experiment_id
-        in_force = self._in_force(experiment or self._experiment)
+        in_force = self._in_remembered_experiment() or self._in_force(self._experiment)
         if hinted and self._identity.owns(hinted.info.run_id, hinted.data.tags):
             named = [run for run in in_force if run.info.run_id == hinted.info.run_id]
             if named or (not in_force and runs.is_in_force(hinted)):
                 return next(iter(named), hinted)
         return next(iter(in_force), None)
+
+    def _in_remembered_experiment(self) -> list[Run]:
+        if self._is_elsewhere or self.remembered.experiment_id is None:
+            return []
+        try:
+            return self._in_force(self.remembered.experiment_id)
+        except MlflowException as error:
+            if error.error_code in runs.ABSENT:
+                return []
+            raise
 
     def _in_force(self, experiment: str) -> list[Run]:
         found = runs.find(self._client, experiment, self._identity)
@@ -176,9 +186,6 @@ class Search:
                 run.info.run_id,
             )
         return run
-
-    def _made(self, run: Run) -> Found:
-        return Found(run, owned=True, prefix=self._prefix, was_made_now=True)
 
     def _own_again(self, known: Run, initial_epoch: int) -> Found:
         self._check_prefix(known)
@@ -226,7 +233,7 @@ class Search:
             known.info.run_id,
             run.info.run_id,
         )
-        return self._made(run)
+        return Found(run, owned=True, prefix=self._prefix)
 
     def _guest_again(self, known: Run, initial_epoch: int) -> Found:
         was_recorded = (

@@ -199,10 +199,7 @@ class MLflowWriter:
             found = search.again(initial_epoch)
         finally:  # a run that a copy has replaced cannot be asked again
             self._ended = self._ended or search.ended
-        if found.was_made_now:
-            self._use(run, found)
-            return run.first_lacking(())
-        if found.owned:
+        if found.owned and found.run.info.status != "RUNNING":
             self._client.update_run(found.run.info.run_id, status="RUNNING")
         self._use(run, found)
         # The last epoch may be there in part: it is asked for again, which adds nothing twice.
