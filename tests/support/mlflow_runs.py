@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +88,19 @@ class Recording:
             if not error.rest_arrived:
                 raise
             self.refused |= dict.fromkeys(error.items, error.reason)
+
+
+def in_a_process(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """A process of its own that runs a program, which finds this package."""
+    here = str(Path(__file__).parents[1])
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), here]))
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def rows(*epochs: int, **scalars: float) -> dict[int, dict[str, float]]:
