@@ -13,6 +13,7 @@ from support.recorded_runs import journal_rows, record
 from delve.errors import WriterConfigurationError
 from delve.export import export
 from delve.records import Origin
+from delve.testing import run_id as journal_id
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -304,3 +305,16 @@ def test_a_named_run_that_was_deleted_is_the_users_mistake(tmp_path, monkeypatch
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     with pytest.raises(WriterConfigurationError, match="MLFLOW_RUN_ID"):
         Recording(tmp_path / "a").record(rows(0))
+
+
+def test_a_journal_that_names_the_run_of_a_folder_that_is_there_gets_a_run_of_its_own(tmp_path):
+    """A folder made up from another's identity, so that it does not look like a copy."""
+    record(tmp_path / "a", "mlflow", range(4))
+    (theirs,) = all_runs()
+    made_up = Recording(tmp_path / "b", journal_id(tmp_path / "a"), rows=rows(0, 1))
+    made_up.folder.mkdir()
+    made_up.state = {"run_id": theirs.info.run_id, "owned": True}
+    with unchanged(theirs.info.run_id):
+        made_up.record(rows(1), 1)
+    (own,) = [run for run in all_runs() if run.info.run_id != theirs.info.run_id]
+    assert history(own.info.run_id) == made_up.rows

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from delve.recorded_run import holds_run
 from delve.records import RunInfo
 from delve_mlflow.keys import clean_key
 
@@ -75,13 +77,13 @@ class Identity:
 
     Attributes:
         run_id: The identity of Delve's run, as the value of a tag.
-        savefile: Its folder.
+        folder: Its folder.
         hint: The run in MLflow that the journal names.
         may_be_copy: Whether another folder may go by the same identity.
     """
 
     run_id: str
-    savefile: str
+    folder: Path
     hint: str | None
     may_be_copy: bool
 
@@ -89,8 +91,13 @@ class Identity:
     def of(cls, run: RunInfo, remembered: Remembered) -> Identity:
         """The identity of a run."""
         # The id comes from the journal, and goes into a search.
-        run_id, savefile = clean_key(run.run_id), readable(str(run.savefile.resolve()))
-        return cls(run_id, savefile, remembered.run_id, run.may_be_copy)
+        run_id, folder = clean_key(run.run_id), run.savefile.resolve()
+        return cls(run_id, folder, remembered.run_id, run.may_be_copy)
+
+    @property
+    def savefile(self) -> str:
+        """The folder, as the value of a tag."""
+        return readable(str(self.folder))
 
     def owns(self, mlflow_run_id: str, tags: Mapping[str, str]) -> bool:
         """Whether Delve made a run in MLflow for this folder, which may have been moved since."""
@@ -98,7 +105,16 @@ class Identity:
             return False
         if tags.get(SAVEFILE) == self.savefile:
             return True
-        return self.hint is not None and self.hint in (mlflow_run_id, tags.get(RESUMED_FROM))
+        if self.hint is None or self.hint not in (mlflow_run_id, tags.get(RESUMED_FROM)):
+            return False
+        return not self._is_there(Path(tags.get(SAVEFILE, "")))
+
+    def _is_there(self, other: Path) -> bool:
+        """Whether the run lies in another folder too: then that one was not moved."""
+        try:
+            return holds_run(other, self.run_id) and not other.samefile(self.folder)
+        except (OSError, ValueError):
+            return False
 
     def records_into(self, tags: Mapping[str, str]) -> bool:
         """Whether a run that somebody else made got metrics of this run."""

@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from delve.errors import WriterConfigurationError
-from delve.records import Metric, RunInfo
+from delve.records import RunInfo
 from delve_mlflow import runs, succession
 from delve_mlflow.identity import (
     COPIED_FROM,
@@ -24,7 +24,7 @@ from delve_mlflow.identity import (
     Remembered,
     readable,
 )
-from delve_mlflow.keys import clean_key
+from delve_mlflow.keys import RunsKeys
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +80,13 @@ class Search:
         self._address = address
         self._name = name
         self._tags = tags
-        self._given_prefix = given_prefix
         self._say = say
         self.remembered = Remembered.of(run.state)
         self.ended: str | None = None
         self._identity = Identity.of(run, self.remembered)
         # An export knows no prefix, and goes on with that of the run.
         self._prefix = given_prefix or self.remembered.prefix or ""
+        self._keys = RunsKeys(self._prefix, run.metrics)
         if self.remembered.useless:
             say(
                 "what the journal remembers of MLflow cannot be used and is passed over: %s",
@@ -242,7 +242,7 @@ class Search:
         )
         if was_recorded:
             self._check_prefix(known)
-        our_keys = self._layer_keys() if was_recorded else set()
+        our_keys = self._keys.layers if was_recorded else set()
         if runs.last_epoch(known, our_keys) >= initial_epoch:
             self._say_that_points_stay(known, "is your own", initial_epoch)
         self._as_guest(known)
@@ -267,13 +267,12 @@ class Search:
         return self._found(known, owned=False, our_keys=set())
 
     def _found(self, known: Run, owned: bool, our_keys: set[str]) -> Found:
-        journals = {clean_key(self._prefix + name) for name in self._run.metrics}
         return Found(
             known,
             owned,
             self._prefix,
             last_epoch=runs.last_epoch(known, our_keys),
-            last_point=runs.last_epoch(known, our_keys | journals),
+            last_point=runs.last_epoch(known, our_keys | self._keys.all),
         )
 
     def _check_prefix(self, known: Run) -> None:
@@ -287,18 +286,7 @@ class Search:
         )
 
     def _our_keys(self, known: Run) -> set[str]:
-        """The keys in a run of Delve's own that tell which epochs it holds."""
-        begin = self._prefix
-        layers = {
-            key
-            for key in known.data.metrics
-            if key.startswith(begin) and Metric.parse(key.removeprefix(begin))
-        }
-        return layers | {clean_key(begin + name) for name in self._run.metrics}
-
-    def _layer_keys(self) -> set[str]:
-        """Those in a run of the user's, where scalars may be theirs that bear the same names."""
-        return {clean_key(self._prefix + name) for name in self._run.metrics if Metric.parse(name)}
+        return self._keys.in_own(known.data.metrics)
 
     def _say_that_points_stay(self, known: Run, why: str, initial_epoch: int) -> None:
         self._say(
