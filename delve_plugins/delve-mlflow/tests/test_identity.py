@@ -88,11 +88,20 @@ def test_an_export_of_a_copied_folder_makes_a_run_of_its_own(tmp_path):
     assert history(own.info.run_id) == journal_rows(tmp_path / "b")
 
 
-def test_a_copy_whose_origin_remembers_nonsense_gets_a_run_all_the_same(tmp_path):
+def test_a_copy_whose_origin_remembers_nonsense_gets_a_run_all_the_same(tmp_path, caplog):
     copy = Recording(tmp_path / "b")
     copy.rows = rows(0, 1, 2)
     copy.record(rows(3), 3, origin=Origin(OTHER, "\x1b[2J", {"run_id": ["x"]}))
     assert "delve.copied_from" not in assert_one_run(copy).data.tags
+    assert r"a copy of \x1b[2J" in caplog.text
+
+
+def test_an_address_that_would_steer_the_terminal_is_spelt_out(tmp_path, caplog):
+    run = Recording(tmp_path / "a", rows=rows(0))
+    run.state = {"address": "\x1b]0;title\x07", "run_id": "\x1b[2J"}
+    run.record(rows(1), 1)
+    assert r"\x1b]0;title\x07" in caplog.text
+    assert "\x1b" not in caplog.text
 
 
 @pytest.mark.parametrize("initial_epoch", [3, 2])

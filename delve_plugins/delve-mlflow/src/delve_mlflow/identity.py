@@ -135,6 +135,13 @@ def is_prefix(prefix: str) -> bool:
     return len(prefix) <= 100 and clean_key(f"{prefix}a") == f"{prefix}a"
 
 
+def shown(text: str) -> str:
+    """A text from elsewhere as it can be shown: what would steer a terminal is spelt out."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
+
+
 def readable(text: str) -> str:
     """A text that can be sent: one with bytes that were no characters shows them as numbers."""
     return text.encode(errors="backslashreplace").decode()

@@ -22,7 +22,7 @@ from delve_mlflow.identity import (
     SAVEFILE,
     Identity,
     Remembered,
-    readable,
+    shown,
 )
 from delve_mlflow.keys import RunsKeys
 
@@ -112,7 +112,7 @@ class Search:
             self._say(
                 "the run was recorded in MLflow at %s, and the tracking URI is now %s: going on "
                 "there, with all epochs",
-                self.remembered.address,
+                shown(self.remembered.address or ""),
                 self._address,
             )
         hinted = self.remembered.run_id and runs.active(self._client, self.remembered.run_id)
@@ -181,7 +181,7 @@ class Search:
             self._say(
                 "the folder is a copy of %s: MLflow run %s is left to that one, and %s, a run of "
                 "its own, gets what the journal holds",
-                readable(self._run.origin.savefile),
+                shown(self._run.origin.savefile),
                 copied_from or "(unknown)",
                 run.info.run_id,
             )
@@ -258,7 +258,7 @@ class Search:
                 "curves mix there. Give each names of its own, as by writer_args={'prefix': "
                 "'fold0/'}, or an MLflow run of its own",
                 known.info.run_id,
-                ", ".join(beside),
+                shown(", ".join(beside)),
             )
         tags = {RECORDS + self._identity.run_id: self._identity.savefile}
         if self._prefix:
