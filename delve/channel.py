@@ -27,6 +27,7 @@ LONGEST_WAIT = 300.0
 WAIT_RATIO = 20.0  # times the attempt's own duration: attempts take at most 5 % of a run
 CATCH_UP_TIME = 2.0  # seconds after which, within the training, no further epoch is fed again
 LONGEST_REASON = 1000  # characters of a failure's first line, which may name files to look at
+QUICK = 1.0  # seconds up to which a writer that fails to close is closed once more
 SLOW_CALL = 10.0  # seconds from which a writer is named for blocking the training
 
 logger = logging.getLogger("delve.delivery")  # one name for all that is said of the delivery
@@ -116,12 +117,24 @@ class Channel:
             last = max(self._journal.epochs, default=-1)
             self._attempt(last, lambda: self._catch_up(last))
         try:
-            self._call("close", error=error)
+            self._close_writer(error)
         except Exception as failure:
             self.failure = failure
-            logger.warning("writer %r failed to close: %s", self.name, describe(failure))
+            if not self._journal.is_deleted:  # all has been said of that
+                logger.warning("writer %r failed to close: %s", self.name, describe(failure))
             logger.debug("its traceback", exc_info=failure)
         self._name_undelivered()
+
+    def _close_writer(self, error: BaseException | None) -> None:
+        """Close it; a fault that came quickly may pass as quickly, and nobody else tries again."""
+        begun = time.monotonic()
+        try:
+            self._call("close", error=error)
+        except Exception as failure:
+            if time.monotonic() - begun > QUICK:
+                raise
+            logger.debug("writer %r is closed once more", self.name, exc_info=failure)
+            self._call("close", error=error)
 
     def fall_behind(self, epoch: int) -> None:
         """The epoch did not get here whole: it is fed again, or named if that would double it."""
@@ -297,7 +310,7 @@ class Channel:
             self._opened, self._resumes_at = False, self._lacks
         self._wait = min(max(FIRST_WAIT, 2 * self._wait), LONGEST_WAIT)
         self._rest_after(seconds)
-        if self.failure is None:
+        if self.failure is None and not self._journal.is_deleted:
             logger.warning(
                 "writer %r failed at epoch %d: %s; the training goes on, and the writer is fed "
                 "again from there later",
@@ -327,7 +340,7 @@ class Channel:
             else [epoch for epoch in self._journal.epochs if epoch >= self._lacks]
         )
         epochs = sorted({*self._missed, *lacking})
-        if epochs:
+        if epochs and not self._journal.is_deleted:
             logger.warning(
                 "writer %r did not get epochs %s; they are in %s: %s",
                 self.name,

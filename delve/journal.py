@@ -21,16 +21,10 @@ from typing import Any
 
 from delve.errors import JournalError
 from delve.home import Home, Whereabouts, whereabouts
+from delve.journal_contents import FORMAT, Contents, read_contents
 from delve.journal_file import JournalFile, begin, is_begun
-from delve.journal_lines import decode_epoch, encode, to_json
-from delve.recorded_run import (
-    FILE_NAME,
-    FORMAT,
-    Contents,
-    holds_run,
-    open_journal,
-    read_contents,
-)
+from delve.journal_lines import NUMBER, decode_epoch, encode, to_json
+from delve.recorded_run import FILE_NAME, holds_run, open_journal
 from delve.records import EpochRecord, Origin, enumerate_epochs
 
 logger = logging.getLogger(__name__)
@@ -68,7 +62,7 @@ class Journal:
         header = _header(folder, layers, config)
         if is_begun(folder / FILE_NAME):
             header["replaces_earlier"] = True
-        begin(folder / FILE_NAME, encode(header))
+        begin(folder / FILE_NAME, encode(header, 1))
         return cls.reopen(folder)
 
     @classmethod
@@ -86,7 +80,8 @@ class Journal:
         resume = {"type": "resume", "epoch": initial_epoch, "time": now_in_ms()}
         if not is_begun(folder / FILE_NAME):
             begin(
-                folder / FILE_NAME, encode(_header(folder, layers, config or {})) + encode(resume)
+                folder / FILE_NAME,
+                encode(_header(folder, layers, config or {}), 1) + encode(resume, 2),
             )
             logger.warning(
                 "%s: there is no journal to resume from; each backend keeps what it holds below "
@@ -119,7 +114,7 @@ class Journal:
             raise JournalError(
                 f"{path} cannot be read ({error.strerror or error}); see to the disk, and try again"
             ) from error
-        journal = cls(JournalFile(path, contents.size), contents)
+        journal = cls(_file_of(path, contents), contents)
         journal._settle(folder)
         return journal
 
@@ -161,6 +156,19 @@ class Journal:
         lines = self._contents.damaged_lines
         if lines:
             logger.warning("%s: unreadable lines: %s", self.path, enumerate_epochs(lines))
+        if self._contents.misplaced_lines:
+            logger.warning(
+                "%s: lines that were repeated or moved are read where they belong: %s",
+                self.path,
+                enumerate_epochs(self._contents.misplaced_lines),
+            )
+        if self._contents.lost_lines:
+            logger.warning(
+                "%s: %d lines are gone from it; what backends hold beside it is kept where it may "
+                "be of those",
+                self.path,
+                self._contents.lost_lines,
+            )
         missing = _missing(self._contents.places, initial_epoch)
         if missing:
             logger.warning(
@@ -173,6 +181,11 @@ class Journal:
     def run_id(self) -> str:
         """The identity of the run, kept when it is resumed."""
         return self._contents.run_id
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody has removed the journal; that is said once, and all else follows."""
+        return self._file.is_deleted
 
     @property
     def may_be_copy(self) -> bool:
@@ -257,12 +270,15 @@ class Journal:
         self._file.close()
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        line = encode(entry)
         # The file first: an epoch that a Ctrl-C keeps from the contents is recorded nevertheless,
         # while one that they know must be where they say.
-        offset = self._file.add(line)
-        self._contents.add(entry, offset, len(line))
+        number, offset, length = self._file.add(lambda number: encode(entry, number))
+        self._contents.add({**entry, NUMBER: number}, offset, length)
         self._file.flush()
+
+
+def _file_of(path: Path, contents: Contents) -> JournalFile:
+    return JournalFile(path, contents.size, contents.ends_in_newline, contents.last_number)
 
 
 def _header(folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:

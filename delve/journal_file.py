@@ -6,14 +6,18 @@ import contextlib
 import logging
 import os
 import stat
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 from delve.errors import JournalError
 from delve.files import replacing, sync_folder
+from delve.pace import Pace
 from delve.recorded_run import journal_descriptor
 
 FSYNC_INTERVAL = 1.0  # seconds
+FSYNC_SHARE = 0.05  # of the run's time, on a disk that takes long over it
+
+_AT_ONCE = 1 << 16  # bytes
 
 _REFUSED = "%s cannot be written (%s); its lines are kept in memory and tried again"
 _NOT_SYNCED = (
@@ -37,32 +41,52 @@ class JournalFile:
     Args:
         path: The file, which is there.
         size: Its first bytes that are whole lines; the rest is cut off before more are written.
+        ends_in_newline: Whether the last of these lines does; it is given one if not.
+        last_number: The number of the last line.
 
     Raises:
         JournalError: It cannot be opened, or is no plain file.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(
+        self, path: Path, size: int, ends_in_newline: bool = True, last_number: int = 0
+    ) -> None:
         self.path = path
         self._file = journal_descriptor(path, os.O_RDWR | os.O_APPEND)
-        # Where the lines that are not yet in the file belong, and these. They are replaced in one
-        # step: a Ctrl-C between two would leave the one without the other.
-        self._unwritten = (size, b"")
+        # How far the file is whole, and the number of the last line there: replaced in one step, as
+        # a Ctrl-C between two would leave the one without the other. Lines behind that are queued
+        # by where they belong, each with its number.
+        self._written = (size, last_number)
+        self._queue: dict[int, tuple[int, bytes]] = {}
+        if not ends_in_newline:
+            self._queue[size] = (last_number, b"\n")
         self._may_be_torn = True  # the file may go on beyond that place
-        self._synced_at = 0.0
+        self._pace = Pace(FSYNC_SHARE, FSYNC_INTERVAL)
         self._complaints: set[str] = set()
 
-    def add(self, line: bytes) -> int:
-        """Take a line, which :meth:`flush` writes; returns where in the file it will lie."""
-        start, lines = self._unwritten
-        self._unwritten = start, lines + line
-        return start + len(lines)
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody has removed the file, so that nothing in it will remain."""
+        return self._file >= 0 and os.fstat(self._file).st_nlink == 0
+
+    def add(self, line_of: Callable[[int], bytes]) -> tuple[int, int, int]:
+        """Take the line of the next number, which :meth:`flush` writes.
+
+        Returns:
+            Its number, where in the file it will lie, and its length.
+        """
+        offset, last = self._written
+        if self._queue:
+            start, (last, queued) = next(reversed(self._queue.items()))
+            offset = start + len(queued)
+        line = line_of(last + 1)
+        self._queue[offset] = (last + 1, line)
+        return last + 1, offset, len(line)
 
     def read(self, offset: int, length: int) -> bytes:
-        """So many bytes from there, be they in the file yet or not."""
-        start, lines = self._unwritten
-        if offset >= start:
-            return lines[offset - start :][:length]
+        """So many bytes from there, a line, be it in the file yet or not."""
+        if offset >= self._written[0]:
+            return self._queue[offset][1]
         return os.pread(self._file, length, offset)
 
     def flush(self) -> None:
@@ -73,8 +97,9 @@ class JournalFile:
             self._complain(_REFUSED, error)
         else:
             self._complaints.discard(_REFUSED)
-        if time.monotonic() - self._synced_at >= FSYNC_INTERVAL:
-            self._sync()
+        if self._pace.is_due():
+            with self._pace.measured():
+                self._sync()
 
     def close(self) -> None:
         """Make everything durable; a second call does nothing."""
@@ -90,24 +115,41 @@ class JournalFile:
                 os.close(descriptor)
 
     def _write(self) -> None:
-        start, lines = self._unwritten
+        while self._queue:
+            self._write_some()
+
+    def _write_some(self) -> None:
+        """Write the first of the lines: on a disk that stays full each try costs the same."""
+        start, _ = self._written
+        for offset in [offset for offset in self._queue if offset < start]:
+            del self._queue[offset]  # written before a Ctrl-C came
+        if not self._queue:
+            return
+        lines, length = [], 0
+        for number_and_line in self._queue.values():
+            lines.append(number_and_line)
+            length += len(number_and_line[1])
+            if length >= _AT_ONCE:
+                break
+        data = b"".join(line for _, line in lines)
         if self._may_be_torn:  # half a line must not stay: what follows it would be unreadable
             os.ftruncate(self._file, start)
         self._may_be_torn = True  # until all is there, whatever comes between
         written = 0
-        while written < len(lines):  # the call after a short one says why it was short
-            written += os.write(self._file, lines[written:])
-        self._unwritten = start + written, b""
+        while written < len(data):  # the call after a short one says why it was short
+            written += os.write(self._file, data[written:])
+        self._written = start + len(data), lines[-1][0]
         self._may_be_torn = False
+        for offset in list(self._queue)[: len(lines)]:
+            del self._queue[offset]
 
     def _sync(self) -> None:
         try:
-            if os.fstat(self._file).st_nlink == 0:
+            if self.is_deleted:
                 self._complain(_DELETED)
             os.fsync(self._file)
         except OSError as error:
             self._complain(_NOT_SYNCED, error)
-        self._synced_at = time.monotonic()
 
     def _complain(self, message: str, *reasons: OSError) -> None:
         if message not in self._complaints:
@@ -115,12 +157,12 @@ class JournalFile:
             logger.warning(message, self.path, *reasons)
 
     def _name_what_is_lost(self) -> None:
-        _, lines = self._unwritten
-        if lines:
+        lost = sum(len(line) for _, line in self._queue.values())
+        if lost:
             logger.error(
                 "%s: the disk refused the last %d bytes of the journal, which are lost",
                 self.path,
-                len(lines),
+                lost,
             )
 
 

@@ -21,10 +21,13 @@ _LATEST = 2**63 // 1_000_000
 _CHECKSUM_MARK = b', "crc32": '
 _CHECKSUM = _CHECKSUM_MARK + b'"%08x"}\n'
 
+# Which line of its journal it is, counted from 1: a line that was moved or repeated tells so.
+NUMBER = "line"
 
-def encode(entry: Mapping[str, Any]) -> bytes:
-    """A line, with the checksum of its object as the last field."""
-    return _with_checksum(to_json(entry))
+
+def encode(entry: Mapping[str, Any], number: int | None = None) -> bytes:
+    """A line, with its number, if it has one, and the checksum of its object as the last fields."""
+    return _with_checksum(to_json(entry if number is None else {**entry, NUMBER: number}))
 
 
 def to_json(entry: Mapping[str, Any]) -> bytes:
@@ -42,9 +45,15 @@ def _with_checksum(content: bytes) -> bytes:
 
 
 def is_whole(line: bytes) -> bool:
-    """Whether a line is as it was written; one without a checksum cannot tell."""
+    """Whether a line is as it was written; one without a checksum cannot tell.
+
+    Its end is forgiven: other programs turn line ends into those of Windows, and editors leave the
+    last one out. Only what bears a checksum is whole without one.
+    """
     content, mark, _ = line.rpartition(_CHECKSUM_MARK)
-    return not mark or line == _with_checksum(content + b"}")
+    if not mark:
+        return line.endswith(b"\n")
+    return line.rstrip(b"\r\n") + b"\n" == _with_checksum(content + b"}")
 
 
 def _plain(value: Any) -> Any:
@@ -90,6 +99,10 @@ def decode_epoch(line: bytes) -> EpochRecord:
 
 def _is_epoch(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _LARGEST_EPOCH
+
+
+def _is_line_number(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 < value <= _LARGEST_EPOCH)
 
 
 def _is_time(value: Any) -> bool:
@@ -158,6 +171,8 @@ def check_entry(entry: Any) -> None:
     """Raise ValueError for what is not the object of a journal's line."""
     if not isinstance(entry, dict) or not _is_text(entry.get("type")):
         raise ValueError("not a line of a journal")
+    if not _is_line_number(entry.get(NUMBER)):
+        raise ValueError(f"a line of type {entry['type']} without a sound number")
     for name, fits in _FIELDS.get(entry["type"], {}).items():
         if not fits(entry.get(name)):
             raise ValueError(f"a line of type {entry['type']} without a sound {name}")

@@ -4,107 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from delve.errors import JournalError
 from delve.files import open_plain, unfinished_name
-from delve.home import Home
-from delve.journal_lines import check_entry, decode_epoch, is_whole
+from delve.journal_contents import Contents, read_contents
+from delve.journal_lines import decode_epoch, is_whole
 from delve.records import EpochRecord, enumerate_epochs
 
 FILE_NAME = "journal.jsonl"
-FORMAT = 1
-
 # How lines begin that say which run it is; a journal may be long, and the others are not parsed.
 _IDENTIFYING = (b'{"type": "run"', b'{"type": "fork"')
-
-
-@dataclass
-class Contents:
-    """What a journal's lines add up to."""
-
-    run_id: str = ""
-    created: int = 0
-    config: dict[str, Any] = field(default_factory=dict)
-    layers: tuple[str, ...] = ()
-    # By rising epoch: offset and length.
-    places: dict[int, tuple[int, int]] = field(default_factory=dict)
-    metrics: dict[str, None] = field(default_factory=dict)  # an ordered set
-    states: dict[str, dict[str, Any]] = field(default_factory=dict)
-    resumes: list[int] = field(default_factory=list)  # the epoch of each
-    replaces_earlier: bool = False  # whether the folder held an earlier run when this one began
-    sound: dict[str, float] = field(default_factory=dict)  # by writer, see `sound_below`
-    home: Home | None = None  # where the folder lay when it was opened last
-    may_be_copy: bool = False  # whether the one that it came from may be there still, out of sight
-    origin: tuple[str, str] | None = None  # run id and folder of the run that it was copied from
-    origin_states: dict[str, dict[str, Any]] = field(default_factory=dict)
-    damaged_lines: list[int] = field(default_factory=list)
-    size: int = 0  # bytes up to the end of the last whole line
-
-    def add(self, entry: Mapping[str, Any], offset: int, length: int) -> None:
-        """Take in one line's object, and where the line lies."""
-        match entry["type"]:
-            case "run":
-                self.run_id, self.created = entry["run_id"], entry["created"]
-                self.config, self.layers = entry["config"], tuple(entry["layers"])
-                self.replaces_earlier = bool(entry.get("replaces_earlier"))
-                self.home = Home.from_json(entry.get("home"))
-            case "home":
-                self.home = Home.from_json(entry["home"])
-                self.may_be_copy = self.may_be_copy or bool(entry.get("may_be_copy"))
-            case "fork":
-                self.origin = (self.run_id, entry["origin"])
-                self.origin_states, self.states = self.states, {}
-                self.run_id, self.home = entry["run_id"], Home.from_json(entry["home"])
-                self.may_be_copy = False
-            case "epoch":
-                self._void(entry["epoch"])
-                self.places[entry["epoch"]] = (offset, length)
-                self.metrics.update(dict.fromkeys(entry["scalars"]))
-                self.metrics.update(dict.fromkeys(entry["metrics"]))
-                self.layers = tuple(entry.get("layers") or self.layers)
-            case "config":
-                self.config = entry["config"]
-            case "resume":
-                self.resumes.append(entry["epoch"])
-                self._void(entry["epoch"])
-                self._doubt(entry["epoch"])
-            case "state":
-                self.states[entry["writer"]] = entry["state"]
-                if entry.get("opened"):
-                    self.sound[entry["writer"]] = math.inf
-
-    def sound_below(self, writer: str) -> float:
-        """Below which epoch a backend that holds something of this folder can hold nothing void.
-
-        A run that goes back to an earlier epoch while a backend is away leaves in it what is void
-        by then, and a new run in an old folder all that is there; only here is that known.
-        Infinite where nothing speaks against what the backend holds, or where it cannot be told.
-        """
-        if self.damaged_lines:  # one may have told of the writer: better stale than cut for nothing
-            return math.inf
-        never_here = 0.0 if self.replaces_earlier else math.inf
-        return self.sound.get(writer, never_here)
-
-    def _void(self, first: int) -> None:
-        """Drop the epochs from ``first`` on, which are the last of ``places``.
-
-        An epoch voids those after it as a resume does, because a process records them in rising
-        order: where the line of a resume is damaged, what it voided does not come back.
-        """
-        while self.places and next(reversed(self.places)) >= first:
-            self.places.popitem()
-            self._doubt(first)
-
-    def _doubt(self, first: int) -> None:
-        """What any backend holds from this epoch on is void, until it is opened again."""
-        for writer, below in self.sound.items():
-            self.sound[writer] = min(below, first)
 
 
 @dataclass(frozen=True)
@@ -207,7 +121,8 @@ def _contents_in(folder: Path) -> Contents | None:
     path = folder / FILE_NAME
     try:
         with open_journal(path) as file:
-            has_begun = file.readline().endswith(b"\n")
+            first = file.readline()
+            has_begun = first.endswith(b"\n") or is_whole(first)
             file.seek(0)
             return read_contents(file) if has_begun else Contents()
     except FileNotFoundError:
@@ -261,41 +176,3 @@ def journal_descriptor(path: Path, flags: int) -> int:
         raise JournalError(
             f"{path} cannot be opened ({error.strerror}); change its permissions, or move it away"
         ) from error
-
-
-def read_contents(file: BinaryIO) -> Contents:
-    """What the whole lines of a journal add up to.
-
-    Raises:
-        JournalError: It has no readable header, or a later format.
-    """
-    contents = Contents()
-    for number, line in enumerate(file, 1):
-        if not line.endswith(b"\n"):
-            break  # torn by a crash
-        try:
-            entry, whole = json.loads(line), is_whole(line)
-            _check_format(entry, file.name)
-            check_entry(entry)
-            if whole or entry["type"] == "run":  # without a header nothing is read
-                contents.add(entry, contents.size, len(line))
-        except (ValueError, RecursionError):  # the latter of too many brackets
-            whole = False
-        if not whole:
-            contents.damaged_lines.append(number)
-        contents.size += len(line)
-    if not contents.run_id:
-        raise JournalError(
-            f"{file.name} has no readable header, so it is not the journal of a run; move it away, "
-            "or start anew with initial_epoch=0, which keeps it under another name"
-        )
-    return contents
-
-
-def _check_format(entry: Any, path: str) -> None:
-    match entry:
-        case {"type": "run", "format": int(version)} if version > FORMAT:
-            raise JournalError(
-                f"{path} has format {version}, this version of Delve reads up to {FORMAT}; "
-                "use the newer version that wrote it"
-            )

@@ -34,6 +34,8 @@ class _Hold:
         self.waits = 0  # for somebody else, nested
         self.handling = 0  # handlers that came in during such a wait
         self.pending: dict[int, float] = {}  # signals, and when each came first
+        self.reminders: set[int] = set()  # signals that were sent again from here
+        self.sending = threading.RLock()  # a handler may come in that ends a block too
         self.handlers: dict[int, Handler] = {}  # those in whose place the stand-in is
 
 
@@ -52,15 +54,15 @@ def held() -> Iterator[None]:
     if not _in_main_thread():
         yield
         return
-    outer = _hold.depth == 0
-    if outer:
+    outside = _hold.depth
+    if not outside:
         _stand_in()
-    _hold.depth += 1
     try:
+        _hold.depth = outside + 1
         yield
     finally:
-        _hold.depth -= 1
-        if outer:
+        _hold.depth = outside
+        if not outside:
             _run_pending()
 
 
@@ -70,13 +72,14 @@ def interruptible() -> Iterator[None]:
     if not _hold.depth or not _in_main_thread():
         yield
         return
-    _hold.waits += 1
-    for number, since in _hold.pending.items():
-        _remind(number, since)
+    outside = _hold.waits
     try:
+        for number, since in tuple(_hold.pending.items()):
+            _remind(number, since)
+        _hold.waits = outside + 1
         yield
-    finally:
-        _hold.waits -= 1
+    finally:  # also where a handler comes in at the very edge
+        _hold.waits = outside
 
 
 def _in_main_thread() -> bool:
@@ -94,7 +97,11 @@ def _stand_in() -> None:
 
 def _take(number: int, frame: FrameType | None) -> None:
     """Take a signal in the place of its handler."""
-    is_second = number in _hold.pending
+    is_reminder = number in _hold.reminders
+    _hold.reminders.discard(number)
+    if is_reminder and number not in _hold.pending:
+        return
+    is_second = number in _hold.pending and not is_reminder
     since = _hold.pending.setdefault(number, time.monotonic())
     if not _hold.depth:  # a block has just ended
         _run_pending()
@@ -106,14 +113,13 @@ def _take(number: int, frame: FrameType | None) -> None:
 
 
 def _come_in(number: int, frame: FrameType | None) -> None:
-    """Run a handler inside of somebody else's call; what it does to the run, it cannot hold up."""
-    waits, _hold.waits = _hold.waits, 0
-    _hold.handling += 1
+    """Run a handler inside of somebody else's call."""
+    waits, handling = _hold.waits, _hold.handling
     try:
+        _hold.waits, _hold.handling = 0, handling + 1
         _hold.handlers[number](number, frame)
     finally:
-        _hold.handling -= 1
-        _hold.waits = waits
+        _hold.waits, _hold.handling = waits, handling
 
 
 def _remind(number: int, since: float) -> None:
@@ -124,8 +130,10 @@ def _remind(number: int, since: float) -> None:
     main = threading.main_thread().ident
 
     def send() -> None:
-        if _hold.waits and number in _hold.pending and main is not None:
-            signal.pthread_kill(main, number)
+        with _hold.sending:
+            if _hold.waits and _hold.pending.get(number) == since and main is not None:
+                _hold.reminders.add(number)
+                signal.pthread_kill(main, number)
 
     if main is not None and hasattr(signal, "pthread_kill"):
         timer = threading.Timer(max(0.0, since + GRACE - time.monotonic()), send)
@@ -136,6 +144,7 @@ def _remind(number: int, since: float) -> None:
 def _run_pending() -> None:
     """Put the handlers back, and run those whose signals have come."""
     try:
+        _await_reminders()
         for number, handler in tuple(_hold.handlers.items()):
             if signal.getsignal(number) is _take:  # nobody has set another since
                 signal.signal(number, handler)
@@ -149,6 +158,17 @@ def _run_pending() -> None:
                 if _hold.pending:
                     _run_pending()
                 raise
+
+
+def _await_reminders() -> None:
+    """Let a reminder that is on its way arrive: it must not meet the handler itself."""
+    with _hold.sending:  # no further one is sent: nothing waits any more
+        pass
+    patience = 100
+    while _hold.reminders and patience:
+        patience -= 1
+        time.sleep(0.001)
+    _hold.reminders.clear()
 
 
 def _after_fork() -> None:

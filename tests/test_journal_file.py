@@ -5,11 +5,13 @@ import errno
 import itertools
 import json
 import logging
+import math
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,8 @@ from delve import journal_file
 from delve.arguments import check_initial_epoch
 from delve.errors import JournalError
 from delve.journal import Journal
-from delve.recorded_run import FILE_NAME, open_journal, read_contents, read_epochs, read_run
+from delve.journal_contents import read_contents
+from delve.recorded_run import FILE_NAME, open_journal, read_epochs, read_run
 from delve.records import EpochRecord
 
 JOURNAL_MODULES = ("journal.py", "journal_file.py", "journal_lines.py", "recorded_run.py")
@@ -53,6 +56,7 @@ def open_descriptors():
 @pytest.fixture
 def always_synced(monkeypatch):
     monkeypatch.setattr(journal_file, "FSYNC_INTERVAL", 0.0)
+    monkeypatch.setattr(journal_file, "FSYNC_SHARE", math.inf)
 
 
 def refuse(monkeypatch, function, error):
@@ -326,3 +330,40 @@ def test_a_journal_that_cannot_be_begun_says_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(JournalError, match=r"cannot be begun .*Permission denied.*savefile"):
         Journal.create(tmp_path, [], {})
     assert not any(tmp_path.iterdir())
+
+
+def test_a_disk_that_stays_full_costs_each_epoch_the_same(tmp_path, monkeypatch):
+    journal = begun(tmp_path)
+    tried = []
+
+    def write(file, data):
+        tried.append(len(data))
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        for epoch in range(1, 2000):
+            journal.record(record(epoch), [])
+    assert max(tried) < 100_000
+    journal.close()
+    assert losses(tmp_path) == {epoch: float(epoch) for epoch in range(2000)}
+
+
+def test_a_slow_disk_is_asked_to_confirm_as_rarely_as_leaves_the_run_its_time(
+    tmp_path, monkeypatch
+):
+    journal = begun(tmp_path)
+    synced = []
+
+    def fsync(file):
+        synced.append(file)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    begin = time.monotonic()
+    journal._file._pace._next = 0.0  # the one of the beginning was quick
+    for epoch in range(1, 200):
+        journal.record(record(epoch), [])
+        time.sleep(0.01)
+    assert len(synced) <= 1 + (time.monotonic() - begin) / 4
+    journal.close()

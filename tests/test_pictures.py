@@ -240,3 +240,23 @@ def test_a_run_that_lacks_the_statistic_is_named(tmp_path):
     recorded = run(tmp_path, saturations(FLAT))
     with pytest.raises(ArgumentError, match="holds no stable-rank of any epoch"):
         draw_comparison([recorded] * 2, ["a", "b"], Choice("stable-rank"), tmp_path)
+
+
+def test_the_users_matplotlib_settings_change_no_picture(tmp_path, monkeypatch):
+    pytest.importorskip("delve_plot")
+    import matplotlib as mpl
+
+    def drawn(name):
+        folder = tmp_path / name
+        draw_comparison([recorded] * 2, ["a", "b"], SATURATION, folder)
+        list(draw_run(recorded, "a", [SATURATION], folder))
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    recorded = run(tmp_path, saturations(TAIL))
+    plain = drawn("plain")
+    monkeypatch.setenv("PATH", "")  # without LaTeX, if the machine has it
+    theirs = {"text.usetex": True, "figure.facecolor": "black", "font.size": 31.0}
+    with mpl.rc_context(theirs):
+        assert drawn("changed") == plain
+        assert all(mpl.rcParams[key] == value for key, value in theirs.items())
+    assert len(plain) == 4

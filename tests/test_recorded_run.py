@@ -178,3 +178,122 @@ def test_a_far_epoch_costs_no_memory(tmp_path, caplog):
     assert "holds no record of epochs 0, 2-3, 6-999999999999999;" in caplog.text
     assert journal.epochs == [1, 4, 5]
     journal.close()
+
+
+# Lines that another program has moved, repeated or converted
+
+
+def lines_of(folder):
+    return (folder / FILE_NAME).read_bytes().splitlines(keepends=True)
+
+
+def go_back(folder):
+    """Record epochs 0 to 3, resume at 2, and record 2 to 5, with other values."""
+    folder.mkdir()
+    journal = Journal.create(folder, [], {})
+    for epoch in range(4):
+        journal.record(EpochRecord(epoch, epoch, {"loss": 1.0}, {}), [])
+    journal.close()
+    journal = Journal.resume(folder, 2)
+    for epoch in range(2, 6):
+        journal.record(EpochRecord(epoch, epoch, {"loss": 2.0}, {}), [])
+    journal.close()
+    return folder
+
+
+@pytest.fixture
+def went_back(tmp_path):
+    return go_back(tmp_path / "run")
+
+
+RIGHT = {0: 1.0, 1: 1.0, 2: 2.0, 3: 2.0, 4: 2.0, 5: 2.0}
+
+
+def losses(folder):
+    return {record.epoch: record.scalars["loss"] for record in read_run(folder).records}
+
+
+@given(data=st.data())
+def test_lines_count_in_their_own_order_wherever_they_stand(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("any") / "run"
+    lines = lines_of(go_back(folder))
+    again = data.draw(st.lists(st.sampled_from(range(len(lines))), max_size=5))
+    order = data.draw(st.permutations([*range(len(lines)), *again]))
+    (folder / FILE_NAME).write_bytes(b"".join(lines[place] for place in order))
+    assert losses(folder) == RIGHT
+    journal = Journal.resume(folder, 6)
+    journal.record(EpochRecord(6, 6, {"loss": 3.0}, {}), [])
+    journal.close()
+    assert losses(folder) == RIGHT | {6: 3.0}
+
+
+@pytest.mark.parametrize("place", [2, 3, 6])
+def test_a_repeated_line_voids_nothing_in_the_journal_or_in_a_backend(place, went_back, caplog):
+    lines = lines_of(went_back)
+    (went_back / FILE_NAME).write_bytes(b"".join([*lines, lines[place]]))
+    assert read_epochs(went_back) == list(RIGHT)
+    journal = Journal.resume(went_back, 6)
+    journal.close()
+    assert f"repeated or moved are read where they belong: {len(lines) + 1}" in caplog.text
+
+
+def test_line_ends_of_windows_are_forgiven(went_back, caplog):
+    path = went_back / FILE_NAME
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert losses(went_back) == RIGHT
+    journal = Journal.resume(went_back, 6)
+    journal.record(EpochRecord(6, 6, {"loss": 3.0}, {}), [])
+    assert [journal.read(epoch).scalars["loss"] for epoch in journal.epochs][-2:] == [2.0, 3.0]
+    journal.close()
+    assert losses(went_back) == RIGHT | {6: 3.0}
+    assert "unreadable" not in caplog.text
+
+
+@pytest.mark.parametrize("first", [1, 6])
+def test_a_last_line_without_its_newline_counts(first, went_back):
+    path = went_back / FILE_NAME
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert losses(went_back) == RIGHT
+    journal = Journal.resume(went_back, first)
+    journal.record(EpochRecord(first, 6, {"loss": 3.0}, {}), [])
+    journal.close()
+    expected = {epoch: loss for epoch, loss in RIGHT.items() if epoch < first}
+    assert losses(went_back) == expected | {first: 3.0}
+
+
+def test_a_header_without_its_newline_is_a_run(tmp_path):
+    Journal.create(tmp_path, ["fc"], {}).close()
+    path = tmp_path / FILE_NAME
+    path.write_bytes(path.read_bytes().splitlines()[0])
+    assert read_epochs(tmp_path) == []
+    assert read_run(tmp_path).layers == ("fc",)
+
+
+def test_two_journals_in_one_are_damage(went_back, tmp_path):
+    other = Journal.create(tmp_path, [], {})
+    other.record(EpochRecord(9, 9, {"loss": 9.0}, {}), [])
+    other.close()
+    path = went_back / FILE_NAME
+    path.write_bytes(path.read_bytes() + (tmp_path / FILE_NAME).read_bytes())
+    assert losses(went_back) == RIGHT
+    journal = Journal.reopen(went_back)
+    assert journal.sound_below("csv") == float("inf")
+    journal.close()
+
+
+def test_lines_that_are_gone_are_told_of(went_back, caplog):
+    lines = lines_of(went_back)
+    (went_back / FILE_NAME).write_bytes(b"".join(lines[:2] + lines[4:]))
+    journal = Journal.resume(went_back, 6)
+    assert "2 lines are gone from it" in caplog.text
+    assert journal.sound_below("csv") == float("inf")
+    journal.close()
+
+
+def test_a_journal_from_before_lines_had_numbers_reads_as_it_stands(tmp_path):
+    write_lines(tmp_path, EPOCH, EPOCH | {"epoch": 2}, RESUME | {"epoch": 2})
+    assert read_epochs(tmp_path) == [1, 5]
+    journal = Journal.resume(tmp_path, 6)
+    journal.record(EpochRecord(6, 6, {"loss": 3.0}, {}), [])
+    journal.close()
+    assert read_epochs(tmp_path) == [1, 5, 6]

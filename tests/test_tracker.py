@@ -664,6 +664,7 @@ def test_a_ctrl_c_inside_the_journal_costs_the_writers_no_epoch(tmp_path, monkey
     tracker = SaturationTracker(tmp_path, [first, second], nn.Linear(2, 2))
     tracker.save()
     monkeypatch.setattr("delve.journal_file.FSYNC_INTERVAL", 0.0)
+    monkeypatch.setattr("delve.journal_file.FSYNC_SHARE", float("inf"))
     tracker.add_scalar("only in 1", 1.0)
     monkeypatch.setattr(os, call, interrupted)
     with pytest.raises(KeyboardInterrupt):

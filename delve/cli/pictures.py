@@ -1,4 +1,4 @@
-"""Pictures of recorded runs, drawn after the fact with the plot plugin."""
+"""Pictures of recorded runs, drawn after the fact with the plot plugin, and in its style."""
 
 from __future__ import annotations
 
@@ -52,17 +52,22 @@ def draw_run(
     """
     _check_plugin()
     from delve_plot.figures import saturation_figure
+    from delve_plot.settings import drawn_in
     from delve_plot.stats import picture_of
 
     tables = [layer_table(run, choice, epoch) for choice in choices]
     first, picture = tables[0], picture_of(choices[0].stat)
-    figure = saturation_figure(_metrics(tables), first.layers, stat=picture, epoch=first.epoch)
-    _mark_tail(figure, first)
     stem = _stem([run], [name])
-    yield _save(_named(figure, name), folder / f"{stem}-{picture}.png")
+    with drawn_in("delve"):
+        figure = saturation_figure(_metrics(tables), first.layers, stat=picture, epoch=first.epoch)
+        _mark_tail(figure, first)
+        path = _save(_named(figure, name), folder / f"{stem}-{picture}.png")
+    yield path
     for mode in first.cells:
-        figure = _heatmap(run, choices[0].stat, picture, mode)
-        yield _save(_named(figure, name), folder / f"{stem}-{mode}-{picture}-heatmap.png")
+        with drawn_in("delve"):
+            figure = _heatmap(run, choices[0].stat, picture, mode)
+            path = _save(_named(figure, name), folder / f"{stem}-{mode}-{picture}-heatmap.png")
+        yield path
 
 
 def draw_comparison(
@@ -86,11 +91,14 @@ def draw_comparison(
         WriterNotFoundError: The plot plugin is not installed.
     """
     _check_plugin()
+    from delve_plot.settings import drawn_in
+
     from delve.cli.comparison import comparison_figure
 
     tables = [layer_table(run, choice, epoch) for run in runs]
     path = folder / f"{_stem(runs, names)}-{choice.stat}.png"
-    return _save(comparison_figure(tables, names), path)
+    with drawn_in("delve"):
+        return _save(comparison_figure(tables, names), path)
 
 
 def _check_plugin() -> None:

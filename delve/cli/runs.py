@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from delve.errors import ArgumentError, JournalError
-from delve.recorded_run import FILE_NAME, RecordedRun, open_journal, read_contents, read_run
+from delve.journal_contents import read_contents
+from delve.recorded_run import FILE_NAME, RecordedRun, open_journal, read_run
 from delve.records import enumerate_epochs
 
 _DEPTHS = ("*", "*/*")  # below a folder, where its runs are looked for

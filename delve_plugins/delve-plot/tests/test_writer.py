@@ -393,17 +393,20 @@ class TestPictures:
         started(tmp_path)
         assert sorted(p for p in tmp_path.glob("plots/**/*") if p.is_file()) == sorted(mine)
 
-    def test_links_are_not_followed(self, tmp_path):
+    def test_links_are_not_followed_and_cost_only_their_picture(self, tmp_path, caplog):
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         (elsewhere / "epoch00000.png").touch()
         run_folder = tmp_path / "run"
         (run_folder / "plots").mkdir(parents=True)
         (run_folder / "plots/train-saturation").symlink_to(elsewhere)
-        run = started(run_folder)
-        with pytest.raises(OSError, match="link"):
-            run.save(0)
+        run = started(run_folder, every=1)
+        for epoch in range(2):
+            run.save(epoch, {Metric(mode, "saturation", "fc"): 0.5 for mode in ("train", "eval")})
+        run.close()
         assert [path.name for path in elsewhere.iterdir()] == ["epoch00000.png"]
+        assert pictures(run_folder, "eval-saturation") == [0, 1]
+        assert caplog.text.count("a link in the place of a folder") == 1
 
     def test_a_linked_folder_is_refused(self, tmp_path):
         (tmp_path / "plots").symlink_to(tmp_path / "elsewhere")

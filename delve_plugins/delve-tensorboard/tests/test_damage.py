@@ -12,6 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from torch import nn
 
 from delve import Metric, RunInfo, SaturationTracker
+from delve.errors import WriterConfigurationError
 
 
 def run_info(folder, initial_epoch=0, **told):
@@ -235,15 +236,18 @@ def test_a_full_disk_does_not_end_the_run_and_nothing_is_lost(tmp_path, caplog, 
     assert held_epochs(tmp_path) == {"loss": [0, 1, 2, 3, 4]}
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_that_names_it_and_start_can_be_repeated(
-    tmp_path,
+@pytest.mark.parametrize("name", ["tensorboard", "tensorboard/train"])
+def test_a_file_in_the_place_of_a_folder_is_refused_by_name_and_start_can_be_repeated(
+    tmp_path, name
 ):
-    (tmp_path / "tensorboard").write_text("in the way")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("in the way")
     writer, run = TensorBoardWriter(tmp_path), run_info(tmp_path, layers=("a",))
-    with pytest.raises(OSError, match="tensorboard"):
+    with pytest.raises(WriterConfigurationError, match=f"{name} is no folder"):
         writer.start(run)
+    assert (tmp_path / name).read_text() == "in the way"
     writer.close(None, run)
-    (tmp_path / "tensorboard").unlink()
+    (tmp_path / name).unlink()
     writer.start(run)
     save(writer, run, 0)
     assert held_epochs(tmp_path) == {name: [0] for name in EVERYTHING}

@@ -78,9 +78,16 @@ def test_a_figure_shows_the_saturation_of_its_epoch(tmp_path):
             np.testing.assert_array_equal(np.asarray(image), rgba_pixels(drawn))
 
 
-def test_short_epochs_go_without(tmp_path):
-    record(tmp_path, "tensorboard", range(3), **FIGURES)
-    assert [event.step for event in images(tmp_path)] == [0]
+def test_short_epochs_go_without_but_the_last(tmp_path):
+    record(tmp_path, "tensorboard", range(20), **FIGURES)
+    assert [event.step for event in images(tmp_path)] == [0, 19]
+    times = {event.step: event.wall_time for event in images(tmp_path)}
+    scalars = {
+        e.step: e.wall_time for e in accumulator(tmp_path / "tensorboard").Scalars("accuracy")
+    }
+    assert times == {epoch: scalars[epoch] for epoch in (0, 19)}
+    record(tmp_path, "tensorboard", range(10, 11), **FIGURES)  # the picture of 19 is void
+    assert [event.step for event in images(tmp_path)] == [0, 10]
 
 
 def test_every_epoch_has_a_figure_where_there_is_time(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import numpy as np
 from delve.discovery import how_to_install
 from delve.errors import WriterNotFoundError
 from delve.records import Metric, RunInfo
+from delve_plot.settings import Style
 from delve_plot.writer import PlotWriter
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class CSVandPlottingWriter:
         plot_manipulation_func: Gets the axes of each picture of an epoch before it is saved.
         every: Draw every so many epochs; by default as often as there is time.
         dpi: Dots per inch.
+        style: ``delve`` or ``user``, as :class:`PlotWriter` takes it.
 
     Raises:
         ArgumentError: An argument cannot be used.
@@ -50,6 +52,7 @@ class CSVandPlottingWriter:
         plot_manipulation_func: Callable[[Axes], object] = unchanged,
         every: int | None = None,
         dpi: float = 150,
+        style: Style = "delve",
     ) -> None:
         try:
             from delve_csv import CSVWriter
@@ -67,6 +70,7 @@ class CSVandPlottingWriter:
             plot_manipulation_func=plot_manipulation_func,
             every=every,
             dpi=dpi,
+            style=style,
         )
         self._begin()
 

@@ -91,10 +91,19 @@ def rgba_pixels(figure: Figure, dpi: float = DPI) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())
 
 
-def write_png(figure: Figure, file: BinaryIO, dpi: float = DPI) -> None:
-    """Write a figure into an open file, as a PNG picture with opacity."""
+def write_png(
+    figure: Figure, file: BinaryIO, dpi: float = DPI, texts: Mapping[str, str] | None = None
+) -> None:
+    """Write a figure into an open file, as a PNG picture with opacity.
+
+    Args:
+        figure: The figure.
+        file: Where to, open for writing bytes.
+        dpi: Dots per inch.
+        texts: What to write into the picture's header, by PNG's keywords.
+    """
     with missing_glyphs_as_boxes():
-        _canvas(figure, dpi).print_png(file)
+        _canvas(figure, dpi).print_png(file, metadata=texts)
 
 
 def _canvas(figure: Figure, dpi: float) -> Any:

@@ -8,10 +8,11 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 
+from matplotlib import rcParams
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-_MEASURED = FontProperties(size=100)
+_MEASURED_SIZE = 100.0  # points
 _SLACK = 1.04  # hinting makes letters on the screen a little wider than they are in the font
 # Not in the middle of 0.775, where a line break would read as the end of a sentence.
 _BETWEEN_MODULES = re.compile(r"(?<= )|(?<=\.)(?!(?<=[0-9]\.)[0-9])")
@@ -25,7 +26,9 @@ def width_of(text: str, size: float) -> float:
         text: One line.
         size: In points.
     """
-    return sum(map(_advance, text)) * size / 72
+    font = FontProperties(size=_MEASURED_SIZE)  # the one that the settings in force ask for
+    families = _families()
+    return sum(_advance(letter, font, families) for letter in text) * size / 72
 
 
 def wrapped(text: str, size: float, width: float) -> str:
@@ -54,12 +57,33 @@ def missing_glyphs_as_boxes() -> Iterator[None]:
         yield
 
 
+def _families() -> tuple[tuple[str, ...], ...]:
+    """The fonts that the settings in force put behind the names of families."""
+    return tuple(
+        tuple(fonts)
+        for fonts in (
+            rcParams["font.serif"],
+            rcParams["font.sans-serif"],
+            rcParams["font.cursive"],
+            rcParams["font.fantasy"],
+            rcParams["font.monospace"],
+        )
+    )
+
+
 @functools.lru_cache(maxsize=1024)
-def _advance(letter: str) -> float:
-    """How far a letter moves the next one, in units of the font's size."""
+def _advance(letter: str, font: FontProperties, families: tuple[tuple[str, ...], ...]) -> float:
+    """How far a letter moves the next one, in units of the font's size.
+
+    Args:
+        letter: The letter.
+        font: Its font, in the size to measure at.
+        families: What that font's generic families stand for: they tell results apart.
+    """
+    del families
     with missing_glyphs_as_boxes():
-        width, _, _ = text_to_path.get_text_width_height_descent(letter, _MEASURED, ismath=False)
-    return _SLACK * width / _MEASURED.get_size_in_points()
+        width, _, _ = text_to_path.get_text_width_height_descent(letter, font, ismath=False)
+    return _SLACK * width / font.get_size_in_points()
 
 
 def _lines(text: str, fits: Callable[[str], bool]) -> list[str]:

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 
 from delve.pace import Pace
 from delve.records import Metric
+from delve_plot.failures import Failures
 from delve_plot.figures import saturation_figure
+from delve_plot.settings import Style, drawn_in
 
 STAT = "saturation"
 
@@ -21,13 +23,19 @@ T = TypeVar("T")
 class PacedSaturation(Generic[T]):
     """The saturation of all layers, drawn as often as leaves 95 % of the time to the run.
 
+    A picture that cannot be drawn is named once, and raises nothing.
+
     Args:
         encode: Makes of a figure what the backend stores.
+        style: Whose Matplotlib settings a figure is drawn in.
     """
 
-    def __init__(self, encode: Callable[[Figure], T]) -> None:
+    def __init__(self, encode: Callable[[Figure], T], style: Style = "delve") -> None:
         self._encode = encode
+        self._style: Style = style
         self._pace = Pace(_SHARE)
+        self._failures = Failures()
+        self._left_out: tuple[dict[Metric, float], tuple[str, ...], int] | None = None
 
     def of_epoch(
         self,
@@ -47,7 +55,29 @@ class PacedSaturation(Generic[T]):
             for name, value in values.items()
             if isinstance(name, Metric) and name.stat == STAT
         }
-        if not saturation or not self._pace.is_due():
+        if not saturation:
             return None
-        with self._pace.measured():
-            return self._encode(saturation_figure(saturation, layers, epoch=epoch))
+        self._left_out = saturation, tuple(layers), epoch
+        return self._drawn() if self._pace.is_due() else None
+
+    def of_last_epoch(self) -> tuple[int, T] | None:
+        """The last epoch that held saturation and its picture, for the end of a run.
+
+        None where it was drawn already, or failed to be.
+        """
+        if self._left_out is None:
+            return None
+        epoch = self._left_out[2]
+        picture = self._drawn()
+        return None if picture is None else (epoch, picture)
+
+    def _drawn(self) -> T | None:
+        assert self._left_out is not None
+        (saturation, layers, epoch), self._left_out = self._left_out, None
+        with self._pace.measured():  # a failure takes its time too
+            try:
+                with drawn_in(self._style):
+                    return self._encode(saturation_figure(saturation, layers, epoch=epoch))
+            except Exception as error:
+                self._failures.note(STAT, error)
+        return None

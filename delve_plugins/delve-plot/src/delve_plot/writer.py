@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,36 +17,21 @@ import numpy as np
 from delve.errors import ArgumentError
 from delve.pace import Pace
 from delve.records import Metric, RunInfo
+from delve_plot.drawing import EMBEDDED, Drawing, Epoch
+from delve_plot.failures import Failures
 from delve_plot.history import History
 from delve_plot.pictures import PictureFolder
+from delve_plot.settings import Style, check_style
 from delve_plot.stats import picture_of, rank_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 FOLDER_NAME = "plots"
-EMBEDDED = "embedded-sample"
 logger = logging.getLogger(__name__)
 
 PAUSE = 5.0  # seconds between pictures, at least
 SHARE = 0.05  # of the run's time, for drawing
-
-
-@dataclass
-class _Epoch:
-    """What one epoch's pictures show."""
-
-    number: int = -1
-    metrics: dict[Metric, float] = field(default_factory=dict)
-    samples: dict[Metric, np.ndarray] = field(default_factory=dict)
-    primary: float | None = None
-    drawn: set[tuple[str, str]] = field(default_factory=set)
-
-    def pictures(self) -> list[tuple[str, str]]:
-        """Mode and statistic of each."""
-        named = [(metric.mode, picture_of(metric.stat)) for metric in self.metrics]
-        return list(dict.fromkeys([*named, *((metric.mode, EMBEDDED) for metric in self.samples)]))
 
 
 class PlotWriter:
@@ -65,6 +51,8 @@ class PlotWriter:
         plot_manipulation_func: Gets the axes of each picture of an epoch before it is saved.
         every: Draw every so many epochs, those that this number divides, however long it takes.
         dpi: Dots per inch.
+        style: ``delve`` draws with Matplotlib's defaults, whatever your settings are; ``user``
+            with your settings (``matplotlib.rcParams``) as they are when a picture is drawn.
 
     Raises:
         ArgumentError: An argument cannot be used.
@@ -79,6 +67,7 @@ class PlotWriter:
         plot_manipulation_func: Callable[[Axes], object] | None = None,
         every: int | None = None,
         dpi: float = 150,
+        style: Style = "delve",
     ) -> None:
         if every is not None and (not isinstance(every, int) or every < 1):
             raise ArgumentError(f"every must be a number of epochs, at least 1, not {every!r}")
@@ -87,21 +76,23 @@ class PlotWriter:
                 raise ArgumentError(f"{name} must be a number above 0, not {value!r}")
         if figsize is not None and (len(figsize) != 2 or not min(figsize) > 0):
             raise ArgumentError(f"figsize must be width and height in inches, not {figsize!r}")
+        check_style(style)
         self.path = Path(savepath) / FOLDER_NAME
-        self._folder = PictureFolder(self.path, dpi)
+        self._folder = PictureFolder(self.path)
+        self._drawing = Drawing(
+            primary_metric, fontsize, figsize, plot_manipulation_func, dpi, style
+        )
         self._primary_metric = primary_metric
-        self._fontsize = fontsize
-        self._figsize = figsize
-        self._manipulate = plot_manipulation_func
         self._every = every
         self._begin()
 
     def _begin(self) -> None:
         """Know of no epoch, whatever an earlier run of the same object has left."""
         self._pace = Pace(SHARE, PAUSE)
+        self._failures = Failures()
         self._histories: dict[tuple[str, str], History] = {}
-        self._staged = _Epoch()
-        self._latest = _Epoch()  # the last epoch that was saved
+        self._staged = Epoch()
+        self._latest = Epoch()  # the last epoch that was saved
         self._primary_came = False
         self._started = time.monotonic()
         self._has_looked = False  # whether this run's first pictures are drawn
@@ -136,12 +127,12 @@ class PlotWriter:
 
     def save(self, epoch: int, run: RunInfo) -> None:
         """Draw the epoch if it is time."""
-        self._latest, self._staged = self._stage(epoch), _Epoch()
+        self._latest, self._staged = self._stage(epoch), Epoch()
         if not run.images:
             return
         self._remember(self._latest)
         if epoch < run.initial_epoch:  # fed again: its picture is there if it ever was
-            if epoch == run.epochs[-1]:
+            if run.epochs[-1:] == (epoch,):
                 with self._pace.measured():
                     self._draw_heatmaps(run)
             return
@@ -159,8 +150,9 @@ class PlotWriter:
         """Draw the last epoch and the heatmaps."""
         if not run.images or self._latest.number < 0:
             return
-        self._draw_epoch(run)
-        self._draw_heatmaps(run)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._draw_heatmaps, run)  # also where the epoch cannot be stored
+            self._draw_epoch(run)
         if self._primary_metric is not None and not self._primary_came:
             logger.warning(
                 "the plots show no primary_metric, because no scalar %r was ever logged",
@@ -168,13 +160,13 @@ class PlotWriter:
             )
             self._primary_came = True  # said once
 
-    def _stage(self, epoch: int) -> _Epoch:
+    def _stage(self, epoch: int) -> Epoch:
         """What is staged for this epoch; what an epoch left that never came to its end goes."""
         if self._staged.number != epoch:
-            self._staged = _Epoch(epoch)
+            self._staged = Epoch(epoch)
         return self._staged
 
-    def _remember(self, epoch: _Epoch) -> None:
+    def _remember(self, epoch: Epoch) -> None:
         values: dict[tuple[str, str], dict[str, float]] = {}
         for metric, value in epoch.metrics.items():
             if rank_of(metric.stat) == 1:
@@ -200,71 +192,65 @@ class PlotWriter:
     def _draw_epoch(self, run: RunInfo, seconds: float = math.inf) -> None:
         """Draw what is not drawn of the epoch: one picture, and more while these seconds last."""
         end = time.monotonic() + seconds
-        for mode, stat in self._latest.pictures():
-            if (mode, stat) in self._latest.drawn:
-                continue
-            draw = self._samples if stat == EMBEDDED else self._layers
-            self._finish(mode, stat, self._latest.number, draw(mode, stat, run))
-            self._latest.drawn.add((mode, stat))
-            if time.monotonic() > end:
-                return
-
-    def _layers(self, mode: str, stat: str, run: RunInfo) -> Figure:
-        from delve_plot.figures import saturation_figure
-
         epoch = self._latest
-        primary = None
-        if self._primary_metric is not None and epoch.primary is not None:
-            primary = self._primary_metric, epoch.primary
-        return saturation_figure(
-            {metric: value for metric, value in epoch.metrics.items() if metric.mode == mode},
-            run.layers,
-            stat=stat,
-            epoch=epoch.number,
-            primary_metric=primary,
-            fontsize=self._fontsize,
-            figsize=self._figsize,
-        )
-
-    def _samples(self, mode: str, stat: str, run: RunInfo) -> Figure:
-        from delve_plot.figures import forward_order
-        from delve_plot.scatter import scatter_figure
-
-        epoch = self._latest
-        wanted = mode, stat
-        samples = {
-            m.layer: points for m, points in epoch.samples.items() if (m.mode, m.stat) == wanted
-        }
-        return scatter_figure(
-            {layer: samples[layer] for layer in forward_order(run.layers, list(samples))},
-            mode=mode,
-            epoch=epoch.number,
-            fontsize=self._fontsize,
-            figsize=self._figsize,
-        )
-
-    def _finish(self, mode: str, stat: str, epoch: int, figure: Figure) -> None:
-        if self._manipulate is not None:
-            for axes in figure.axes:
-                self._manipulate(axes)
-        self._folder.write(mode, stat, epoch, figure)
+        with _one_by_one() as attempt:
+            for mode, stat in epoch.pictures():
+                if (mode, stat) in epoch.drawn:
+                    continue
+                with attempt():
+                    self._put(
+                        (mode, stat),
+                        epoch.number,
+                        partial(self._drawing.of_epoch, epoch, mode, stat, run.layers),
+                    )
+                    epoch.drawn.add((mode, stat))
+                if time.monotonic() > end:
+                    return
 
     def _draw_heatmaps(self, run: RunInfo) -> None:
-        from delve_plot.figures import forward_order
-        from delve_plot.heatmap import heatmap_figure
-
         if self._mapped == self._latest.number:
             return
-        for (mode, stat), history in self._histories.items():
-            layers = forward_order(run.layers, history.layers)
-            figure = heatmap_figure(
-                history.values(layers),
-                history.epochs,
-                layers,
-                mode=mode,
-                stat=stat,
-                fontsize=self._fontsize,
-                figsize=self._figsize,
-            )
-            self._folder.write(mode, stat, None, figure)
+        with _one_by_one() as attempt:
+            for (mode, stat), history in self._histories.items():
+                with attempt():
+                    self._put(
+                        (mode, stat),
+                        None,
+                        partial(self._drawing.heatmap, history, mode, stat, run.layers),
+                    )
         self._mapped = self._latest.number
+
+    def _put(self, group: tuple[str, str], epoch: int | None, draw: Callable[[], bytes]) -> None:
+        """Draw a picture and store it; one that cannot be drawn is named once.
+
+        Raises:
+            OSError: It cannot be stored, and perhaps it can later.
+        """
+        try:
+            png = draw()
+        except Exception as error:
+            kind = "heatmap" if epoch is None else "epoch"
+            self._failures.note(f"{'-'.join(group)}, {kind}", error)
+        else:
+            self._folder.write(*group, epoch, png)
+
+
+@contextlib.contextmanager
+def _one_by_one() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
+    """Let each of several pictures be stored, whatever becomes of the others.
+
+    Raises:
+        OSError: The first that one of them raised, once all had their turn.
+    """
+    errors: list[OSError] = []
+
+    @contextlib.contextmanager
+    def attempt() -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            errors.append(error)
+
+    yield attempt
+    if errors:
+        raise errors[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from delve_plot.figures import write_png
 from delve_plot.paced import STAT, PacedSaturation
+from delve_plot.settings import Style
 from matplotlib.figure import Figure
 
 from delve.records import Metric
@@ -17,17 +18,28 @@ TAG = f"delve/{STAT}"
 
 
 class Pictures:
-    """Draws what there is time for."""
+    """Draws what there is time for, and the last epoch.
 
-    def __init__(self) -> None:
-        self._drawn = PacedSaturation(_png)
+    Args:
+        style: Whose Matplotlib settings they are drawn in.
+        tag: What they are called in TensorBoard.
+    """
+
+    def __init__(self, style: Style, tag: str = TAG) -> None:
+        self.tag = tag
+        self._drawn = PacedSaturation(_png, style)
 
     def of_epoch(
         self, metrics: Mapping[Metric, float], layers: Sequence[str], epoch: int
     ) -> list[Any]:
         """What to show beside an epoch's scalars: one image, or nothing."""
         image = self._drawn.of_epoch(metrics, layers, epoch)
-        return [] if image is None else [summaries.image(TAG, image)]
+        return [] if image is None else [summaries.image(self.tag, image)]
+
+    def of_last_epoch(self) -> tuple[int, list[Any]] | None:
+        """The last epoch and its image, unless it has one already."""
+        last = self._drawn.of_last_epoch()
+        return last and (last[0], [summaries.image(self.tag, last[1])])
 
 
 def _png(figure: Figure) -> bytes:

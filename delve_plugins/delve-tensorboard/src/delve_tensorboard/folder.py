@@ -14,13 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tensorboard.compat.proto.event_pb2 import Event
-
 from delve.files import replacing
-from delve_tensorboard import records
-from delve_tensorboard.summaries import header, is_about_the_run
-
-SUFFIX = ".delve"
+from delve_tensorboard import event_files, records
+from delve_tensorboard.event_files import SUFFIX, events
+from delve_tensorboard.summaries import header, is_about_the_run, start_mark
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +33,9 @@ class _Entry:
 
 
 class EventFolder:
-    """One run as TensorBoard knows it: one record an epoch, each process in a file of its own.
+    """One run as TensorBoard knows it: a record an epoch, each process in a file of its own.
+
+    Behind an epoch's record may stand more that belongs to it, and goes where it goes.
 
     TensorBoard reads the files of a folder in the order of their names, and one of its two
     servers forgets an epoch that is followed by an earlier one. So a new file's name sorts behind
@@ -60,9 +59,12 @@ class EventFolder:
         return self._file is not None
 
     def files(self) -> list[Path]:
-        """Delve's own event files, in the order in which TensorBoard reads them; no links."""
-        paths = self.path.glob(f"*tfevents.*{SUFFIX}")
-        return sorted(path for path in paths if not path.is_symlink())
+        """Delve's own event files, in the order in which TensorBoard reads them."""
+        return event_files.own(self.path)
+
+    def set_aside_unusable(self, largest: int) -> None:
+        """Rename what bears the name of Delve's files and cannot be read, or is larger."""
+        event_files.set_aside_unusable(self.path, largest)
 
     def remove_files(self) -> None:
         """Begin anew; the files of others stay."""
@@ -82,8 +84,8 @@ class EventFolder:
         return {
             value.tag
             for path in self.files()
-            for record in records.read(path)
-            for value in Event.FromString(record.payload).summary.value
+            for _, event in events(path)
+            for value in event.summary.value
         }
 
     def trim(self, keep: Callable[[int], bool]) -> None:
@@ -102,13 +104,17 @@ class EventFolder:
                 path.unlink()
 
     def open(self, first_epoch: int, more: bytes = b"") -> None:
-        """Begin a file; TensorBoard drops what it has seen here from ``first_epoch`` on."""
+        """Begin a file; TensorBoard drops what it has seen here from ``first_epoch`` on.
+
+        Where another program has event files too, it is not told to: it would drop theirs.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         file = self.path / self._free_name()
         try:
             file.touch(exist_ok=False)
             self._file, self._end = file, 0
-            self._write(header(max(first_epoch, self._last_epoch + 1)) + more)
+            mark = start_mark(max(first_epoch, self._last_epoch + 1))
+            self._write(header() + (b"" if event_files.holds_others(self.path) else mark) + more)
         except BaseException:
             self._file = None
             with contextlib.suppress(OSError):
@@ -127,6 +133,12 @@ class EventFolder:
         """The epoch is complete in all folders."""
         self._end = self._staged_end
         self._last_epoch = max(self._last_epoch, epoch)
+
+    def add(self, epoch: int, record: bytes) -> None:
+        """Put one more record behind that of a complete epoch. It may fail on its own."""
+        if epoch >= self._last_epoch or not self._insert(epoch, record):
+            self._write(record)
+        self._end = self._staged_end
 
     def close(self, more: bytes = b"") -> None:
         """End the file with a last record, without the remains of an epoch that failed."""
@@ -157,13 +169,13 @@ class EventFolder:
             entries = _entries(path)
             _cut(path, [entry for entry in entries if entry.epoch != epoch], entries)
         self._end = self._file.stat().st_size
-        if self._insert(epoch, record):
-            self._end = self._staged_end = self._file.stat().st_size
-        else:
+        if not self._insert(epoch, record):
             self._write(record)
 
     def _insert(self, epoch: int, record: bytes) -> bool:
         """Put a record before the first of a later epoch; False where there is none."""
+        assert self._file is not None
+        self._write(b"")
         for path in self.files():
             for entry in _entries(path):
                 if entry.epoch is not None and entry.epoch > epoch:
@@ -172,20 +184,23 @@ class EventFolder:
                             if held.start == entry.start:
                                 file.write(record)
                             file.write(held.raw)
+                    self._end = self._staged_end = self._file.stat().st_size
                     return True
         return False
 
     def _free_name(self) -> str:
-        stamps = (re.search(r"tfevents\.(\d+)\.", path.name) for path in self.path.iterdir())
+        stamps = (re.search(r"tfevents\.(\d{10})\.", path.name) for path in self.path.iterdir())
         newest = max((int(stamp[1]) for stamp in stamps if stamp), default=-1)
         stamp = max(int(time.time()), newest + 1)
-        return f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}.{os.getpid()}{SUFFIX}"
+        # The hyphen sorts before the dot that stands there in a file which this process begins by
+        # other means in the same second: so what TensorBoard is told to drop is none of that.
+        host, process = socket.gethostname(), os.getpid()
+        return f"events.out.tfevents.{stamp:010d}.{host}.{process}-0{SUFFIX}"
 
 
 def _entries(path: Path) -> list[_Entry]:
     entries = []
-    for record in records.read(path):
-        event = Event.FromString(record.payload)
+    for record, event in events(path):
         is_mark = event.WhichOneof("what") != "summary"
         epoch = None if is_mark or is_about_the_run(event) else event.step
         entries.append(_Entry(record.start, record.end, epoch, is_mark))
@@ -222,7 +237,7 @@ def _cut(path: Path, kept: list[_Entry], entries: list[_Entry]) -> None:
 def _rewriting(path: Path) -> Iterator[BinaryIO]:
     """A new version of an event file, which takes the old one's place."""
     # TensorBoard reads whatever has "tfevents" in its name, also what a crash leaves behind.
-    with replacing(path, "rewritten.partial") as file:
+    with replacing(path, ".delve.rewritten.partial") as file:
         yield file
 
 

@@ -9,12 +9,15 @@ byte by byte in Python, it is computed here in blocks, 20 times faster.
 from __future__ import annotations
 
 import functools
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from delve.files import open_plain
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), bits reversed
 _BLOCK = 1024  # bytes summed at once; the table of 1 MB stays in the processor's cache
@@ -23,6 +26,7 @@ _MASK = 0xA282EAD8
 _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
 _HEADER = _LENGTH.size + _CHECKSUM.size
+_LONGEST = 2**28  # bytes of a payload; an epoch of a million metrics has less
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,25 @@ def frame(payload: bytes) -> bytes:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """The whole records of a file, up to the first that is torn or damaged."""
+    """The whole records of a file, up to the first that is torn or damaged.
+
+    A length that the file does not have, or none of Delve's records, is damage too: it is not
+    believed.
+
+    Raises:
+        OSError: It cannot be read, or is no plain file.
+    """
     start = 0
-    with path.open("rb") as file:
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        end = os.fstat(file.fileno()).st_size
         while True:
             header = file.read(_HEADER)
             length, checksum = header[: _LENGTH.size], header[_LENGTH.size :]
             if len(header) < _HEADER or checksum != _checksum(length):
                 return
             size = _LENGTH.unpack(length)[0]
+            if size > min(_LONGEST, end - start):
+                return
             body = file.read(size + _CHECKSUM.size)
             if len(body) < size + _CHECKSUM.size or body[size:] != _checksum(body[:size]):
                 return

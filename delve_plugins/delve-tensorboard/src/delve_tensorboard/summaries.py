@@ -23,24 +23,32 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
 from delve_tensorboard.records import frame
 
+WRITER = "delve_tensorboard"  # what Delve's own files say of who wrote them
+
 _PNG_SIZE = slice(16, 24)  # width and height in the header
 _RGBA = 4
 _LARGEST_INTEGER = 2**53  # TensorBoard keeps numbers as float64
 
 
-def header(first_epoch: int) -> bytes:
-    """The records that begin a file; they void what came before from ``first_epoch`` on.
+def header() -> bytes:
+    """The record that begins a file."""
+    version = Event(
+        wall_time=time.time(),
+        file_version="brain.Event:2",
+        source_metadata=SourceMetadata(writer=WRITER),
+    )
+    return frame(version.SerializeToString())
+
+
+def start_mark(first_epoch: int) -> bytes:
+    """The record that voids what came before in its run, of whatever file, from an epoch on.
 
     TensorBoard ignores the first such mark of a run, so a run's first file needs one too.
     """
-    now = time.time()
-    version = Event(
-        wall_time=now,
-        file_version="brain.Event:2",
-        source_metadata=SourceMetadata(writer="delve_tensorboard"),
+    log = SessionLog(status=SessionLog.START)
+    return frame(
+        Event(wall_time=time.time(), step=first_epoch, session_log=log).SerializeToString()
     )
-    mark = Event(wall_time=now, step=first_epoch, session_log=SessionLog(status=SessionLog.START))
-    return frame(version.SerializeToString()) + frame(mark.SerializeToString())
 
 
 def record(values: Iterable[Any], epoch: int, timestamp: int) -> bytes:
@@ -114,6 +122,19 @@ def is_about_the_run(event: Any) -> bool:
     plugin = hparams_metadata.PLUGIN_NAME
     return any(
         value.metadata.plugin_data.plugin_name == plugin for value in event.summary.value[:1]
+    )
+
+
+def is_reserved(tag: str) -> bool:
+    """Whether TensorBoard takes whatever has this tag for the settings of one of its pages.
+
+    A number there ends that page, and in one of its servers the curves of all runs.
+    """
+    return tag in (
+        layout_metadata.CONFIG_SUMMARY_TAG,
+        hparams_metadata.EXPERIMENT_TAG,
+        hparams_metadata.SESSION_START_INFO_TAG,
+        hparams_metadata.SESSION_END_INFO_TAG,
     )
 
 

@@ -1,4 +1,4 @@
-"""The TensorBoard writer: each epoch one record with all its values, in each of three runs."""
+"""The TensorBoard writer: each epoch one record with all its numbers, in each of three runs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from delve.discovery import how_to_install
-from delve.errors import WriterConfigurationError
+from delve.errors import ArgumentError, RejectedError, WriterConfigurationError
 from delve.journal import now_in_ms
+from delve.recorded_run import FILE_NAME as JOURNAL
 from delve.records import MODES, Metric, RunInfo
+from delve_tensorboard.decoration import Decoration, Shown
+from delve_tensorboard.remembered import Remembered
 from delve_tensorboard.tags import LayerTags
 
 if TYPE_CHECKING:
-    from delve_tensorboard.figures import Pictures
+    from delve_plot.settings import Style
+
     from delve_tensorboard.folder import EventFolder
 
 FOLDER = "tensorboard"
 
 _USER = ""  # the run of the user's scalars, which is the folder itself
 _SPECTRUM = "spectrum"
+_STYLES = ("delve", "user")
+_LARGEST = 2**28  # bytes of an event file, and so many times the journal's: pictures are not there
+_TIMES_JOURNAL = 1000
 
 
 class TensorBoardWriter:
@@ -37,19 +43,28 @@ class TensorBoardWriter:
         savepath: The run's folder.
         figures: Whether to draw the saturation of all layers as an image; it needs the plugin
             delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
-            without.
+            without, but the last.
+        style: ``delve`` draws them with Matplotlib's defaults, whatever your settings are;
+            ``user`` with your settings (``matplotlib.rcParams``).
+
+    Raises:
+        ArgumentError: The style is neither.
     """
 
-    def __init__(self, savepath: str | os.PathLike[str], figures: bool = False) -> None:
+    def __init__(
+        self, savepath: str | os.PathLike[str], figures: bool = False, style: Style = "delve"
+    ) -> None:
+        if style not in _STYLES:
+            raise ArgumentError(
+                f"style must be 'delve', or 'user' for your own Matplotlib settings, not {style!r}"
+            )
         self.path = Path(savepath) / FOLDER
-        self._figures = figures
-        self._pictures: Pictures | None = None
+        self._decoration = Decoration(_USER, style if figures else None)
         self._folders: dict[str, EventFolder] = {}
         self._tags = LayerTags()
         self._begins: dict[str, int] = {}  # a mode's run has a record of each epoch from there on
         self._stats: list[str] = []
         self._first_epoch = 0
-        self._has_layout = False
         self._scalars: dict[str, float] = {}
         self._metrics: dict[Metric, float] = {}
         self._spectra: dict[Metric, np.ndarray] = {}
@@ -65,10 +80,12 @@ class TensorBoardWriter:
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Drop the epochs from ``initial_epoch`` on; returns the first that is not there whole."""
         self._prepare(run)
-        self._recall(run)
-        lacking = run.first_lacking(self._whole_epochs())
+        remembered = self._recall(run)
+        lacking = run.first_lacking(self._whole_epochs() if remembered.knows_begins else ())
         self._begins = {mode: begin for mode, begin in self._begins.items() if begin < lacking}
-        if self._begins != run.state.get("begins", {}):
+        if remembered.unusable or (run.origin and not run.state):
+            run.remember(numbers=self._tags.numbers, begins=self._begins, stats=self._stats)
+        elif self._begins != remembered.begins:
             run.remember(begins=self._begins)
         fed_again = {epoch for epoch in run.epochs if epoch >= lacking}
         for folder in self._folders.values():
@@ -77,7 +94,15 @@ class TensorBoardWriter:
         return lacking
 
     def add_scalar(self, name: str, value: float) -> None:
-        """Stage a scalar of the user's."""
+        """Stage a scalar of the user's.
+
+        Raises:
+            RejectedError: TensorBoard takes what has this name for something else.
+        """
+        from delve_tensorboard import summaries
+
+        if summaries.is_reserved(name) or self._decoration.is_tag(name):
+            raise RejectedError(name, "TensorBoard needs this tag for something else than numbers")
         self._scalars[name] = value
 
     def add_scalars(self, value_dict: dict[Metric, float]) -> None:
@@ -90,12 +115,11 @@ class TensorBoardWriter:
             self._spectra[name] = value
 
     def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
-        """Write the epoch into each run; it counts once it is whole in all of them."""
+        """Write the epoch into each run; it counts once its numbers are whole in all of them."""
         scalars, metrics, spectra = self._scalars, self._metrics, self._spectra
         self._forget_staged()
         self._note({*metrics, *spectra}, epoch, run)
-        values = self._layer_values(metrics, spectra)
-        values[_USER] = self._user_values(scalars, metrics, epoch, run)
+        values = self._values(scalars, metrics)
         staged = [
             self._stage(name, values[name], epoch, timestamp)
             for name in (*MODES, _USER)
@@ -103,7 +127,9 @@ class TensorBoardWriter:
         ]
         for folder in staged:
             folder.commit(epoch)
-        self._has_layout = self._has_layout or bool(metrics)
+        shown = Shown(epoch, timestamp, metrics, spectra, self._tags, self._stats)
+        is_new = epoch >= run.initial_epoch  # those fed again come all at once
+        self._decoration.add(self._folders, shown, pictured=is_new)
 
     def close(self, error: BaseException | None, run: RunInfo) -> None:
         """End the run; it keeps no thread and no open file."""
@@ -113,6 +139,8 @@ class TensorBoardWriter:
             for name, folder in folders.items():
                 last = name == _USER and run.config
                 stack.callback(folder.close, self._end_of_run(error) if last else b"")
+            if folders:
+                self._decoration.add_last(folders)
 
     def _prepare(self, run: RunInfo) -> None:
         """Import the backend, and forget what an attempt that failed has left here."""
@@ -122,26 +150,24 @@ class TensorBoardWriter:
             raise WriterConfigurationError(
                 f"writer 'tensorboard': tensorboard cannot be imported ({error}); reinstall it"
             ) from error
-        if self._figures and run.images and not self._pictures:
-            self._pictures = _make_pictures()
+        self._decoration.prepare(run)
         for path in (self.path, *(self.path / mode for mode in MODES)):
-            if path.is_symlink():
-                raise WriterConfigurationError(
-                    f"writer 'tensorboard': {path} is a link, and Delve changes no files behind "
-                    "links; replace it by a folder, or name another savefile"
-                )
+            _check_folder(path)
         self._folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
+        for folder in self._folders.values():
+            folder.set_aside_unusable(_LARGEST + _TIMES_JOURNAL * _size(run.savefile / JOURNAL))
         self._forget_staged()
 
-    def _recall(self, run: RunInfo) -> None:
+    def _recall(self, run: RunInfo) -> Remembered:
         """What the earlier part of the run has settled."""
-        self._begins = dict(run.state.get("begins", {}))
-        self._stats = list(run.state.get("stats", []))
-        if "numbers" in run.state:
-            self._tags = LayerTags(run.state["numbers"])
+        remembered = Remembered.of(run)
+        self._begins, self._stats = dict(remembered.begins), list(remembered.stats)
+        if remembered.numbers is not None:
+            self._tags = LayerTags(remembered.numbers)
         else:
             tags = [self._folders[mode].tags() for mode in MODES]
             self._tags = LayerTags.read(set().union(*tags))
+        return remembered
 
     def _whole_epochs(self) -> set[int]:
         """The epochs that no run lacks."""
@@ -154,17 +180,11 @@ class TensorBoardWriter:
 
     def _open(self, first_epoch: int, run: RunInfo) -> None:
         """Begin a file in each run that has a past; the rest wait until there is something."""
-        from delve_tensorboard import summaries
-
-        self._first_epoch, self._has_layout = first_epoch, False
+        self._first_epoch = first_epoch
         for mode in MODES:
             if self._folders[mode].files():
                 self._folders[mode].open(first_epoch)
-        trial = f"{run.savefile.resolve().name}-{run.run_id[:8]}"
-        self._folders[_USER].open(
-            first_epoch,
-            summaries.hyperparameters(run.config, trial, run.created) if run.config else b"",
-        )
+        self._folders[_USER].open(first_epoch, self._decoration.hyperparameters(run))
 
     def _forget_staged(self) -> None:
         self._scalars, self._metrics, self._spectra = {}, {}, {}
@@ -178,37 +198,18 @@ class TensorBoardWriter:
             return
         self._begins |= dict.fromkeys(modes, epoch)
         self._stats += sorted(stats)
-        self._has_layout = self._has_layout and not stats
         run.remember(numbers=self._tags.numbers, begins=self._begins, stats=self._stats)
 
-    def _layer_values(
-        self, metrics: Mapping[Metric, float], spectra: Mapping[Metric, np.ndarray]
+    def _values(
+        self, scalars: Mapping[str, float], metrics: Mapping[Metric, float]
     ) -> dict[str, list[Any]]:
-        """What each mode's run shows of the epoch."""
+        """The numbers of an epoch, by the run that shows them."""
         from delve_tensorboard import summaries
 
-        values: dict[str, list[Any]] = {mode: [] for mode in MODES}
+        values: dict[str, list[Any]] = {name: [] for name in (*MODES, _USER)}
         for metric, value in metrics.items():
             values[metric.mode].append(summaries.scalar(self._tags.tag(metric), value))
-        for metric, spectrum in spectra.items():
-            values[metric.mode].append(summaries.histogram(self._tags.tag(metric), spectrum))
-        return values
-
-    def _user_values(
-        self,
-        scalars: Mapping[str, float],
-        metrics: Mapping[Metric, float],
-        epoch: int,
-        run: RunInfo,
-    ) -> list[Any]:
-        """What the folder's own run shows of the epoch: scalars, layout, picture."""
-        from delve_tensorboard import summaries
-
-        values = [summaries.scalar(name, value) for name, value in scalars.items()]
-        if metrics and not self._has_layout:
-            values.append(summaries.layout(self._stats))
-        if self._pictures and epoch >= run.initial_epoch:  # those fed again come all at once
-            values += self._pictures.of_epoch(metrics, self._tags.in_order(), epoch)
+        values[_USER] = [summaries.scalar(name, value) for name, value in scalars.items()]
         return values
 
     def _has_begun(self, name: str, epoch: int) -> bool:
@@ -229,12 +230,22 @@ class TensorBoardWriter:
         return summaries.end_of_run(failed=error is not None, timestamp=now_in_ms())
 
 
-def _make_pictures() -> Pictures:
-    try:
-        from delve_tensorboard.figures import Pictures
-    except ImportError as error:
+def _check_folder(path: Path) -> None:
+    if path.is_symlink():
         raise WriterConfigurationError(
-            f"writer 'tensorboard': figures=True needs the plugin delve-plot ({error}). "
-            f"{how_to_install('plot')}"
-        ) from error
-    return Pictures()
+            f"writer 'tensorboard': {path} is a link, and Delve changes no files behind links; "
+            "replace it by a folder, or name another savefile"
+        )
+    if path.exists() and not path.is_dir():
+        raise WriterConfigurationError(
+            f"writer 'tensorboard': {path} is no folder, and Delve's event files go into one of "
+            "that name; move it away, or name another savefile"
+        )
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 where there is nothing."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,198 @@
+"""What the lines of a journal add up to, whatever befell the file that they stand in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from delve.errors import JournalError
+from delve.home import Home
+from delve.journal_lines import NUMBER, check_entry, is_whole
+
+FORMAT = 1
+
+
+@dataclass
+class Contents:
+    """What a journal's lines add up to."""
+
+    run_id: str = ""
+    created: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    # By rising epoch: offset and length.
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    metrics: dict[str, None] = field(default_factory=dict)  # an ordered set
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    resumes: list[int] = field(default_factory=list)  # the epoch of each
+    replaces_earlier: bool = False  # whether the folder held an earlier run when this one began
+    sound: dict[str, float] = field(default_factory=dict)  # by writer, see `sound_below`
+    home: Home | None = None  # where the folder lay when it was opened last
+    may_be_copy: bool = False  # whether the one that it came from may be there still, out of sight
+    origin: tuple[str, str] | None = None  # run id and folder of the run that it was copied from
+    origin_states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    damaged_lines: list[int] = field(default_factory=list)
+    misplaced_lines: list[int] = field(default_factory=list)  # repeated or moved, by their places
+    lost_lines: int = 0  # numbers that no line bears, as far as damaged ones do not explain them
+    last_number: int = 0
+    size: int = 0  # bytes up to the end of the last whole line
+    ends_in_newline: bool = True
+
+    def add(self, entry: Mapping[str, Any], offset: int, length: int) -> None:
+        """Take in one line's object, and where the line lies."""
+        self.last_number = entry.get(NUMBER) or self.last_number + 1
+        match entry["type"]:
+            case "run":
+                self.run_id, self.created = entry["run_id"], entry["created"]
+                self.config, self.layers = entry["config"], tuple(entry["layers"])
+                self.replaces_earlier = bool(entry.get("replaces_earlier"))
+                self.home = Home.from_json(entry.get("home"))
+            case "home":
+                self.home = Home.from_json(entry["home"])
+                self.may_be_copy = self.may_be_copy or bool(entry.get("may_be_copy"))
+            case "fork":
+                self.origin = (self.run_id, entry["origin"])
+                self.origin_states, self.states = self.states, {}
+                self.run_id, self.home = entry["run_id"], Home.from_json(entry["home"])
+                self.may_be_copy = False
+            case "epoch":
+                self._void(entry["epoch"])
+                self.places[entry["epoch"]] = (offset, length)
+                self.metrics.update(dict.fromkeys(entry["scalars"]))
+                self.metrics.update(dict.fromkeys(entry["metrics"]))
+                self.layers = tuple(entry.get("layers") or self.layers)
+            case "config":
+                self.config = entry["config"]
+            case "resume":
+                self.resumes.append(entry["epoch"])
+                self._void(entry["epoch"])
+                self._doubt(entry["epoch"])
+            case "state":
+                self.states[entry["writer"]] = entry["state"]
+                if entry.get("opened"):
+                    self.sound[entry["writer"]] = math.inf
+
+    def sound_below(self, writer: str) -> float:
+        """Below which epoch a backend that holds something of this folder can hold nothing void.
+
+        A run that goes back to an earlier epoch while a backend is away leaves in it what is void
+        by then, and a new run in an old folder all that is there; only here is that known.
+        Infinite where nothing speaks against what the backend holds, or where it cannot be told.
+        """
+        # A line that cannot be read may have told of the writer: better stale than cut for nothing.
+        if self.damaged_lines or self.lost_lines:
+            return math.inf
+        never_here = 0.0 if self.replaces_earlier else math.inf
+        return self.sound.get(writer, never_here)
+
+    def _void(self, first: int) -> None:
+        """Drop the epochs from ``first`` on, which are the last of ``places``.
+
+        An epoch voids those after it as a resume does, because a process records them in rising
+        order: where the line of a resume is damaged, what it voided does not come back.
+        """
+        while self.places and next(reversed(self.places)) >= first:
+            self.places.popitem()
+            self._doubt(first)
+
+    def _doubt(self, first: int) -> None:
+        """What any backend holds from this epoch on is void, until it is opened again."""
+        for writer, below in self.sound.items():
+            self.sound[writer] = min(below, first)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line that can be read.
+
+    Attributes:
+        place: Which line of the file it is, counted from 1.
+        number: Which line of the journal it says to be; 0 for one from before they said so.
+        entry: Its object.
+        offset: Where it lies in the file.
+        content: Its bytes.
+    """
+
+    place: int
+    number: int
+    entry: Mapping[str, Any]
+    offset: int
+    content: bytes
+
+
+def read_contents(file: BinaryIO) -> Contents:
+    """What the whole lines of a journal add up to.
+
+    They count in the order that they tell themselves: one that another program has moved or
+    repeated voids nothing that came after it.
+
+    Raises:
+        JournalError: It has no readable header, or a later format.
+    """
+    contents = Contents()
+    for line in _lines(file, contents):
+        if 0 < line.number <= contents.last_number:
+            contents = _in_their_order(file)
+            break
+        contents.lost_lines += max(0, line.number - contents.last_number - 1)
+        contents.add(line.entry, line.offset, len(line.content))
+    contents.lost_lines = max(0, contents.lost_lines - len(contents.damaged_lines))
+    if not contents.run_id:
+        raise JournalError(
+            f"{file.name} has no readable header, so it is not the journal of a run; move it away, "
+            "or start anew with initial_epoch=0, which keeps it under another name"
+        )
+    return contents
+
+
+def _in_their_order(file: BinaryIO) -> Contents:
+    """What the lines add up to once they are sorted; of two with one number the first counts."""
+    contents = Contents()
+    file.seek(0)
+    found: dict[int, _Line] = {}
+    last = 0
+    for line in _lines(file, contents):
+        number = line.number or last + 1
+        if number <= last:
+            contents.misplaced_lines.append(line.place)
+        if number in found and found[number].content.rstrip() != line.content.rstrip():
+            contents.damaged_lines.append(line.place)  # two journals in one
+        found.setdefault(number, line)
+        last = max(last, number)
+    for number in sorted(found):
+        contents.lost_lines += max(0, number - contents.last_number - 1)
+        contents.add(found[number].entry, found[number].offset, len(found[number].content))
+    return contents
+
+
+def _lines(file: BinaryIO, contents: Contents) -> Iterator[_Line]:
+    """The lines that can be read; what else is there goes into ``contents``."""
+    for place, content in enumerate(file, 1):
+        if not content.endswith(b"\n") and not is_whole(content):
+            break  # torn by a crash
+        offset = contents.size
+        contents.size += len(content)
+        contents.ends_in_newline = content.endswith(b"\n")
+        try:
+            entry, whole = json.loads(content), is_whole(content)
+            _check_format(entry, file.name)
+            check_entry(entry)
+        except (ValueError, RecursionError):  # the latter of too many brackets
+            contents.damaged_lines.append(place)
+            continue
+        if not whole:
+            contents.damaged_lines.append(place)
+        if whole or entry["type"] == "run":  # without a header nothing is read
+            yield _Line(place, entry.get(NUMBER) or 0, entry, offset, content)
+
+
+def _check_format(entry: Any, path: str) -> None:
+    match entry:
+        case {"type": "run", "format": int(version)} if version > FORMAT:
+            raise JournalError(
+                f"{path} has format {version}, this version of Delve reads up to {FORMAT}; "
+                "use the newer version that wrote it"
+            )

@@ -1,0 +1,49 @@
+"""How Delve knows its own pictures: by a text in the header, which others' pictures lack."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+from delve.files import open_plain
+
+SIGNATURE = {"Software": "Delve's plot writer"}  # a keyword that PNG's specification defines
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_LOOKED_AT = 4096  # bytes; texts stand before the pixels
+_CHUNK = struct.Struct(">I4s")  # length and type, then the data and four bytes of checksum
+
+
+def is_signed(path: Path) -> bool:
+    """Whether a file is a picture of the plot writer's, or the beginning of one.
+
+    What may not be read is not known to be.
+    """
+    try:
+        descriptor = open_plain(path, os.O_RDONLY)
+    except PermissionError:
+        return False
+    try:
+        head = os.read(descriptor, _LOOKED_AT)
+    finally:
+        os.close(descriptor)
+    return head.startswith(_PNG) and any(
+        text == b"\0".join((keyword.encode(), value.encode()))
+        for text in _texts(head)
+        for keyword, value in SIGNATURE.items()
+    )
+
+
+def _texts(head: bytes) -> list[bytes]:
+    """The texts before the pixels: keyword, a zero, and the text."""
+    texts, start = [], len(_PNG)
+    while start + _CHUNK.size <= len(head):
+        length, kind = _CHUNK.unpack_from(head, start)
+        start += _CHUNK.size
+        if kind == b"IDAT":
+            break
+        if kind == b"tEXt":
+            texts.append(head[start : start + length])
+        start += length + 4
+    return texts

@@ -1,0 +1,185 @@
+"""What TensorBoard shows beside the numbers: histograms, layout, pictures, hyperparameters.
+
+Numbers come first and never wait for these. Each of these may fail on its own: it is named once,
+and costs nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from delve.discovery import how_to_install
+from delve.errors import WriterConfigurationError
+from delve.records import MODES, Metric, RunInfo
+from delve_tensorboard.tags import LayerTags
+
+if TYPE_CHECKING:
+    from delve_plot.settings import Style
+
+    from delve_tensorboard.figures import Pictures
+    from delve_tensorboard.folder import EventFolder
+
+_DRAWN = "saturation"
+_LONGEST_REASON = 500  # characters
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An epoch whose numbers are in the files.
+
+    Attributes:
+        epoch: The epoch.
+        timestamp: When it was saved, in milliseconds since 1970.
+        metrics: Its layer metrics.
+        spectra: Its spectra.
+        tags: What layers are called.
+        stats: The statistics that the run has.
+    """
+
+    epoch: int
+    timestamp: int
+    metrics: Mapping[Metric, float]
+    spectra: Mapping[Metric, np.ndarray]
+    tags: LayerTags
+    stats: Sequence[str]
+
+
+class Decoration:
+    """Adds to the event files what is no number.
+
+    Args:
+        user: The name of the run that has layout and pictures.
+        style: Whose Matplotlib settings pictures are drawn in; None for none.
+    """
+
+    def __init__(self, user: str, style: Style | None) -> None:
+        self._user = user
+        self._style = style
+        self._pictures: Pictures | None = None
+        self._laid_out: list[str] | None = None  # the statistics that the layout has
+        self._pictured_at = 0  # the time of the epoch that is drawn last
+        self._named: set[str] = set()
+
+    def prepare(self, run: RunInfo) -> None:
+        """Begin a process of the run.
+
+        Raises:
+            WriterConfigurationError: There are to be pictures, and delve-plot is not there.
+        """
+        self._laid_out, self._pictures = None, None
+        if self._style is not None and run.images:
+            make = partial(_make_pictures, run, self._style)
+            self._pictures = self._attempt("pictures", make)
+
+    def is_tag(self, name: str) -> bool:
+        """Whether pictures have this tag, which a number must not have then."""
+        return self._pictures is not None and name == self._pictures.tag
+
+    def hyperparameters(self, run: RunInfo) -> bytes:
+        """The record of the run's configuration; nothing where it has none."""
+        from delve_tensorboard import summaries
+
+        if not run.config:
+            return b""
+        trial = f"{run.savefile.resolve().name}-{run.run_id[:8]}"
+        record = self._attempt(
+            "hyperparameters", lambda: summaries.hyperparameters(run.config, trial, run.created)
+        )
+        return record or b""
+
+    def add(self, folders: Mapping[str, EventFolder], shown: Shown, pictured: bool) -> None:
+        """Add what belongs to an epoch.
+
+        Args:
+            folders: Where to.
+            shown: The epoch.
+            pictured: Whether it may have a picture.
+        """
+        from delve_tensorboard import summaries
+
+        values: dict[str, list[Any]] = {name: [] for name in (*MODES, self._user)}
+        for metric, spectrum in shown.spectra.items():
+            tag = shown.tags.tag(metric)
+            make = partial(summaries.histogram, tag, spectrum)
+            histogram = self._attempt("histograms", make)
+            values[metric.mode] += [] if histogram is None else [histogram]
+        is_laid_out = self._laid_out == list(shown.stats)
+        if shown.metrics and not is_laid_out:
+            layout = self._attempt("layout", lambda: summaries.layout(shown.stats))
+            values[self._user] += [] if layout is None else [layout]
+        for name, shown_there in values.items():
+            self._write(folders[name], shown.epoch, shown.timestamp, shown_there)
+        if shown.metrics:
+            self._laid_out = list(shown.stats)
+        if self._pictures and pictured:
+            if any(metric.stat == _DRAWN for metric in shown.metrics):
+                self._pictured_at = shown.timestamp
+            picture = self._attempt("pictures", lambda: self._draw(shown))
+            self._write(folders[self._user], shown.epoch, shown.timestamp, picture)
+
+    def add_last(self, folders: Mapping[str, EventFolder]) -> None:
+        """Add the picture of the last epoch, if there was no time for it."""
+        last = self._attempt("pictures", self._draw_last)
+        if last is not None:
+            self._write(folders[self._user], last[0], self._pictured_at, last[1])
+
+    def _draw(self, shown: Shown) -> list[Any]:
+        assert self._pictures is not None
+        return self._pictures.of_epoch(shown.metrics, shown.tags.in_order(), shown.epoch)
+
+    def _draw_last(self) -> tuple[int, list[Any]] | None:
+        return self._pictures.of_last_epoch() if self._pictures else None
+
+    def _write(
+        self, folder: EventFolder, epoch: int, timestamp: int, values: list[Any] | None
+    ) -> None:
+        from delve_tensorboard import summaries
+
+        if values and folder.is_open:
+            record = self._attempt(
+                "records of histograms, layout and pictures",
+                lambda: summaries.record(values, epoch, timestamp),
+            )
+            if record:
+                self._attempt("files of these", lambda: folder.add(epoch, record))
+
+    def _attempt(self, what: str, action: Callable[[], T]) -> T | None:
+        """What the action makes; None where it fails, which is said once of each kind."""
+        try:
+            return action()
+        except WriterConfigurationError:
+            raise
+        except Exception as error:
+            if what not in self._named:
+                self._named.add(what)
+                lines = str(error).strip().splitlines()[:1]
+                logger.warning(
+                    "writer 'tensorboard' leaves out %s that fail (%s); the numbers are there, and "
+                    "this is said once",
+                    what,
+                    ": ".join([type(error).__name__, *lines])[:_LONGEST_REASON],
+                )
+            logger.debug("writer 'tensorboard': the traceback", exc_info=error)
+        return None
+
+
+def _make_pictures(run: RunInfo, style: Style) -> Pictures:
+    try:
+        from delve_tensorboard.figures import TAG, Pictures
+    except ImportError as error:
+        raise WriterConfigurationError(
+            f"writer 'tensorboard': figures=True needs the plugin delve-plot ({error}). "
+            f"{how_to_install('plot')}"
+        ) from error
+    # One of TensorBoard's servers fails on a tag that is a number here and a picture there.
+    return Pictures(style, f"{TAG} (picture)" if TAG in run.metrics else TAG)
