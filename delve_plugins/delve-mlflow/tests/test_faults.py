@@ -16,7 +16,7 @@ from support.recorded_runs import journal_rows, record
 from delve.testing import run_id
 
 FAULTS = ("error", "lost", "answer lost")
-EVERY = 1 if os.environ.get("DELVE_FAULTS") == "all" else 16
+EVERY = 1 if os.environ.get("DELVE_FAULTS") == "all" else 24
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_one_fault_at_a_request_is_not_seen_in_the_end(tmp_path, proxy, scenario
     requests = list(proxy.requests)
     assert_right(tmp_path / "whole", "no fault")
     last = len(requests) - 1  # that of close
-    for number in {*range(FAULTS.index(fault), last, EVERY), last}:
+    for number in {*range(FAULTS.index(fault) * EVERY // 3, last, EVERY), last}:
         folder = tmp_path / str(number)
         prepare(folder, scenario)
         proxy.pass_all()
@@ -71,15 +71,19 @@ def test_one_fault_at_a_request_is_not_seen_in_the_end(tmp_path, proxy, scenario
         assert_right(folder, f"{fault} at {number}: {requests[number]}")
 
 
-@pytest.mark.parametrize("back_to", [1, 3])
-@pytest.mark.parametrize("fault", ["lost", "answer lost"])
-def test_a_death_at_each_request_of_a_roll_over_leaves_one_run(tmp_path, proxy, fault, back_to):
+@pytest.mark.parametrize(
+    ("fault", "back_to", "share"),
+    [("lost", 1, 0), ("lost", 3, 1), ("answer lost", 1, 2), ("answer lost", 3, 3)],
+)
+def test_a_death_at_each_request_of_a_roll_over_leaves_one_run(
+    tmp_path, proxy, fault, back_to, share
+):
     """From there on nothing arrives; then a resume, further back or further on."""
     prepare(tmp_path / "whole", roll_over)
     proxy.pass_all()
     roll_over(tmp_path / "whole")
     requests = list(proxy.requests)
-    for number in range((back_to + FAULTS.index(fault)) % EVERY, len(requests), EVERY):
+    for number in range(share * EVERY // 4, len(requests), EVERY):
         folder = tmp_path / str(number)
         prepare(folder, roll_over)
         proxy.pass_all()
