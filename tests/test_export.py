@@ -164,10 +164,10 @@ def test_the_journal_keeps_its_epochs_and_no_resume_is_added(tmp_path):
     added = (tmp_path / "journal.jsonl").read_text().removeprefix(before)
     entries = [json.loads(line) for line in added.splitlines()]
     state = {"type": "state", "writer": "Remembers", "state": {"address": "here"}}
-    assert [entry | {"crc32": ""} for entry in entries] == [
-        state | {"crc32": ""},
-        state | {"opened": True, "crc32": ""},
-        state | {"crc32": ""},
+    assert [entry | {"crc32": "", "line": 0} for entry in entries] == [
+        state | {"crc32": "", "line": 0},
+        state | {"opened": True, "crc32": "", "line": 0},
+        state | {"crc32": "", "line": 0},
     ]
 
 
