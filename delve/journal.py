@@ -18,14 +18,15 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from delve.errors import JournalError
+from delve.errors import JournalError, NoHeaderError
 from delve.home import Home, Whereabouts, whereabouts
 from delve.journal_contents import FORMAT, Contents, read_contents
-from delve.journal_file import JournalFile, begin, is_begun
+from delve.journal_file import JournalFile, is_begun
 from delve.journal_lines import NUMBER, decode_epoch, encode, to_json
 from delve.log import get_logger
 from delve.recorded_run import FILE_NAME, holds_run, open_journal
 from delve.records import EpochRecord, Origin, enumerate_epochs
+from delve.salvage import lines_of, salvage, write_anew
 
 logger = get_logger(__name__)
 
@@ -62,7 +63,7 @@ class Journal:
         header = _header(folder, layers, config)
         if is_begun(folder / FILE_NAME):
             header["replaces_earlier"] = True
-        begin(folder / FILE_NAME, encode(header, 1))
+        write_anew(folder, [header])
         return cls.reopen(folder)
 
     @classmethod
@@ -75,14 +76,12 @@ class Journal:
     ) -> Journal:
         """Go on with the folder's journal from ``initial_epoch``, which voids that epoch and later.
 
-        Says which epochs below it are missing. Without a journal a new one begins there.
+        Says which epochs below it are missing. Without a journal a new one begins there; one
+        without a header is kept under another name, and what it still tells is taken over.
         """
         resume = {"type": "resume", "epoch": initial_epoch, "time": now_in_ms()}
         if not is_begun(folder / FILE_NAME):
-            begin(
-                folder / FILE_NAME,
-                encode(_header(folder, layers, config or {}), 1) + encode(resume, 2),
-            )
+            write_anew(folder, [_header(folder, layers, config or {}), resume])
             logger.warning(
                 "%s: there is no journal to resume from; each backend keeps what it holds below "
                 "epoch %d, and nothing can be fed again",
@@ -90,12 +89,31 @@ class Journal:
                 initial_epoch,
             )
             return cls.reopen(folder)
-        journal = cls.reopen(folder)
+        try:
+            journal = cls.reopen(folder)
+        except NoHeaderError:
+            journal = cls._renewed(folder, layers, config or {})
         journal._report_damage(initial_epoch)
         journal._append(resume)
         if config and json.loads(to_json(config)) != journal.config:
             journal._append({"type": "config", "config": dict(config)})
         return journal
+
+    @classmethod
+    def _renewed(cls, folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> Journal:
+        """A new journal of what one that has lost its header still tells."""
+        salvaged = salvage(folder)
+        salvaged.identify(_header(folder, layers, config))
+        kept = write_anew(folder, lines_of(salvaged.contents, salvaged.records))
+        logger.warning(
+            "%s has no readable header; it is kept as %s, and a new one takes its place, with what "
+            "it still tells: %s. Each backend keeps what it holds below the epoch that the run is "
+            "resumed at",
+            folder / FILE_NAME,
+            kept.name if kept else "nothing",
+            salvaged.summary,
+        )
+        return cls.reopen(folder)
 
     @classmethod
     def reopen(cls, folder: Path) -> Journal:

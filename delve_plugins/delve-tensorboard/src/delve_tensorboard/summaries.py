@@ -66,6 +66,11 @@ def scalar(tag: str, value: float) -> Any:
     return Summary.Value(tag=as_text(tag), simple_value=value)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is one that :func:`scalar` has made."""
+    return bool(value.WhichOneof("value") == "simple_value")
+
+
 def histogram(tag: str, values: np.ndarray) -> Any:
     """The distribution of the finite values, in 30 bins."""
     return histogram_pb(as_text(tag), values[np.isfinite(values)]).value[0]
