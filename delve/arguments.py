@@ -29,7 +29,7 @@ from delve.traces import find_traces
 from delve.unknown_epochs import unknown_epochs
 
 _WAYS_OUT = (
-    "or give initial_epoch as a number (N keeps what is below N, 0 begins anew), or name another "
+    "or give initial_epoch as a number (N keeps what is below N, 0 begins anew) or name another "
     "folder for a new run"
 )
 
@@ -134,17 +134,17 @@ def _epoch_after_the_last(folder: Path, writers: Sequence[NamedWriter]) -> int:
         contents = contents_in(folder)
     except NoHeaderError as error:
         held = unknown_epochs(folder, Contents(), writers)
-        told = f"; {', '.join(held)}" if held else ""
+        told = f" ({', '.join(held)})" if held else ""
         raise NoHeaderError(f"initial_epoch='auto': {error}{told}; {_WAYS_OUT}") from error
     traces = find_traces(folder)
     if contents is None:
         held = unknown_epochs(folder, Contents(), writers) if folder.is_dir() else []
         if traces or held:
-            told = ", ".join([*held, *traces])
+            told = ", ".join([*held, shortened(traces, 3)])
             raise ArgumentError(
                 f"initial_epoch='auto': {folder} holds no journal, but files of a run of Delve "
                 f"({told}), so the last epoch is not known; put journal.jsonl back, or "
-                f"{_repair(folder)} from what they hold; {_WAYS_OUT}"
+                f"{_repair(folder)} from what they hold, {_WAYS_OUT}"
             )
         return 0
     following = next_epoch(folder, contents)
@@ -152,8 +152,8 @@ def _epoch_after_the_last(folder: Path, writers: Sequence[NamedWriter]) -> int:
         files = f" ({shortened(traces, 3)})" if traces else ""
         raise ArgumentError(
             f"initial_epoch='auto': {folder / JOURNAL} {_state(folder, contents)}, but "
-            f"{', '.join(held)}{files}, so the last epoch is not known, and nothing was changed; {_repair(folder)} from what they hold; "
-            f"{_WAYS_OUT}"
+            f"{', '.join(held)}{files}, so the last epoch is not known, and nothing was changed; "
+            f"{_repair(folder)} from what they hold, {_WAYS_OUT}"
         )
     return following
 

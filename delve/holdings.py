@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
-import numbers
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from delve.journal_contents import Contents
 from delve.journal_lines import LARGEST_EPOCH
 from delve.log import get_logger
 from delve.recorded_run import read_kept_runs
-from delve.records import HeldEpoch, RunInfo
+from delve.records import EpochRecord, HeldEpoch, RunInfo
 
 HOOK = "held_epochs"
 
@@ -99,13 +99,16 @@ def read_holding(writer: NamedWriter, folder: Path, contents: Contents) -> Holdi
 def earlier_runs(folder: Path, run_id: str) -> list[Mapping[int, HeldEpoch]]:
     """What the journals that are kept in the folder tell of other runs than this one."""
     return [
-        {
-            record.epoch: HeldEpoch(record.epoch, {**record.scalars, **record.metrics})
-            for record in run.records
-        }
+        {record.epoch: as_held(record) for record in run.records}
         for run in read_kept_runs(folder)
         if run.run_id != run_id
     ]
+
+
+def as_held(record: EpochRecord) -> HeldEpoch:
+    """What a journal tells of an epoch, as if it were a backend."""
+    values = dict(record.scalars) | {name: value for name, value in record.metrics.items()}
+    return HeldEpoch(record.epoch, values, record.timestamp)
 
 
 def is_of_earlier_run(holding: Holding, runs: Sequence[Mapping[int, HeldEpoch]]) -> bool:
@@ -137,15 +140,20 @@ def _can_read_back(writer_class: type[object]) -> bool:
     return inspect.getattr_static(writer_class, HOOK, None) is not None
 
 
-def _check(name: str, held: object) -> bool:
-    if (
-        isinstance(held, HeldEpoch)
-        and isinstance(held.epoch, numbers.Integral)
-        and 0 <= held.epoch <= LARGEST_EPOCH
-        and all(isinstance(value, numbers.Real) for value in held.values.values())
-    ):
-        return True
-    raise WriterContractError(f"writer {name!r}: {HOOK} gave {held!r}, which is no HeldEpoch")
+def _check(name: str, held: Any) -> bool:
+    if not (isinstance(held, HeldEpoch) and _is_sound(held)):
+        raise WriterContractError(f"writer {name!r}: {HOOK} gave {held!r}, which is no HeldEpoch")
+    return True
+
+
+def _is_sound(held: HeldEpoch) -> bool:
+    """Whether a journal can take it, whatever types it claims to have."""
+    numbers: list[Any] = [held.epoch, held.timestamp or 0]
+    return (
+        all(type(number) is int and 0 <= number <= LARGEST_EPOCH for number in numbers)
+        and all(isinstance(name, str) for name in held.values)
+        and all(isinstance(value, (int, float)) for value in held.values.values())
+    )
 
 
 def _same(one: float, other: float, single: bool) -> bool:

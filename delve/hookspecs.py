@@ -26,7 +26,9 @@ class WriterSpec:
 
     ``start`` or ``resume_from_saved_state`` comes first; then, for each epoch, ``add_scalar`` as
     the user logs, ``add_scalars`` and ``add_array`` once the epoch is complete, and ``save``;
-    ``close`` comes last. ``held_epochs`` stands apart, for runs whose journal is lost. A pair of epoch and name identifies a value: a writer that gets the same
+    ``close`` comes last. ``held_epochs`` stands apart: it is for runs whose journal is lost.
+
+    A pair of epoch and name identifies a value: a writer that gets the same
     pair again replaces what it holds.
     """
 

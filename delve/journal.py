@@ -26,7 +26,7 @@ from delve.journal_lines import NUMBER, decode_epoch, encode, to_json
 from delve.log import get_logger
 from delve.recorded_run import FILE_NAME, holds_run, open_journal
 from delve.records import EpochRecord, Origin, enumerate_epochs
-from delve.salvage import lines_of, salvage, write_anew
+from delve.salvage import renew, write_anew
 
 logger = get_logger(__name__)
 
@@ -92,28 +92,13 @@ class Journal:
         try:
             journal = cls.reopen(folder)
         except NoHeaderError:
-            journal = cls._renewed(folder, layers, config or {})
+            renew(folder, _header(folder, layers, config or {}))
+            journal = cls.reopen(folder)
         journal._report_damage(initial_epoch)
         journal._append(resume)
         if config and json.loads(to_json(config)) != journal.config:
             journal._append({"type": "config", "config": dict(config)})
         return journal
-
-    @classmethod
-    def _renewed(cls, folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> Journal:
-        """A new journal of what one that has lost its header still tells."""
-        salvaged = salvage(folder)
-        salvaged.identify(_header(folder, layers, config))
-        kept = write_anew(folder, lines_of(salvaged.contents, salvaged.records))
-        logger.warning(
-            "%s has no readable header; it is kept as %s, and a new one takes its place, with what "
-            "it still tells: %s. Each backend keeps what it holds below the epoch that the run is "
-            "resumed at",
-            folder / FILE_NAME,
-            kept.name if kept else "nothing",
-            salvaged.summary,
-        )
-        return cls.reopen(folder)
 
     @classmethod
     def reopen(cls, folder: Path) -> Journal:

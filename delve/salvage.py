@@ -14,11 +14,14 @@ from delve.home import Home
 from delve.journal_contents import FORMAT, Contents, read_lines
 from delve.journal_file import begin
 from delve.journal_lines import decode_epoch, encode
+from delve.log import get_logger
 from delve.recorded_run import FILE_NAME, open_journal
 from delve.records import EpochRecord, enumerate_epochs
 
 _LONGEST_HEADER = 2**24  # bytes
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+logger = get_logger("delve.journal")  # one name for all that is said of the journal
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,26 @@ def salvage(folder: Path) -> Salvage:
     return Salvage(contents, records, has_header)
 
 
+def renew(folder: Path, header: Mapping[str, Any]) -> None:
+    """Put a journal in the place of one without a header, with what this one still tells.
+
+    Args:
+        folder: The run's folder.
+        header: That of a new run, for what nothing tells.
+    """
+    salvaged = salvage(folder)
+    told = salvaged.summary
+    salvaged.identify(header)
+    kept = write_anew(folder, lines_of(salvaged.contents, salvaged.records))
+    logger.warning(
+        "%s has no readable header; it is kept as %s, and a new one takes its place, with what it "
+        "still tells: %s. Each backend keeps what it holds below the epoch of the resume",
+        folder / FILE_NAME,
+        kept.name if kept else "nothing",
+        told,
+    )
+
+
 def write_anew(folder: Path, entries: Iterable[Mapping[str, Any]]) -> Path | None:
     """Give the folder a journal of these lines; returns where an earlier one is kept.
 
@@ -119,9 +142,9 @@ def lines_of(contents: Contents, records: Mapping[int, EpochRecord]) -> Iterator
     if origin is not None:
         for writer, state in contents.origin_states.items():
             yield {"type": "state", "writer": writer, "state": state}
-        yield {"type": "fork", "run_id": contents.run_id, "origin": origin, **{"home": {}, **home}}
+        yield {"type": "fork", "run_id": contents.run_id, "origin": origin, "home": {}} | home
     if contents.may_be_copy:
-        yield {"type": "home", **{"home": {}, **home}, "may_be_copy": True}
+        yield {"type": "home", "home": {}, "may_be_copy": True} | home
     yield from _epochs(records, contents.resumes)
     for writer, state in contents.states.items():
         sound = contents.sound.get(writer) if healthy else None

@@ -143,7 +143,7 @@ class TensorBoardWriter:
                 self._decoration.add_last(folders)
 
     def held_epochs(self, run: RunInfo) -> Iterable[HeldEpoch]:
-        """The epochs of the event files, with their times; what behind damage stands is not read."""
+        """The epochs of the event files, up to any damage, with their times."""
         if not self.path.is_dir():
             return ()
         from delve_tensorboard.folder import EventFolder
