@@ -140,10 +140,10 @@ def _epoch_after_the_last(folder: Path, writers: Sequence[NamedWriter]) -> int:
     if contents is None:
         held = unknown_epochs(folder, Contents(), writers) if folder.is_dir() else []
         if traces or held:
-            told = ", ".join([*held, shortened(traces, 3)])
+            files = [f"files of a run of Delve ({', '.join(traces)})"] if traces else []
             raise ArgumentError(
-                f"initial_epoch='auto': {folder} holds no journal, but files of a run of Delve "
-                f"({told}), so the last epoch is not known; put journal.jsonl back, or "
+                f"initial_epoch='auto': {folder} holds no journal, but {'; '.join(files + held)}, "
+                "so the last epoch is not known; put journal.jsonl back, or "
                 f"{_repair(folder)} from what they hold, {_WAYS_OUT}"
             )
         return 0

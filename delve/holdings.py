@@ -107,7 +107,7 @@ def earlier_runs(folder: Path, run_id: str) -> list[Mapping[int, HeldEpoch]]:
 
 def as_held(record: EpochRecord) -> HeldEpoch:
     """What a journal tells of an epoch, as if it were a backend."""
-    values = dict(record.scalars) | {name: value for name, value in record.metrics.items()}
+    values = dict(record.scalars) | dict(record.metrics.items())
     return HeldEpoch(record.epoch, values, record.timestamp)
 
 

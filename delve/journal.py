@@ -32,8 +32,8 @@ logger = get_logger(__name__)
 
 
 def now_in_ms() -> int:
-    """Wall time in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
+    """Wall time in milliseconds since 1970; 0 where a clock was set to before that in mid-run."""
+    return max(0, time.time_ns() // 1_000_000)
 
 
 class Journal:
@@ -52,7 +52,12 @@ class Journal:
     def open(
         cls, folder: Path, initial_epoch: int, layers: Sequence[str], config: Mapping[str, Any]
     ) -> Journal:
-        """The journal of a new run, or of one that goes on from ``initial_epoch``."""
+        """The journal of a new run, or of one that goes on from ``initial_epoch``.
+
+        Raises:
+            JournalError: It cannot be read or begun, or the clock stands before 1970.
+        """
+        _check_clock()
         if initial_epoch == 0:
             return cls.create(folder, layers, config)
         return cls.resume(folder, initial_epoch, layers, config)
@@ -92,7 +97,8 @@ class Journal:
         try:
             journal = cls.reopen(folder)
         except NoHeaderError:
-            renew(folder, _header(folder, layers, config or {}))
+            if not renew(folder, _header(folder, layers, config or {})):
+                raise
             journal = cls.reopen(folder)
         journal._report_damage(initial_epoch)
         journal._append(resume)
@@ -294,6 +300,16 @@ def _header(folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> d
         "config": dict(config),
         "home": Home.of(folder).as_json(),
     }
+
+
+def _check_clock() -> None:
+    """Refuse a time that no line of a journal can have, and no backend."""
+    seconds = time.time_ns() / 1e9
+    if seconds < 0:
+        raise JournalError(
+            f"the clock of this machine stands {-seconds / 86_400:.1f} days before 1970, where the "
+            "times of journals and backends begin; set it, for example with `date -s`"
+        )
 
 
 def _missing(held: Collection[int], until: int) -> str:

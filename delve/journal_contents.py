@@ -144,7 +144,8 @@ def read_contents(file: BinaryIO) -> Contents:
         raise NoHeaderError(
             f"{file.name} has no readable header, so it does not tell which run it is of; "
             f"`delve repair {shlex.quote(str(Path(file.name).parent))}` writes it anew from what "
-            "it and the backends beside it hold"
+            "it and the backends beside it hold, and initial_epoch=0 starts anew; either keeps it "
+            "under another name"
         )
     return contents
 

@@ -19,6 +19,7 @@ from delve.recorded_run import FILE_NAME, open_journal
 from delve.records import EpochRecord, enumerate_epochs
 
 _LONGEST_HEADER = 2**24  # bytes
+_FIRST_WORDS = b'{"type": "run"'
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 logger = get_logger("delve.journal")  # one name for all that is said of the journal
@@ -89,14 +90,19 @@ def salvage(folder: Path) -> Salvage:
     return Salvage(contents, records, has_header)
 
 
-def renew(folder: Path, header: Mapping[str, Any]) -> None:
+def renew(folder: Path, header: Mapping[str, Any]) -> bool:
     """Put a journal in the place of one without a header, with what this one still tells.
 
     Args:
         folder: The run's folder.
         header: That of a new run, for what nothing tells.
+
+    Returns:
+        False where the file was never a journal for all that it tells: it stays as it is.
     """
     salvaged = salvage(folder)
+    if not (salvaged.contents.run_id or salvaged.contents.last_number or _is_cut_off(folder)):
+        return False
     told = salvaged.summary
     salvaged.identify(header)
     kept = write_anew(folder, lines_of(salvaged.contents, salvaged.records))
@@ -107,6 +113,7 @@ def renew(folder: Path, header: Mapping[str, Any]) -> None:
         kept.name if kept else "nothing",
         told,
     )
+    return True
 
 
 def write_anew(folder: Path, entries: Iterable[Mapping[str, Any]]) -> Path | None:
@@ -169,6 +176,13 @@ def _epochs(records: Mapping[int, EpochRecord], resumes: list[int]) -> Iterator[
         }
     if resumes and resumes[-1] >= following:
         yield {"type": "resume", "epoch": resumes[-1]}
+
+
+def _is_cut_off(folder: Path) -> bool:
+    """Whether a journal is all zeros, or ends in its first words, as a power cut leaves it."""
+    with open_journal(folder / FILE_NAME) as file:
+        begin_of_it = file.read(_LONGEST_HEADER)
+    return not begin_of_it.strip(b"\0") or _FIRST_WORDS.startswith(begin_of_it[: len(_FIRST_WORDS)])
 
 
 def _piece_together(contents: Contents, header: bytes) -> None:

@@ -50,7 +50,7 @@ def main() -> None:
       delve show runs/a runs/b               two runs side by side
       delve export runs/a --to mlflow        send a recorded run to MLflow
       delve plot runs/a runs/b --out plots   both in one picture
-      delve repair runs/a                    a damaged journal, from what backends hold
+      delve repair runs/a                    write a damaged journal anew
 
     Exit codes:
       0  all is well
