@@ -140,9 +140,9 @@ def _epoch_after_the_last(folder: Path, writers: Sequence[NamedWriter]) -> int:
     if contents is None:
         held = unknown_epochs(folder, Contents(), writers) if folder.is_dir() else []
         if traces or held:
-            files = [f"files of a run of Delve ({', '.join(traces)})"] if traces else []
+            left = [f"files of a run of Delve ({', '.join(traces)})"] if traces else []
             raise ArgumentError(
-                f"initial_epoch='auto': {folder} holds no journal, but {'; '.join(files + held)}, "
+                f"initial_epoch='auto': {folder} holds no journal, but {'; '.join(left + held)}, "
                 "so the last epoch is not known; put journal.jsonl back, or "
                 f"{_repair(folder)} from what they hold, {_WAYS_OUT}"
             )

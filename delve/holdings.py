@@ -129,10 +129,29 @@ def agree(one: HeldEpoch, other: HeldEpoch) -> bool:
     )
 
 
-def first_difference(one: Mapping[int, HeldEpoch], other: Mapping[int, HeldEpoch]) -> int | None:
-    """The first epoch of which both hold something else; None where there is none."""
-    both = (epoch for epoch in sorted(one) if epoch in other)
-    return next((epoch for epoch in both if not agree(one[epoch], other[epoch])), None)
+@dataclass(frozen=True)
+class Difference:
+    """Where a backend holds something else than another record of the same run.
+
+    Attributes:
+        epochs: Single epochs, behind which both hold the same again: one of them is damaged.
+        ever_after: From this epoch on, nothing is the same: the run went back while a backend was
+            away, and what it holds from there on is void. None where that is not so.
+    """
+
+    epochs: tuple[int, ...] = ()
+    ever_after: int | None = None
+
+    @classmethod
+    def between(cls, one: Mapping[int, HeldEpoch], other: Mapping[int, HeldEpoch]) -> Difference:
+        """Of what both hold."""
+        both = [epoch for epoch in sorted(one) if epoch in other]
+        differing = [epoch for epoch in both if not agree(one[epoch], other[epoch])]
+        last_same = max(set(both) - set(differing), default=-1)
+        return cls(
+            tuple(epoch for epoch in differing if epoch < last_same),
+            next((epoch for epoch in differing if epoch > last_same), None),
+        )
 
 
 def _can_read_back(writer_class: type[object]) -> bool:

@@ -146,7 +146,7 @@ class WriterSpec:
 
             def held_epochs(self, run):
                 rows = map(json.loads, (run.savefile / "metrics.txt").read_text().splitlines())
-                return [HeldEpoch(row.pop("epoch"), row) for row in rows]
+                return [delve.HeldEpoch(row.pop("epoch"), row) for row in rows]
         """
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from delve.errors import JournalError
 from delve.holdings import (
+    Difference,
     Holding,
     agree,
     as_held,
     earlier_runs,
-    first_difference,
     is_of_earlier_run,
     read_holding,
     readable_writers,
@@ -39,8 +39,7 @@ class Source:
         writer: The writer's name.
         epochs: The epochs that it holds.
         taken: Those that were taken from it.
-        differs_from: From this epoch on it holds something else than what was taken before, and
-            counts for nothing; None where it does not.
+        difference: Where it holds something else than what was taken before, which counts.
         is_of_earlier_run: Whether it holds an earlier run, whose journal is kept.
         is_exact: Whether its values are as they were given.
         error: Why it cannot be read; None where it can.
@@ -49,7 +48,7 @@ class Source:
     writer: str
     epochs: Sequence[int] = ()
     taken: Sequence[int] = ()
-    differs_from: int | None = None
+    difference: Difference = field(default_factory=Difference)
     is_of_earlier_run: bool = False
     is_exact: bool = True
     error: str | None = None
@@ -140,9 +139,8 @@ def _rebuild(folder: Path, old: Salvage, holdings: Sequence[Holding]) -> Repair:
     if is_changed:
         _identify(folder, old, held)
         for source in sources:  # by which its writer knows the files for its own
-            if source.taken:
-                contents.states.setdefault(source.writer, {})
-        kept = write_anew(folder, lines_of(contents, _records(old, held)))
+            contents.states.setdefault(source.writer, {})
+        kept = write_anew(folder, lines_of(contents, _records(old, held), _sound(old, sources)))
     return Repair(
         path=folder / FILE_NAME,
         run_id=contents.run_id,
@@ -168,21 +166,22 @@ def _merge(
         if holding.error:
             sources.append(replace(source, error=str(holding.error)))
             continue
-        if holding.writer not in old.contents.sound and is_of_earlier_run(holding, earlier):
+        difference = Difference.between(holding.epochs, merged)
+        is_of_this_run = holding.writer in old.contents.sound or (
+            not merged.keys().isdisjoint(holding.epochs) and difference == Difference()
+        )
+        if not is_of_this_run and is_of_earlier_run(holding, earlier):
             sources.append(replace(source, is_of_earlier_run=True))
             continue
-        differs_from = first_difference(holding.epochs, merged)
-        until = min(_sound_below(old, holding.writer), *_given(differs_from))
+        until = _sound_below(old, holding.writer)
+        if difference.ever_after is not None:
+            until = min(until, difference.ever_after)
         usable = {epoch: held for epoch, held in holding.epochs.items() if epoch < until}
         taken = [epoch for epoch in usable if epoch not in merged]
         _add_times(usable, merged)
         merged.update({epoch: usable[epoch] for epoch in taken})
-        sources.append(replace(source, taken=taken, differs_from=differs_from))
+        sources.append(replace(source, taken=taken, difference=difference))
     return sources
-
-
-def _given(epoch: int | None) -> list[float]:
-    return [float("inf") if epoch is None else epoch]
 
 
 def _sound_below(old: Salvage, writer: str) -> float:
@@ -192,6 +191,16 @@ def _sound_below(old: Salvage, writer: str) -> float:
     if old.records:
         return old.contents.sound_below(writer)
     return old.contents.sound.get(writer, float("inf"))  # its epochs may be of this run after all
+
+
+def _sound(old: Salvage, sources: Sequence[Source]) -> dict[str, float]:
+    """Below which epoch each backend can hold nothing void, for those of which it is known."""
+    sound = dict(old.contents.sound) if old.is_healthy else {}
+    for source in sources:
+        below = 0 if source.is_of_earlier_run else source.difference.ever_after
+        if below is not None:
+            sound[source.writer] = min(below, sound.get(source.writer, below))
+    return sound
 
 
 def _add_times(held: Mapping[int, HeldEpoch], merged: dict[int, HeldEpoch]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from delve.home import Home
@@ -125,13 +127,18 @@ def write_anew(folder: Path, entries: Iterable[Mapping[str, Any]]) -> Path | Non
     return begin(folder / FILE_NAME, (encode(entry, n) for n, entry in enumerate(entries, 1)))
 
 
-def lines_of(contents: Contents, records: Mapping[int, EpochRecord]) -> Iterator[dict[str, Any]]:
+def lines_of(
+    contents: Contents,
+    records: Mapping[int, EpochRecord],
+    sound: Mapping[str, float] = MappingProxyType({}),
+) -> Iterator[dict[str, Any]]:
     """The objects of a new journal's lines, which tell this and no more.
 
     Args:
         contents: Who the run is and what its writers remember. Its header, its run id included,
             must be known.
         records: Its epochs, in rising order.
+        sound: Below which epoch each backend can hold nothing void, as far as it is known.
     """
     healthy = not (contents.damaged_lines or contents.lost_lines)
     origin_id, origin = contents.origin or (contents.run_id, None)
@@ -154,10 +161,15 @@ def lines_of(contents: Contents, records: Mapping[int, EpochRecord]) -> Iterator
         yield {"type": "home", "home": {}, "may_be_copy": True} | home
     yield from _epochs(records, contents.resumes)
     for writer, state in contents.states.items():
-        sound = contents.sound.get(writer) if healthy else None
-        opened = {} if sound is None else {"opened": True}
-        below = {"sound_below": int(sound)} if sound not in (None, float("inf")) else {}
-        yield {"type": "state", "writer": writer, "state": state, **opened, **below}
+        yield {"type": "state", "writer": writer, "state": state} | _opened(sound.get(writer))
+
+
+def _opened(sound_below: float | None) -> dict[str, Any]:
+    """What the line of a writer's state says of what its backend holds."""
+    if sound_below is None:
+        return {}
+    below = {"sound_below": int(sound_below)} if math.isfinite(sound_below) else {}
+    return {"opened": True} | below
 
 
 def _epochs(records: Mapping[int, EpochRecord], resumes: list[int]) -> Iterator[dict[str, Any]]:
@@ -205,10 +217,11 @@ def _value(text: str, name: str, fits: Callable[[Any], bool]) -> Any:
     """The first value of this name; None where there is none that fits."""
     _, mark, rest = text.partition(f'"{name}": ')
     try:
-        value, _ = json.JSONDecoder().raw_decode(rest) if mark else (None, 0)
+        value, end = json.JSONDecoder().raw_decode(rest) if mark else (None, 0)
     except (ValueError, RecursionError):
         return None
-    return value if fits(value) else None
+    is_whole = rest[end : end + 1] in (",", "}")  # a number may be cut off after any digit
+    return value if is_whole and fits(value) else None
 
 
 def _are_names(value: Any) -> bool:

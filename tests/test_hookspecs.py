@@ -67,7 +67,7 @@ def test_each_hook_has_a_docstring_with_an_example(hook):
 
 def test_the_docstrings_examples_make_a_writer_that_works(tmp_path, model):
     methods = "\n".join(map(docstring_example, HOOKS))
-    imports = "import json\nimport numpy as np\nfrom delve import HeldEpoch"
+    imports = "import json\nimport numpy as np\nimport delve"
     code = f"{imports}\nclass Example:\n{textwrap.indent(methods, '    ')}"
     example = classes_of(code)[0]
     example.row, example.folder = {}, tmp_path

@@ -64,10 +64,12 @@ def _source(source: Source) -> str:
     told = f"{source.writer}: holds {_epochs(source.epochs)}"
     if source.is_of_earlier_run:
         return f"{told}, all of an earlier run, and is passed over"
-    if source.differs_from is not None:
+    if source.difference.epochs:
+        told += f"; differs at {_epochs(source.difference.epochs)} from what is named above"
+    if source.difference.ever_after is not None:
         told += (
-            f"; from epoch {source.differs_from} on it differs from what is named above, "
-            "which counts"
+            f"; differs from epoch {source.difference.ever_after} on from what is named above, and "
+            "is cut there when it is opened next"
         )
     if not source.taken:
         return f"{told}; nothing of it was lacking"
