@@ -105,11 +105,11 @@ def _take(number: int, frame: FrameType | None) -> None:
     _hold.reminders.discard(number)
     if is_reminder and number not in _hold.pending:
         return
-    is_second = number in _hold.pending and not is_reminder
+    is_due = number in _hold.pending  # it comes a second time, or again after a while
     since = _hold.pending.setdefault(number, time.monotonic())
     if not _hold.depth:  # a block has just ended
         _run_pending()
-    elif _hold.waits and (is_second or time.monotonic() - since >= GRACE):
+    elif _hold.waits and is_due:
         _come_in(number, frame)
     elif _hold.waits:
         _remind(number, since)
