@@ -1,13 +1,21 @@
-"""How epochs go into a W&B run: by step on Delve's own, beside the user's rows on theirs."""
+"""How epochs go into a W&B run of Delve's own: by step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from wandb import Run
 
 EPOCH = "epoch"
+
+
+def is_finished(run: Run) -> bool:
+    """Whether somebody has ended the run, so that it takes nothing more.
+
+    To ask the run anything else would then wait 30 s for an answer. W&B offers no public way.
+    """
+    return bool(getattr(run, "_is_finished", False))
 
 
 class SteppedLog:
@@ -36,37 +44,3 @@ class SteppedLog:
         """Send one epoch; W&B would hold an uncommitted row back, and a kill lose it."""
         self.run.log({EPOCH: epoch, **row}, step=epoch, commit=True)
         self.next_epoch = epoch + 1
-
-
-class SharedLog:
-    """A run that the user logs to: the step is theirs, and charts show Delve's rows by epoch.
-
-    Args:
-        run: The W&B run.
-        held: The epochs that are there.
-    """
-
-    def __init__(self, run: Run, held: Iterable[int] = ()) -> None:
-        self.run = run
-        self._held = set(held)
-        self._defined: set[str] = set()
-
-    @property
-    def last_epoch(self) -> int | None:
-        """The last epoch that the run says it holds; offline, it knows those of this process."""
-        summary: Any = self.run.summary
-        last = summary.get(EPOCH)
-        return int(last) if isinstance(last, int | float) else None
-
-    def holds(self, epoch: int) -> bool:
-        """Whether the epoch is there: W&B would keep both rows."""
-        return epoch in self._held
-
-    def add(self, epoch: int, row: Mapping[str, Any]) -> None:
-        """Send one epoch, as a row of its own."""
-        for name in row.keys() - self._defined:
-            if "*" not in name and not name.startswith("_"):  # a pattern and hidden, to W&B
-                self.run.define_metric(name, step_metric=EPOCH)
-            self._defined.add(name)
-        self.run.log({EPOCH: epoch, **row}, commit=True)
-        self._held.add(epoch)
