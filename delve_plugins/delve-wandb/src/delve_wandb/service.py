@@ -16,7 +16,8 @@ from delve_wandb.logs import is_finished
 
 _TOKEN = "WANDB_SERVICE"  # W&B sets it while a service runs
 _HOOKS = ("exit", "excepthook")  # of sys; W&B wraps them at each start and never unwraps them
-_MAILBOX = "wandb.sdk.mailbox."  # where W&B defines what it raises when no answer can come
+# Where W&B defines what it raises when no answer can come, and once it is torn down.
+_NO_ANSWER = ("wandb.sdk.mailbox.", "wandb.sdk.lib.asyncio_manager")
 
 _ours: list[wandb.Run] = []  # the runs of Delve's own that are open
 _started_here: dict[str, dict[str, Any]] = {}  # services that Delve started: sys's hooks before
@@ -72,7 +73,7 @@ def stop() -> None:
 
 def has_died(error: Exception) -> bool:
     """Whether an error tells that the service is gone: the server's faults are told otherwise."""
-    return isinstance(error, ConnectionError) or type(error).__module__.startswith(_MAILBOX)
+    return isinstance(error, ConnectionError) or type(error).__module__.startswith(_NO_ANSWER)
 
 
 def restart() -> None:

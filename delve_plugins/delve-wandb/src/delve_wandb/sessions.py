@@ -180,9 +180,11 @@ def _open_row(opened: Run, options: Options) -> OpenRow:
     for key, row in list(_open_rows.items()):
         if is_finished(row.run) or (key[0] == opened.id and row.run is not opened):
             del _open_rows[key]
-    found = _open_rows.setdefault((opened.id, options.prefix), OpenRow(opened))
-    found.commits = options.commit
-    return found
+    key = (opened.id, options.prefix)
+    if key not in _open_rows:
+        _open_rows[key] = OpenRow(opened)
+    _open_rows[key].commits = options.commit
+    return _open_rows[key]
 
 
 def _warn_of_another(opened: Run, options: Options, run: RunInfo) -> None:

@@ -38,7 +38,8 @@ class OpenRow:
         self.run = run
         self.commits = commits
         self.held: dict[str, set[int]] = {}  # by Delve's run, the epochs given in this process
-        self.first_step = 0 if is_finished(run) else run.step
+        # After a resume the run says step 0 until the first log.
+        self.first_step = 0 if is_finished(run) else max(run.step, run.starting_step)
         self._taken: int | None = None  # the step of the row that holds an epoch
         self._waiting: deque[dict[str, Any]] = deque()
         self._is_watched = False
@@ -47,7 +48,7 @@ class OpenRow:
     @property
     def is_used_by_others(self) -> bool:
         """Whether somebody has closed a row: Delve does not."""
-        return not self.commits and not is_finished(self.run) and self.run.step != self.first_step
+        return not self.commits and not is_finished(self.run) and self.run.step > self.first_step
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Have a row go in as soon as one of the user's takes it."""
