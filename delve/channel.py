@@ -14,18 +14,20 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from delve import plugins
+from delve import plugins, signals
 from delve.checked_writer import NamedWriter
 from delve.discovery import GROUP
-from delve.errors import BackendLostError, WriterConfigurationError
+from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
 from delve.journal import Journal
 from delve.records import EpochRecord, Metric, RunInfo, enumerate_epochs
+from delve.refusals import Refusals
 
 FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled each time
 LONGEST_WAIT = 300.0
 WAIT_RATIO = 20.0  # times the attempt's own duration: attempts take at most 5 % of a run
 CATCH_UP_TIME = 2.0  # seconds after which, within the training, no further epoch is fed again
 LONGEST_REASON = 1000  # characters of a failure's first line, which may name files to look at
+QUICK = 1.0  # seconds up to which a writer that fails to close is closed once more
 SLOW_CALL = 10.0  # seconds from which a writer is named for blocking the training
 
 logger = logging.getLogger("delve.delivery")  # one name for all that is said of the delivery
@@ -43,6 +45,7 @@ class Channel:
     Attributes:
         name: The writer's name.
         failure: Why its last call failed; None where it did not.
+        refusals: What its backend refuses for good.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Channel:
     ) -> None:
         self.name = writer.name
         self.failure: Exception | None = None
+        self.refusals = Refusals(writer.name)
         self._hook = writer.hook
         # Without the epoch in its calls a writer cannot replace what it already holds of one.
         self._replaces = any(
@@ -62,6 +66,8 @@ class Channel:
             run,
             config=_copied(run.config),
             state=journal.state(self.name),
+            origin=journal.origin(self.name),
+            may_be_copy=journal.may_be_copy,
             keep=lambda state: journal.remember(self.name, state),
         )
         self._opened = False
@@ -111,12 +117,23 @@ class Channel:
             last = max(self._journal.epochs, default=-1)
             self._attempt(last, lambda: self._catch_up(last))
         try:
-            self._call("close", error=error)
+            self._close_writer(error)
         except Exception as failure:
             self.failure = failure
             logger.warning("writer %r failed to close: %s", self.name, describe(failure))
             logger.debug("its traceback", exc_info=failure)
         self._name_undelivered()
+
+    def _close_writer(self, error: BaseException | None) -> None:
+        """Close it; a fault that came quickly may pass as quickly, and nobody else tries again."""
+        begun = time.monotonic()
+        try:
+            self._call("close", error=error)
+        except Exception as failure:
+            if time.monotonic() - begun > QUICK:
+                raise
+            logger.debug("writer %r is closed once more", self.name, exc_info=failure)
+            self._call("close", error=error)
 
     def fall_behind(self, epoch: int) -> None:
         """The epoch did not get here whole: it is fed again, or named if that would double it."""
@@ -166,10 +183,7 @@ class Channel:
             epochs, f"feeding {self.name}", unit="epoch", delay=1, leave=False, disable=None
         )
         for epoch in progress:
-            record = self._journal.read(epoch)
-            for name, value in record.scalars.items():
-                self._give_scalar(name, value, epoch, record.timestamp)
-            self._complete(record, arrays or {} if epoch == until else {})
+            self._feed(self._journal.read(epoch), arrays or {} if epoch == until else {})
             self._lacks = epoch + 1
             if epoch != epochs[-1] and time.monotonic() > deadline:
                 return
@@ -215,26 +229,57 @@ class Channel:
             )
         return int(answer)
 
+    def _feed(self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray]) -> None:
+        for name, value in record.scalars.items():
+            self._give_scalar(name, value, record.epoch, record.timestamp)
+        self._complete(record, arrays)
+
     def _give_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
+        if name in self.refusals:
+            return
         self._begun = epoch
-        self._call("add_scalar", name=name, value=value, epoch=epoch, timestamp=timestamp)
+        try:
+            self._call("add_scalar", name=name, value=value, epoch=epoch, timestamp=timestamp)
+        except RejectedError as error:
+            self.refusals.note(error, [name])
 
     def _complete(self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray]) -> None:
+        """Give the rest of an epoch whose scalars the writer has, and have it saved."""
         self._begun = record.epoch
-        if record.metrics:
-            self._call(
-                "add_scalars",
-                prefix="",
-                value_dict=dict(record.metrics),
-                global_step=record.epoch,
-                timestamp=record.timestamp,
-                sample_value_dict={
-                    name: _read_only(value)
-                    for name, value in arrays.items()
-                    if name.stat == "embedded-sample"
-                },
-            )
-        for name, value in arrays.items():
+        metrics, taken = self.refusals.left_of(record.metrics), self.refusals.left_of(arrays)
+        try:
+            if metrics:
+                self._give_metrics(metrics, record, taken)
+            for name, value in taken.items():
+                self._give_array(name, value, record)
+            self._call("save", epoch=record.epoch, timestamp=record.timestamp)
+        except RejectedError as error:
+            self.refusals.note(error, [*record.scalars, *metrics, *taken])
+            if not error.rest_arrived:
+                self._feed(record, arrays)
+        self._begun, self._saved = None, record.epoch
+
+    def _give_metrics(
+        self,
+        metrics: dict[Metric, float],
+        record: EpochRecord,
+        arrays: Mapping[Metric, np.ndarray],
+    ) -> None:
+        self._call(
+            "add_scalars",
+            prefix="",
+            value_dict=metrics,
+            global_step=record.epoch,
+            timestamp=record.timestamp,
+            sample_value_dict={
+                name: _read_only(value)
+                for name, value in arrays.items()
+                if name.stat == "embedded-sample"
+            },
+        )
+
+    def _give_array(self, name: Metric, value: np.ndarray, record: EpochRecord) -> None:
+        try:
             self._call(
                 "add_array",
                 name=name,
@@ -242,13 +287,14 @@ class Channel:
                 epoch=record.epoch,
                 timestamp=record.timestamp,
             )
-        self._call("save", epoch=record.epoch, timestamp=record.timestamp)
-        self._begun, self._saved = None, record.epoch
+        except RejectedError as error:
+            self.refusals.note(error, [name])
 
     def _call(self, hook: str, run: RunInfo | None = None, **arguments: Any) -> Any:
         begun = time.monotonic()
         try:
-            return getattr(self._hook, hook)(run=run or self._run, **arguments)
+            with signals.interruptible():
+                return getattr(self._hook, hook)(run=run or self._run, **arguments)
         finally:
             seconds = time.monotonic() - begun
             if seconds > SLOW_CALL and not self._slow:

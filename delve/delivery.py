@@ -23,6 +23,7 @@ class Delivery:
         journal: Where what a writer missed is read from.
         run: What all of them are told; each gets a copy with its own ``state``.
         raise_errors: Whether a writer's failure is raised, once all writers were served.
+        raise_refusals: Whether that a backend refuses an item is raised too.
     """
 
     def __init__(
@@ -31,9 +32,11 @@ class Delivery:
         journal: Journal,
         run: RunInfo,
         raise_errors: bool = False,
+        raise_refusals: bool = False,
     ) -> None:
         self._channels = [Channel(writer, journal, run, self._behind) for writer in writers]
         self._raise_errors = raise_errors
+        self._raise_refusals = raise_refusals
         self._feeding: int | None = None  # the thread that feeds the writers just now
 
     @property
@@ -97,9 +100,17 @@ class Delivery:
             yield
         finally:
             self._feeding = None
-        if self._raise_errors and raise_errors:
+        if raise_errors:
             for channel in self._channels:
-                if channel.failure:
+                fault = self._fault(channel)
+                if fault:
                     raise WriterFailedError(
-                        f"writer {channel.name!r} failed: {describe(channel.failure)}"
-                    ) from channel.failure
+                        f"writer {channel.name!r} failed: {describe(fault)}"
+                    ) from fault
+
+    def _fault(self, channel: Channel) -> Exception | None:
+        """What of a writer's is to be raised, if anything."""
+        refusal = channel.refusals.take_last()
+        if self._raise_errors and channel.failure:
+            return channel.failure
+        return refusal if self._raise_refusals else None

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from delve.checked_writer import NamedWriter
 from delve.delivery import Delivery
 from delve.discovery import make_writers
-from delve.errors import DelveError, JournalError, WriterFailedError
+from delve.errors import DelveError, JournalError, RejectedError, WriterFailedError
 from delve.journal import Journal
 from delve.lock import FolderLock
 from delve.recorded_run import read_run
@@ -127,7 +127,7 @@ class _Watch:
     def after(
         self, result: Result[Any], hook: str, _: object, arguments: Mapping[str, Any]
     ) -> None:
-        if result.exception is not None:
+        if result.exception is not None and not _has_arrived(result.exception):
             return
         if hook == "save":
             self.given.add(arguments["epoch"])
@@ -142,6 +142,10 @@ class _Watch:
             return "it cannot tell which epochs its backend holds, so it was sent nothing"
         missed = [epoch for epoch in epochs if epoch >= self.first and epoch not in self.given]
         return f"it did not get epochs {enumerate_epochs(missed)}" if missed else None
+
+
+def _has_arrived(error: BaseException) -> bool:
+    return isinstance(error, RejectedError) and error.rest_arrived
 
 
 def _nothing(*_: object) -> None:

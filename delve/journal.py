@@ -1,8 +1,10 @@
 """The run's own record, ``journal.jsonl``: the source of truth that writers are fed from.
 
 One JSON object a line: a header, then a line for each epoch, for each resume, for what a writer
-remembers or that it was opened, and for hyperparameters that a resumed run changed. A line that
-says ``resume`` voids the epochs at or after it that came before, and so does the line of an epoch.
+remembers or that it was opened, for hyperparameters that a resumed run changed, and where the
+folder was found elsewhere than before: moved (``home``), or a copy, which becomes a run of its own
+(``fork``). A line that says ``resume`` voids the epochs at or after it that came before, and so
+does the line of an epoch.
 """
 
 from __future__ import annotations
@@ -17,10 +19,19 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from delve.errors import JournalError
+from delve.home import Home, Whereabouts, whereabouts
 from delve.journal_file import JournalFile, begin, is_begun
 from delve.journal_lines import decode_epoch, encode, to_json
-from delve.recorded_run import FILE_NAME, FORMAT, Contents, open_journal, read_contents
-from delve.records import EpochRecord, enumerate_epochs
+from delve.recorded_run import (
+    FILE_NAME,
+    FORMAT,
+    Contents,
+    holds_run,
+    open_journal,
+    read_contents,
+)
+from delve.records import EpochRecord, Origin, enumerate_epochs
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +65,7 @@ class Journal:
     @classmethod
     def create(cls, folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> Journal:
         """Begin a new run's journal; an earlier run's is kept as ``journal.1.jsonl`` and so on."""
-        header = _header(layers, config)
+        header = _header(folder, layers, config)
         if is_begun(folder / FILE_NAME):
             header["replaces_earlier"] = True
         begin(folder / FILE_NAME, encode(header))
@@ -74,7 +85,9 @@ class Journal:
         """
         resume = {"type": "resume", "epoch": initial_epoch, "time": now_in_ms()}
         if not is_begun(folder / FILE_NAME):
-            begin(folder / FILE_NAME, encode(_header(layers, config or {})) + encode(resume))
+            begin(
+                folder / FILE_NAME, encode(_header(folder, layers, config or {})) + encode(resume)
+            )
             logger.warning(
                 "%s: there is no journal to resume from; each backend keeps what it holds below "
                 "epoch %d, and nothing can be fed again",
@@ -91,11 +104,58 @@ class Journal:
 
     @classmethod
     def reopen(cls, folder: Path) -> Journal:
-        """The folder's journal as it is, to feed writers from and keep their states in."""
+        """The folder's journal as it is, to feed writers from and keep their states in.
+
+        A folder that is a copy of another run's becomes a run of its own, with the same epochs.
+
+        Raises:
+            JournalError: It cannot be read or opened.
+        """
         path = folder / FILE_NAME
-        with open_journal(path) as file:
-            contents = read_contents(file)
-        return cls(JournalFile(path, contents.size), contents)
+        try:
+            with open_journal(path) as file:
+                contents = read_contents(file)
+        except OSError as error:
+            raise JournalError(
+                f"{path} cannot be read ({error.strerror or error}); see to the disk, and try again"
+            ) from error
+        journal = cls(JournalFile(path, contents.size), contents)
+        journal._settle(folder)
+        return journal
+
+    def _settle(self, folder: Path) -> None:
+        """Note where the folder lies now, if that is not where it lay."""
+        noted, run_id = self._contents.home, self.run_id
+        if noted is None:  # written before journals noted it
+            self._append({"type": "home", "home": Home.of(folder).as_json()})
+            return
+        found = whereabouts(folder, noted, lambda other: holds_run(other, run_id))
+        here = Home.of(folder).as_json()
+        match found:
+            case Whereabouts.COPIED:
+                fork = {"type": "fork", "run_id": uuid.uuid4().hex, "origin": noted.path}
+                self._append({**fork, "home": here})
+                logger.warning(
+                    "%s is a copy of the run in %s, which is still there: it is a run of its own "
+                    "from here on, with the same epochs so far, and gets runs of its own in remote "
+                    "backends",
+                    folder,
+                    noted.path,
+                )
+            case Whereabouts.UNKNOWN:
+                self._append({"type": "home", "home": here, "may_be_copy": True})
+                logger.warning(
+                    "%s was recorded in %s on %s, which cannot be seen from here: a remote run "
+                    "that would have to be cut back is left as it is, in case that one goes on, "
+                    "and a new one takes its place",
+                    folder,
+                    noted.path,
+                    noted.host,
+                )
+            case Whereabouts.MOVED:
+                self._append({"type": "home", "home": here})
+            case Whereabouts.THERE if noted != Home.of(folder):
+                self._append({"type": "home", "home": here})
 
     def _report_damage(self, initial_epoch: int) -> None:
         lines = self._contents.damaged_lines
@@ -113,6 +173,18 @@ class Journal:
     def run_id(self) -> str:
         """The identity of the run, kept when it is resumed."""
         return self._contents.run_id
+
+    @property
+    def may_be_copy(self) -> bool:
+        """Whether the folder that this one came from may still record the run, out of sight."""
+        return self._contents.may_be_copy
+
+    def origin(self, writer: str) -> Origin | None:
+        """The run that the folder was copied from, as the writer of this name knew it."""
+        if self._contents.origin is None:
+            return None
+        run_id, folder = self._contents.origin
+        return Origin(run_id, folder, dict(self._contents.origin_states.get(writer, {})))
 
     @property
     def created(self) -> int:
@@ -193,7 +265,7 @@ class Journal:
         self._file.flush()
 
 
-def _header(layers: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
+def _header(folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "run",
         "format": FORMAT,
@@ -201,6 +273,7 @@ def _header(layers: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
         "created": now_in_ms(),
         "layers": list(layers),
         "config": dict(config),
+        "home": Home.of(folder).as_json(),
     }
 
 

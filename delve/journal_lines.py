@@ -149,6 +149,8 @@ _FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "resume": {"epoch": _is_epoch},
     "config": {"config": _is_object},
     "state": {"writer": _is_text, "state": _is_object},
+    "home": {"home": _is_object},
+    "fork": {"run_id": _is_text, "origin": _is_text, "home": _is_object},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -12,11 +13,15 @@ from typing import Any, BinaryIO
 
 from delve.errors import JournalError
 from delve.files import open_plain, unfinished_name
+from delve.home import Home
 from delve.journal_lines import check_entry, decode_epoch, is_whole
 from delve.records import EpochRecord, enumerate_epochs
 
 FILE_NAME = "journal.jsonl"
 FORMAT = 1
+
+# How lines begin that say which run it is; a journal may be long, and the others are not parsed.
+_IDENTIFYING = (b'{"type": "run"', b'{"type": "fork"')
 
 
 @dataclass
@@ -34,6 +39,10 @@ class Contents:
     resumes: list[int] = field(default_factory=list)  # the epoch of each
     replaces_earlier: bool = False  # whether the folder held an earlier run when this one began
     sound: dict[str, float] = field(default_factory=dict)  # by writer, see `sound_below`
+    home: Home | None = None  # where the folder lay when it was opened last
+    may_be_copy: bool = False  # whether the one that it came from may be there still, out of sight
+    origin: tuple[str, str] | None = None  # run id and folder of the run that it was copied from
+    origin_states: dict[str, dict[str, Any]] = field(default_factory=dict)
     damaged_lines: list[int] = field(default_factory=list)
     size: int = 0  # bytes up to the end of the last whole line
 
@@ -44,6 +53,15 @@ class Contents:
                 self.run_id, self.created = entry["run_id"], entry["created"]
                 self.config, self.layers = entry["config"], tuple(entry["layers"])
                 self.replaces_earlier = bool(entry.get("replaces_earlier"))
+                self.home = Home.from_json(entry.get("home"))
+            case "home":
+                self.home = Home.from_json(entry["home"])
+                self.may_be_copy = self.may_be_copy or bool(entry.get("may_be_copy"))
+            case "fork":
+                self.origin = (self.run_id, entry["origin"])
+                self.origin_states, self.states = self.states, {}
+                self.run_id, self.home = entry["run_id"], Home.from_json(entry["home"])
+                self.may_be_copy = False
             case "epoch":
                 self._void(entry["epoch"])
                 self.places[entry["epoch"]] = (offset, length)
@@ -195,6 +213,20 @@ def _contents_in(folder: Path) -> Contents | None:
     except FileNotFoundError:
         was_begun = os.path.lexists(path.with_name(unfinished_name(FILE_NAME)))
         return Contents() if was_begun else None
+
+
+def holds_run(folder: Path, run_id: str) -> bool:
+    """Whether a folder has the journal of this run; one that cannot be read tells nothing."""
+    last = None
+    try:
+        with open_journal(folder / FILE_NAME) as file:
+            for line in file:
+                if line.startswith(_IDENTIFYING):
+                    with contextlib.suppress(ValueError, RecursionError, AttributeError):
+                        last = json.loads(line).get("run_id")
+    except (OSError, JournalError):
+        return False
+    return last == run_id
 
 
 def open_journal(path: Path) -> BinaryIO:

@@ -197,3 +197,9 @@ def enumerate_epochs(numbers: Sequence[int]) -> str:
         else:
             spans.append((number, number))
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def shortened(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -67,7 +67,7 @@ class Run:
                 epochs=tuple(self._journal.epochs),
                 metrics=self._journal.metrics,
             )
-            self._delivery = Delivery(writers, self._journal, info, raise_errors)
+            self._delivery = Delivery(writers, self._journal, info, raise_errors, raise_errors)
             undo.push(lambda _kind, error, _traceback: self._delivery.close(error))
             self._delivery.open()
             self._undo = undo.pop_all()  # in the order of closing: writers, journal, lock

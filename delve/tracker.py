@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -15,7 +16,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import nn
 
-from delve import console, distributed
+from delve import console, distributed, signals
 from delve.activations import SamplingMethods
 from delve.arguments import (
     check_config,
@@ -144,6 +145,7 @@ class SaturationTracker:
         self._staged = StagedEpoch()
         self._saturations: dict[Key, float] = {}
         self._closed = False
+        self._postponed: list[Callable[[], None]] = []
 
         def check_arguments() -> tuple[Statistics, Gathering, Layers, dict[str, Any]]:
             check_count("log_interval", log_interval)
@@ -174,21 +176,27 @@ class SaturationTracker:
             folder = check_savefile(savefile)
             first = check_initial_epoch(initial_epoch, folder)
             if distributed.is_first():
-                self._run = Run(
-                    folder,
-                    first,
-                    tuple(layers),
-                    hyperparameters,
-                    make_writers(save_to, folder, writer_args),
-                    images=not nosave,
-                    raise_errors=on_writer_error == "raise",
-                    arrays=self._statistics.arrays,
-                    array_groups=self._statistics.array_groups,
-                )
+                writers = make_writers(save_to, folder, writer_args)
+                with signals.held():
+                    self._run = Run(
+                        folder,
+                        first,
+                        tuple(layers),
+                        hyperparameters,
+                        writers,
+                        images=not nosave,
+                        raise_errors=on_writer_error == "raise",
+                        arrays=self._statistics.arrays,
+                        array_groups=self._statistics.array_groups,
+                    )
             return folder, first, self._run.order
 
-        self._savefile, self._epoch, order = distributed.agree(open_run)
-        self._recorder = LayerRecorder(layers, gathering, order)
+        try:
+            self._savefile, self._epoch, order = distributed.agree(open_run)
+            self._recorder = LayerRecorder(layers, gathering, order)
+        except BaseException as error:  # an interrupt, or a mistake in another process
+            self._run.close(error)
+            raise
         self._process = os.getpid()
         atexit.register(self._close_at_exit)  # before what the writers' backends do at exit
 
@@ -213,9 +221,13 @@ class SaturationTracker:
         Raises:
             ArgumentError: The name is taken, or the value is not a number.
         """
-        self._check_open()
         check_scalar_name(name, self._averages)
-        self._log(name, check_scalar(name, value))
+        number = check_scalar(name, value)
+        if self._postpones(f"add_scalar({name!r})", lambda: self.add_scalar(name, number)):
+            return
+        with self._whole():
+            self._check_open()
+            self._log(name, number)
 
     def add_saturations(self, save: bool = True) -> None:
         """Compute the selected statistics of all layers over the samples since the last call.
@@ -232,20 +244,30 @@ class SaturationTracker:
         covariances = self._reducer.reduce(self._recorder.held(seen))
 
         def record() -> None:
+            results = None
             if distributed.is_first():
-                self._stage(self._statistics.compute(covariances))
-            self._recorder.mark_used(self._forget, seen)
-            if save:
-                self.save()
+                results = self._statistics.compute(covariances)
+            with self._whole():
+                self._check_open()  # a handler may have closed it meanwhile
+                if results is not None:
+                    self._stage(results)
+                self._recorder.mark_used(self._forget, seen)
+                if save:
+                    self.save()
 
         distributed.together(record)
 
     def save(self) -> None:
-        """End the epoch: write it to the journal, then to every writer."""
-        self._check_open()
-        epoch, staged = self._epoch, self._staged
-        self._epoch, self._staged = epoch + 1, StagedEpoch()
-        self._run.save(epoch, staged, self._recorder.layers)
+        """End the epoch: write it to the journal, then to every writer.
+
+        Handlers of signals, Ctrl-C's among them, come in before or after; while a writer keeps it
+        waiting, after some 2 seconds. The epoch is recorded then, and the writer is fed it again.
+        """
+        if self._postpones("save()", self.save):
+            return
+        with self._whole():
+            self._check_open()
+            self._save()
 
     def saturation(self) -> None:
         """Draw the current saturation of each layer on the console, as bars.
@@ -329,13 +351,14 @@ class SaturationTracker:
                 f"the state is of epoch {state['epoch']}, but the tracker is at epoch "
                 f"{self._epoch}; make it with initial_epoch={state['epoch']}"
             )
-        self._recorder.load_state_dict(state["recorder"])
-        staged = StagedEpoch.from_state_dict(state["staged"])
-        for name, number in staged.scalars.items():
-            self._log(name, number)
-        self._staged.metrics |= staged.metrics
-        self._staged.arrays |= staged.arrays
-        self._staged.few_samples |= staged.few_samples
+        with self._whole():
+            self._recorder.load_state_dict(state["recorder"])
+            staged = StagedEpoch.from_state_dict(state["staged"])
+            for name, number in staged.scalars.items():
+                self._log(name, number)
+            self._staged.metrics |= staged.metrics
+            self._staged.arrays |= staged.arrays
+            self._staged.few_samples |= staged.few_samples
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run; a second call does nothing.
@@ -343,23 +366,56 @@ class SaturationTracker:
         What was logged since the last :meth:`save` is saved as one more epoch, but dropped after
         an exception.
 
+        A handler of a signal may call it at any time. Where it came in while a writer was being
+        fed, the run is closed as soon as that call has ended, before an exception of the handler's,
+        such as ``SystemExit``, goes on.
+
         Args:
             error: The exception that ended the training, if one did.
         """
-        if self._closed:
+        if self._closed or self._postpones("close()", lambda: self.close(error)):
             return
         if self._is_elsewhere:  # the run is the parent's, which goes on with it
             self._closed = True
             self._recorder.remove_hooks()
             return
         self._check_not_feeding()
-        try:
-            self._finish_epoch(error)
-        finally:
-            self._closed = True
-            atexit.unregister(self._close_at_exit)
-            self._recorder.remove_hooks()
-            self._run.close(error)
+        with signals.held():
+            try:
+                self._finish_epoch(error)
+            finally:
+                self._closed = True
+                atexit.unregister(self._close_at_exit)
+                self._recorder.remove_hooks()
+                self._run.close(error)
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Change state without a handler's coming in; what one has asked for is done at the end."""
+        with signals.held():
+            try:
+                yield
+            finally:
+                while self._postponed and not self._run.is_feeding:
+                    self._postponed.pop(0)()
+
+    def _postpones(self, what: str, call: Callable[[], None]) -> bool:
+        """Whether a handler of a signal has come in where a writer is fed, and has to wait."""
+        if not (signals.is_handling() and self._run.is_feeding):
+            return False
+        logger.warning(
+            "%s: %s was called by the handler of a signal while a writer is being fed; it is done "
+            "when that call has ended",
+            self.savefile,
+            what,
+        )
+        self._postponed.append(call)
+        return True
+
+    def _save(self) -> None:
+        epoch, staged = self._epoch, self._staged
+        self._epoch, self._staged = epoch + 1, StagedEpoch()
+        self._run.save(epoch, staged, self._recorder.layers)
 
     def _log(self, name: str, number: float) -> None:
         self._staged.scalars[name] = number
