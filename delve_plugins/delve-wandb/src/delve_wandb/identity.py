@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import platform
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +25,7 @@ _LENGTH = 16  # hexadecimal digits of an id: nobody can look for a run that has 
 # What is remembered of a W&B run before it is opened.
 _NOTHING_KNOWN: dict[str, Any] = {
     "key": None,  # what its id was derived with
+    "begun_at": None,  # by which folder
     "online": False,  # whether a server may hold some of it
     "segments": {},  # by name: the first epoch of the process that added it
     "project": None,
@@ -41,8 +43,17 @@ def new_id(run: RunInfo) -> str:
     """The id of a new W&B run for this run; remembered, so that it is found again."""
     key = secrets.token_hex(4)
     run_id = _derived(run, key)
-    remember(run, run_id=run_id, owned=True, key=key)
+    remember(run, run_id=run_id, owned=True, key=key, begun_at=_here(run))
     return run_id
+
+
+def is_begun_here(run: RunInfo) -> bool:
+    """Whether the known run was begun in this folder, so that no other one records into it."""
+    return bool(run.state.get("begun_at") == _here(run))
+
+
+def _here(run: RunInfo) -> str:
+    return f"{platform.node()}:{run.savefile.resolve()}"
 
 
 def known_id(run: RunInfo) -> str | None:
@@ -106,7 +117,9 @@ def _is_numbers_by_name(value: object) -> bool:
 
 
 _SHAPES: dict[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("run_id", "key", "project", "entity", "address", "copied_from"), _is_text),
+    **dict.fromkeys(
+        ("run_id", "key", "project", "entity", "address", "copied_from", "begun_at"), _is_text
+    ),
     **dict.fromkeys(("owned", "online"), _is_flag),
     **dict.fromkeys(("attempt", "attempt_first"), _is_number),
     "segments": _is_numbers_by_name,

@@ -13,7 +13,7 @@ from wandb.errors import CommError
 
 from delve.errors import WriterConfigurationError
 from delve.records import RunInfo
-from delve_wandb.identity import is_marked, known_id, remember
+from delve_wandb.identity import is_begun_here, is_marked, known_id, remember
 from delve_wandb.opening import finish_run, is_offline, open_run
 from delve_wandb.options import Options
 from delve_wandb.remote import rows_held
@@ -35,7 +35,7 @@ def resume(options: Options, run: RunInfo) -> tuple[Session, int | None]:
     if not run_id:
         _name_what_is_left(run)
         return resume_shared(options, run)
-    if run.may_be_copy and not _holds_only_what_is_known(options, run, run_id):
+    if _may_be_anothers(run) and not _holds_only_what_is_known(options, run, run_id):
         return _begin_beside(options, run, run_id)
     if is_offline(options):
         return _resume_offline(options, run, run_id)
@@ -52,6 +52,11 @@ def _name_what_is_left(run: RunInfo) -> None:
             run.state["run_id"],
         )
         remember(run, run_id=None, owned=False)
+
+
+def _may_be_anothers(run: RunInfo) -> bool:
+    """Whether another folder, out of sight, may record into the known run, too."""
+    return run.may_be_copy and not is_begun_here(run)
 
 
 def _holds_only_what_is_known(options: Options, run: RunInfo, run_id: str) -> bool:
@@ -84,7 +89,7 @@ def _resume_online(options: Options, run: RunInfo, run_id: str) -> tuple[Session
     if held <= run.initial_epoch:
         return own(opened, run, held, earlier), run.first_lacking(range(held))
     finish_run(opened)  # a server rewinds only a run that has ended
-    if run.may_be_copy:  # it has grown since it was looked at
+    if _may_be_anothers(run):  # it has grown since it was looked at
         return _begin_beside(options, run, run_id)
     return _rewind(options, run, run_id), run.initial_epoch
 
