@@ -1,4 +1,4 @@
-"""A run of Delve's own, and a ``wandb.init()`` of the user's that comes later: none is in the way."""
+"""A run of Delve's own, and a later ``wandb.init()`` of the user's: none is in the way."""
 
 import logging
 import time

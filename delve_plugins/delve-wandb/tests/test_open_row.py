@@ -251,7 +251,7 @@ for epoch in range(first, last):
     tracker.save()
     if end == "kill" and epoch == last - 1:
         import time
-        time.sleep(1)
+        time.sleep(3)
         os.kill(os.getpid(), signal.SIGKILL)
 tracker.add_scalar("score", 8.0)
 tracker.save()
@@ -283,7 +283,7 @@ def test_a_script_that_never_finishes_its_run_loses_nothing(tmp_path):
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_after_a_kill_each_epoch_is_there_once(tmp_path, server, monkeypatch, mode):
     monkeypatch.setenv("WANDB_MODE", mode)
-    monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.1")
+    monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "1")  # no less
     child = run_script(tmp_path, 0, 4, "kill")
     assert child.returncode == -signal.SIGKILL, child.stderr
     if mode == "online":
