@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wandb import Run
 
+from delve_wandb import service
+
 EPOCH = "epoch"
 
 
-def is_finished(run: Run) -> bool:
-    """Whether somebody has ended the run, so that it takes nothing more.
+@dataclass(frozen=True)
+class Row:
+    """What one epoch has to say.
 
-    To ask the run anything else would then wait 30 s for an answer. W&B offers no public way.
+    Attributes:
+        numbers: Its values, by key.
+        pictures: What can be left out.
+        name_failure: Is told why that was left out.
     """
-    return bool(getattr(run, "_is_finished", False))
+
+    numbers: Mapping[str, Any]
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    name_failure: Callable[[Exception], None] = lambda _: None
+
+    def with_numbers(self, **more: Any) -> Row:
+        """The row with further values, which stand first."""
+        return replace(self, numbers={**more, **self.numbers})
+
+    def send(self, run: Run, **how: Any) -> None:
+        """Log it: W&B takes a row whole or not at all, so without pictures where one fails."""
+        if self.pictures:
+            try:
+                run.log({**self.numbers, **self.pictures}, **how)
+            except Exception as error:
+                if service.has_died(error) or service.is_finished(run):
+                    raise
+                self.name_failure(error)
+            else:
+                return
+        run.log(dict(self.numbers), **how)
 
 
 class SteppedLog:
@@ -40,7 +67,7 @@ class SteppedLog:
         """Whether the epoch is there, or can no longer be added."""
         return epoch < self.next_epoch
 
-    def add(self, epoch: int, row: Mapping[str, Any]) -> None:
+    def add(self, epoch: int, row: Row) -> None:
         """Send one epoch; W&B would hold an uncommitted row back, and a kill lose it."""
-        self.run.log({EPOCH: epoch, **row}, step=epoch, commit=True)
+        row.with_numbers(**{EPOCH: epoch}).send(self.run, step=epoch, commit=True)
         self.next_epoch = epoch + 1

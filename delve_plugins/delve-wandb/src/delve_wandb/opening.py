@@ -16,7 +16,6 @@ from wandb.errors import AuthenticationError, CommError, UsageError
 
 from delve.errors import WriterConfigurationError
 from delve_wandb import service
-from delve_wandb.logs import is_finished
 from delve_wandb.options import Options
 from delve_wandb.segments import segment_of
 
@@ -89,7 +88,7 @@ def _refuse_links(folder: Path) -> None:
 
 def finish_run(run: Run, exit_code: int = 0) -> None:
     """End a run, and say where its data is if W&B did not take all of it in time."""
-    if is_finished(run):
+    if service.is_finished(run):
         return
     try:
         run.finish(exit_code)

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import wandb
+from wandb import Run
 
 from delve.errors import WriterConfigurationError
-from delve_wandb.logs import is_finished
 
 _TOKEN = "WANDB_SERVICE"  # W&B sets it while a service runs
 _HOOKS = ("exit", "excepthook")  # of sys; W&B wraps them at each start and never unwraps them
 # Where W&B defines what it raises when no answer can come, and once it is torn down.
 _NO_ANSWER = ("wandb.sdk.mailbox.", "wandb.sdk.lib.asyncio_manager")
 
-_ours: list[wandb.Run] = []  # the runs of Delve's own that are open
+_ours: list[Run] = []  # the runs of Delve's own that are open
 _started_here: dict[str, dict[str, Any]] = {}  # services that Delve started: sys's hooks before
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,14 @@ def stop() -> None:
         _tear_down()
 
 
+def is_finished(run: Run) -> bool:
+    """Whether somebody has ended the run, so that it takes nothing more.
+
+    To ask the run anything else would then wait 30 s for an answer. W&B offers no public way.
+    """
+    return bool(getattr(run, "_is_finished", False))
+
+
 def has_died(error: Exception) -> bool:
     """Whether an error tells that the service is gone: the server's faults are told otherwise."""
     return isinstance(error, ConnectionError) or type(error).__module__.startswith(_NO_ANSWER)
@@ -91,7 +99,7 @@ def restart() -> None:
             wandb.setup(settings)
 
 
-def keep_to_ourselves(run: wandb.Run) -> None:
+def keep_to_ourselves(run: Run) -> None:
     """Have the user's own ``wandb.init()`` know nothing of a run of Delve's.
 
     W&B would return that run from it, or finish it, as notebooks do with earlier runs. Its list of

@@ -15,7 +15,7 @@ from delve.pace import Pace
 from delve.records import RunInfo
 from delve_wandb import service
 from delve_wandb.identity import is_marked, known_id, mark, new_id, remember
-from delve_wandb.logs import SteppedLog, is_finished
+from delve_wandb.logs import Row, SteppedLog
 from delve_wandb.opening import address, finish_run, open_run
 from delve_wandb.options import Options
 from delve_wandb.segments import Segment, segment_of
@@ -45,13 +45,13 @@ class Session:
     last_again: int | None = None
     _pace: Pace = field(default_factory=lambda: Pace(_SHARE))
 
-    def add(self, epoch: int, row: Mapping[str, Any], run: RunInfo) -> None:
+    def add(self, epoch: int, row: Row, run: RunInfo) -> None:
         """Send one epoch.
 
         Raises:
             BackendLostError: Somebody has finished the run.
         """
-        if is_finished(self.log.run):
+        if service.is_finished(self.log.run):
             raise BackendLostError(f"W&B run {self.log.run.id} has been finished by others")
         if isinstance(self.log, SteppedLog) and self.log.is_overtaken:
             self._give_away(self.log, run)
@@ -178,7 +178,7 @@ def held_here(opened: Run, options: Options, run: RunInfo) -> set[int]:
 def _open_row(opened: Run, options: Options) -> OpenRow:
     """One for all trackers that log into a run: a row takes one epoch of each prefix."""
     for key, row in list(_open_rows.items()):
-        if is_finished(row.run) or (key[0] == opened.id and row.run is not opened):
+        if service.is_finished(row.run) or (key[0] == opened.id and row.run is not opened):
             del _open_rows[key]
     key = (opened.id, options.prefix)
     if key not in _open_rows:

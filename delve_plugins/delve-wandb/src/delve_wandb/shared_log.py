@@ -10,13 +10,13 @@ from __future__ import annotations
 import atexit
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from wandb import Run
 
-from delve_wandb.logs import is_finished
+from delve_wandb.logs import Row
 from delve_wandb.names import can_be_defined, escaped
+from delve_wandb.service import is_finished
 
 AXIS = "delve/epoch"
 ATTEMPT = "delve/attempt"
@@ -41,7 +41,7 @@ class OpenRow:
         # After a resume the run says step 0 until the first log.
         self.first_step = 0 if is_finished(run) else max(run.step, run.starting_step)
         self._taken: int | None = None  # the step of the row that holds an epoch
-        self._waiting: deque[dict[str, Any]] = deque()
+        self._waiting: deque[Row] = deque()
         self._is_watched = False
         self._said = False
 
@@ -50,9 +50,9 @@ class OpenRow:
         """Whether somebody has closed a row: Delve does not."""
         return not self.commits and not is_finished(self.run) and self.run.step > self.first_step
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         """Have a row go in as soon as one of the user's takes it."""
-        self._waiting.append(dict(row))
+        self._waiting.append(row)
         try:
             self.fill()
         except Exception:
@@ -89,7 +89,7 @@ class OpenRow:
                 self._log(commit=True)
 
     def _log(self, commit: bool) -> None:
-        self.run.log(self._waiting[0], commit=commit)
+        self._waiting[0].send(self.run, commit=commit)
         self._waiting.popleft()
 
     def _see_to_the_end(self) -> None:
@@ -138,14 +138,14 @@ class SharedLog:
         """Whether the epoch is there: W&B would keep both rows."""
         return epoch in self._held
 
-    def add(self, epoch: int, row: Mapping[str, Any]) -> None:
+    def add(self, epoch: int, row: Row) -> None:
         """Send one epoch, as a part of a row of the user's."""
-        for name in row.keys() - self._defined:
+        for name in row.numbers.keys() - self._defined:
             if can_be_defined(name):
                 # Otherwise W&B adds the last epoch to the user's rows that have such a name.
                 self.run.define_metric(escaped(name), step_metric=self.axis, step_sync=False)
             self._defined.add(name)
-        self.row.add({self.axis: epoch, **self._attempt, **row})
+        self.row.add(row.with_numbers(**{self.axis: epoch}, **self._attempt))
         self._held.add(epoch)
 
 

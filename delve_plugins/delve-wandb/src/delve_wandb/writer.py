@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from delve.discovery import how_to_install
 from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
@@ -17,6 +17,7 @@ from delve_wandb.options import Options, tags_of
 
 if TYPE_CHECKING:
     from delve_wandb.figures import Pictures
+    from delve_wandb.logs import Row
     from delve_wandb.sessions import Session
 
 logger = logging.getLogger(__name__)
@@ -125,19 +126,19 @@ class WandbWriter:
 
     def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
         """Send the epoch; one that W&B holds already has the same values and is passed over."""
-        row, self._row = self._row, {}
-        if self._disabled:
+        session = self._session
+        if self._disabled or (session and session.log.holds(epoch)):
+            self._row = {}
             return
-        if self._session is None:
+        if session is None:
             raise RuntimeError("no W&B run is open")
-        if self._session.log.holds(epoch):
-            return
+        row = self._row_of(epoch, timestamp, session, run)
         try:
-            self._send(self._session, epoch, row, timestamp, run)
+            session.add(epoch, row, run)
         except Exception as error:
             self._let_go_if_lost(error)
             raise
-        self._session.look_after_superseded(run)
+        session.look_after_superseded(run)
 
     def close(self, error: BaseException | None, run: RunInfo) -> None:
         """Finish a run that Delve started, as failed after an exception."""
@@ -152,35 +153,26 @@ class WandbWriter:
         if refused:
             raise RejectedError(refused, "; ".join(sorted(set(refused.values()))))
 
-    def _send(
-        self, session: Session, epoch: int, row: dict[str, float], timestamp: int, run: RunInfo
-    ) -> None:
-        """Log an epoch, with a picture where there is one; without it where it fails."""
-        from delve_wandb import service
-        from delve_wandb.logs import SteppedLog
+    def _row_of(self, epoch: int, timestamp: int, session: Session, run: RunInfo) -> Row:
+        """The staged values under their keys, with a picture where there is one."""
+        from delve_wandb.logs import Row, SteppedLog
 
+        staged, self._row = self._row, {}
         is_stepped = isinstance(session.log, SteppedLog)
         prefix = self._options.prefix
-        numbers: dict[str, Any] = {prefix + name: value for name, value in row.items()}
+        numbers = {prefix + name: value for name, value in staged.items()}
         if is_stepped:  # a row of the user's keeps its own time
             numbers["_timestamp"] = timestamp / 1000
-        pictures = {}
-        if self._pictures and epoch >= run.initial_epoch:
-            drawn = self._pictures.of_epoch(row, run.layers, epoch)
-            of_delve = prefix if is_stepped else f"{prefix}delve/"
-            pictures = {of_delve + key: picture for key, picture in drawn.items()}
-        if pictures and self._pictures:
-            try:
-                session.add(epoch, {**numbers, **pictures}, run)
-            except (BackendLostError, ConnectionError):
-                raise
-            except Exception as error:
-                if service.has_died(error):
-                    raise
-                self._pictures.name_failure(error, epoch)
-            else:
-                return
-        session.add(epoch, numbers, run)
+        if not self._pictures or epoch < run.initial_epoch:
+            return Row(numbers)
+        pictures = self._pictures
+        of_delve = prefix if is_stepped else f"{prefix}delve/"
+        drawn = pictures.of_epoch(staged, run.layers, epoch)
+        return Row(
+            numbers,
+            {of_delve + key: picture for key, picture in drawn.items()},
+            lambda error: pictures.name_failure(error, epoch),
+        )
 
     def _prepare(self, run: RunInfo) -> None:
         _check_wandb()
