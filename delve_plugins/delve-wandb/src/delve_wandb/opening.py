@@ -100,8 +100,9 @@ def finish_run(run: Run, exit_code: int = 0) -> None:
             f"W&B did not take all data of run {run.id} in time; it is in {folder}: upload it "
             f"with `wandb sync --include-online {folder}`, or resume the run"
         ) from error
-    except ConnectionError:  # to W&B's service, not to the server
-        _let_go(run, exit_code)
+    except Exception as error:
+        if service.has_died(error):
+            _let_go(run, exit_code)
         raise
 
 
