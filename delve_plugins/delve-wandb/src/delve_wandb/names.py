@@ -6,7 +6,7 @@ import re
 
 # W&B fills these itself, whatever is logged under them.
 _RESERVED = frozenset({"_step", "_timestamp", "_runtime", "_wandb"})
-# W&B's service reads a name as a path; these have no part, and the lone backslash ends the service.
+# W&B's service reads a name as a path, and these have no part.
 _WITHOUT_PARTS = frozenset({"", "\\"})
 
 LONGEST_TAG = 64  # characters
