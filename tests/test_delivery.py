@@ -8,7 +8,7 @@ import pytest
 from support.writers import Recorder
 from torch import nn
 
-from delve import SaturationTracker, channel
+from delve import SaturationTracker, attempts, channel, feed
 from delve.checked_writer import check_writer
 from delve.delivery import Delivery
 from delve.errors import BackendLostError, WriterConfigurationError, WriterFailedError
@@ -177,7 +177,8 @@ class Keeping(Recorder):
 def clock(monkeypatch):
     """The delivery's clock, moved by hand."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(channel, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    for module in (attempts, channel, feed):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
