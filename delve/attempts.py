@@ -21,7 +21,7 @@ class Attempts:
         behind: How many writers of the run lack something: they share what time attempts may take.
 
     Attributes:
-        took: Seconds that the last one took which succeeded.
+        took: Seconds that the last one took which succeeded and makes the next one wait.
     """
 
     def __init__(self, behind: Callable[[], int]) -> None:
@@ -56,9 +56,10 @@ class Attempts:
         Args:
             lacks_more: Whether the writer lacks epochs still.
         """
-        self._wait, self.took = 0.0, time.monotonic() - self._begun
-        if lacks_more or self.took > SLOW_EPOCH:
-            self._rest(self.took)
+        self._wait, seconds = 0.0, time.monotonic() - self._begun
+        if lacks_more or seconds > SLOW_EPOCH:
+            self.took = seconds
+            self._rest(seconds)
 
     def _rest(self, seconds: float) -> None:
         rest = WAIT_RATIO * seconds * max(self._behind(), 1)

@@ -116,8 +116,7 @@ class Channel:
         if layers != self._feed.run.layers:
             self._feed.run = dataclasses.replace(self._feed.run, layers=layers)
         is_due = self._attempts.is_due()
-        # Arrays are not fed again, so that who stores them cannot be put off.
-        if self._lacks is None and (is_due or (arrays and self._stores_arrays)):
+        if self._lacks is None and (is_due or not self._can_wait(arrays)):
             give = functools.partial(self._feed.rest_of, record, arrays)
             self._attempt(record.epoch, give, ATTEMPT_TIME)
         elif self._lacks is None:
@@ -127,6 +126,13 @@ class Channel:
             pause = time.monotonic() + CATCH_UP_TIME
             catch_up = functools.partial(self._catch_up, record.epoch, arrays, pause)
             self._attempt(record.epoch, catch_up, ATTEMPT_TIME)
+
+    def _can_wait(self, arrays: Mapping[Metric, np.ndarray]) -> bool:
+        """Whether the epoch may come later, as one that is fed again: without its arrays, and whole.
+
+        A writer that cannot replace what it has of it, since it was logged, would have that twice.
+        """
+        return not (arrays and self._stores_arrays) and (self._replaces or self._feed.begun is None)
 
     def close(self, error: BaseException | None) -> None:
         """Feed what is lacking a last time, close the writer, and name what it did not get."""

@@ -645,7 +645,25 @@ def test_a_writer_that_holds_the_training_up_is_named_once_with_its_seconds(
             clock.now += 12
 
     Run(tmp_path, Blocks()).open().save(0, 1).close()
-    assert warnings_of(caplog) == ["writer 'Blocks' held the training up for 12 s in save"]
+    held, slow = warnings_of(caplog)
+    assert held == "writer 'Blocks' held the training up for 12 s in save"
+    assert slow.startswith("writer 'Blocks' is slow (12.0 s for what it got last)")
+
+
+def test_a_slow_writer_that_cannot_replace_is_given_no_scalar_twice(tmp_path, clock):
+    class Old:
+        def __init__(self):
+            self.scalars = []
+
+        def add_scalar(self, name, value):
+            self.scalars.append(value)
+
+        def save(self):
+            clock.now += 3
+
+    old = Old()
+    Run(tmp_path, old).open().save(*range(10)).close()
+    assert old.scalars == [loss(epoch) for epoch in range(10)]
 
 
 # on_writer_error="raise", and what only the user can mend
