@@ -128,7 +128,7 @@ class Channel:
             self._attempt(record.epoch, catch_up, ATTEMPT_TIME)
 
     def _can_wait(self, arrays: Mapping[Metric, np.ndarray]) -> bool:
-        """Whether the epoch may come later, as one that is fed again: without its arrays, and whole.
+        """Whether the epoch may come later, as one that is fed again: whole, without its arrays.
 
         A writer that cannot replace what it has of it, since it was logged, would have that twice.
         """
