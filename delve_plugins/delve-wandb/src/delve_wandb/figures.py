@@ -27,15 +27,11 @@ class Pictures:
         self, row: Mapping[str, Any], layers: Sequence[str], epoch: int
     ) -> dict[str, wandb.Image]:
         """What to log beside a row: one picture, or nothing."""
-        try:
-            image = self._drawn.of_epoch(row, layers, epoch)
-        except Exception as error:
-            self.name_failure(error, epoch)
-            return {}
+        image = self._drawn.of_epoch(row, layers, epoch)
         return {} if image is None else {KEY: image}
 
     def name_failure(self, error: Exception, epoch: int) -> None:
-        """Say once why there is no picture."""
+        """Say once why a picture that was drawn is not sent."""
         if not self._said:
             self._said = True
             logger.warning(
