@@ -1,4 +1,4 @@
-"""What the epochs of a run hold, gathered in one pass: of a long run, reading them costs the time."""
+"""What the epochs of a run hold, gathered in one pass: reading a long run takes its time."""
 
 from __future__ import annotations
 

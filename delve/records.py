@@ -126,10 +126,10 @@ class Epochs(tuple[int, ...]):
 
     def __contains__(self, epoch: object) -> bool:
         try:
-            place = bisect.bisect_left(self, epoch)  # type: ignore[type-var]
+            place = bisect.bisect_left(self, epoch)  # type: ignore[call-overload]
         except TypeError:  # no number
             return False
-        return place < len(self) and self[place] == epoch
+        return self[place : place + 1] == (epoch,)
 
 
 def _forget(_state: Mapping[str, Any]) -> None:
@@ -199,8 +199,8 @@ class RunInfo:
     keep: Callable[[Mapping[str, Any]], None] = field(default=_forget, repr=False)
     time_left: Callable[[], float] = field(default=_for_ever, repr=False)
 
-    def __post_init__(self) -> None:  # noqa: D105
-        if not isinstance(self.epochs, Epochs):  # writers ask for many whether they are among them
+    def __post_init__(self) -> None:
+        if not isinstance(self.epochs, Epochs):  # writers look many of them up
             object.__setattr__(self, "epochs", Epochs(sorted(self.epochs)))
 
     def remember(self, **state: Any) -> None:

@@ -72,25 +72,24 @@ class Records(Sequence[EpochRecord]):
     def __getitem__(self, place: int) -> EpochRecord: ...
 
     @overload
-    def __getitem__(self, place: slice) -> Records: ...
+    def __getitem__(self, place: slice) -> Sequence[EpochRecord]: ...
 
-    def __getitem__(self, place: int | slice) -> EpochRecord | Records:
+    def __getitem__(self, place: int | slice) -> EpochRecord | Sequence[EpochRecord]:
         chosen = range(len(self))[place]
         if isinstance(chosen, int):
             return next(self._read([chosen]))
-        epochs, step = self.epochs[place], chosen.step
-        if step < 0:  # which no longer rise
-            return Records.of(self._read(chosen))
-        return Records(
-            Epochs(epochs), lambda places: self._read([chosen[place] for place in places])
-        )
+        return self._part(chosen)
+
+    def _part(self, chosen: range) -> Sequence[EpochRecord]:
+        if chosen.step < 0:  # they no longer rise
+            return tuple(self._read(chosen))
+        epochs = Epochs(self.epochs[place] for place in chosen)
+        return Records(epochs, lambda places: self._read([chosen[place] for place in places]))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Records | tuple):
             return NotImplemented
         return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment] - as little as the records themselves
 
     def __repr__(self) -> str:
         return f"<{len(self)} records of epochs>"
