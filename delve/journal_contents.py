@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import Any, BinaryIO
 
 from delve.errors import JournalError
 from delve.home import Home
-from delve.journal_lines import NUMBER, check_entry, is_whole, lines_of
+from delve.journal_lines import NUMBER, check_entry, is_whole, lines_of, parse
 
 FORMAT = 1
 
@@ -169,7 +168,7 @@ def _in_their_order(file: BinaryIO) -> Contents:
         last = max(last, number)
     for number in sorted(found):
         contents.lost_lines += max(0, number - contents.last_number - 1)
-        contents.add(json.loads(_read(file, *found[number])), *found[number])
+        contents.add(parse(_read(file, *found[number])), *found[number])
     return contents
 
 
@@ -205,7 +204,7 @@ def _lines(file: BinaryIO, contents: Contents) -> Iterator[_Line]:
 def _entry_of(content: bytes, path: str) -> dict[str, Any] | None:
     """The object of a line; None where there is none of a journal."""
     try:
-        entry = json.loads(content)
+        entry = parse(content)
         _check_format(entry, path)
         check_entry(entry)
     except (ValueError, RecursionError):  # the latter of too many brackets

@@ -124,9 +124,20 @@ def _layer_metrics(entries: Mapping[str, float | str]) -> dict[Metric, float]:
     }
 
 
+def parse(line: bytes) -> Any:
+    """What a line holds.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It has too many brackets.
+    """
+    # Delve's own lines are ASCII, which need not be looked through for their encoding.
+    return json.loads(line.decode("ascii") if line.isascii() else line)
+
+
 def decode_epoch(line: bytes) -> EpochRecord:
     """The values of an epoch's line, which :func:`check_entry` has let pass."""
-    entry = json.loads(line)
+    entry = parse(line)
     return EpochRecord(
         epoch=entry["epoch"],
         timestamp=entry["time"],
