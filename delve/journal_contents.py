@@ -15,8 +15,8 @@ from delve.journal_lines import NUMBER, check_entry, is_whole, lines_of, parse
 FORMAT = 1
 
 # What a fault leaves is far less; of what somebody else has made, no more is gone through.
-_MOST_DAMAGED = 1_000_000  # lines
-_MOST_DAMAGED_BYTES = 2**30
+_MOST_DAMAGED = 100_000  # lines
+_MOST_DAMAGED_BYTES = 2**28
 
 
 @dataclass

@@ -24,7 +24,7 @@ _CHECKSUM_MARK = b', "crc32": '
 _CHECKSUM = _CHECKSUM_MARK + b'"%08x"}\n'
 
 LONGEST = 2**25  # bytes of a line; an epoch of half a million metrics has less
-_MOST_SKIPPED = 2**30  # bytes that are read to find the end of a longer one
+_MOST_SKIPPED = 2**28  # bytes that are read to find the end of a longer one
 
 # Which line of its journal it is, counted from 1: a line that was moved or repeated tells so.
 NUMBER = "line"

@@ -22,7 +22,7 @@ from delve_tensorboard.summaries import header, is_about_the_run, start_mark
 logger = get_logger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """One record of a file: an epoch, a mark that readers need, or neither."""
 

@@ -29,7 +29,7 @@ _HEADER = _LENGTH.size + _CHECKSUM.size
 _LONGEST = 2**28  # bytes of a payload; an epoch of a million metrics has less
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One whole record.
 
