@@ -71,6 +71,24 @@ class EpochRecord:
     few_samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class HeldEpoch:
+    """What a backend holds of one epoch, read back from it.
+
+    Attributes:
+        epoch: The index of the row.
+        values: The user's scalars and the layer metrics, by the names that the writer was given.
+        timestamp: When it was saved, in milliseconds since 1970; None where the backend has no
+            times.
+        is_exact: Whether the values are as they were given, and not rounded to fewer digits.
+    """
+
+    epoch: int
+    values: Mapping[str, float]
+    timestamp: int | None = None
+    is_exact: bool = True
+
+
 @dataclass
 class StagedEpoch:
     """What there is so far of an epoch that has not ended.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 from delve.errors import ArgumentError, RejectedError, WriterConfigurationError
 from delve.journal import now_in_ms
 from delve.recorded_run import FILE_NAME as JOURNAL
-from delve.records import MODES, Metric, RunInfo
+from delve.records import MODES, HeldEpoch, Metric, RunInfo
 from delve_tensorboard.decoration import Decoration, Shown
 from delve_tensorboard.remembered import Remembered
 from delve_tensorboard.tags import LayerTags
@@ -141,6 +141,18 @@ class TensorBoardWriter:
                 stack.callback(folder.close, self._end_of_run(error) if last else b"")
             if folders:
                 self._decoration.add_last(folders)
+
+    def held_epochs(self, run: RunInfo) -> Iterable[HeldEpoch]:
+        """The epochs of the event files, up to any damage, with their times."""
+        if not self.path.is_dir():
+            return ()
+        from delve_tensorboard.folder import EventFolder
+        from delve_tensorboard.stored import stored_epochs
+
+        for path in (self.path, *(self.path / mode for mode in MODES)):
+            _check_folder(path)
+        folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
+        return stored_epochs(folders, _USER, Remembered.of(run).begins)
 
     def _prepare(self, run: RunInfo) -> None:
         """Import the backend, and forget what an attempt that failed has left here."""
