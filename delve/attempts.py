@@ -50,14 +50,15 @@ class Attempts:
         self._wait = min(max(FIRST_WAIT, 2 * self._wait), LONGEST_WAIT)
         self._rest(time.monotonic() - self._begun)
 
-    def succeeded(self, lacks_more: bool) -> None:
+    def succeeded(self, lacks_more: bool, is_opening: bool = False) -> None:
         """The one under way succeeded.
 
         Args:
             lacks_more: Whether the writer lacks epochs still.
+            is_opening: Whether it opened the writer, which comes once: an import, a new database.
         """
         self._wait, seconds = 0.0, time.monotonic() - self._begun
-        if lacks_more or seconds > SLOW_EPOCH:
+        if lacks_more or (seconds > SLOW_EPOCH and not is_opening):
             self.took = seconds
             self._rest(seconds)
 

@@ -168,6 +168,7 @@ class Channel:
         passed_on: type[Exception] | tuple[()] = (),
     ) -> None:
         self._attempts.begin(seconds)
+        is_opening = not self._opened
         try:
             action()
         except passed_on:
@@ -175,7 +176,7 @@ class Channel:
         except Exception as failure:
             self._set_aside(failure, epoch)
         else:
-            self._restore()
+            self._restore(is_opening)
 
     def _catch_up(
         self,
@@ -264,8 +265,8 @@ class Channel:
         logger.debug("writer %r: its traceback", self.name, exc_info=failure)
         self.failure = failure
 
-    def _restore(self) -> None:
-        self._attempts.succeeded(lacks_more=self._lacks is not None)
+    def _restore(self, is_opening: bool) -> None:
+        self._attempts.succeeded(self._lacks is not None, is_opening)
         if self._lacks is not None and self.failure is None:
             self._name_as_slow()
         elif self._lacks is None and self.failure is not None:

@@ -106,6 +106,15 @@ def test_a_writer_is_told_how_much_time_there_is(tmp_path):
     assert 5 < writer.left["close"][0] <= attempts.ATTEMPT_TIME
 
 
+def test_a_writer_that_is_slow_to_open_alone_is_not_put_off(quick, tmp_path, caplog):
+    writer = Slow(0.2, hook="start")
+    tracker = SaturationTracker(tmp_path / "run", writer, nn.Linear(2, 2))
+    tracker.save()
+    assert writer.epochs == [0]
+    tracker.close()
+    assert "slow" not in caplog.text
+
+
 def test_a_quick_writer_is_never_put_off(tmp_path, caplog):
     writer = Slow(0.0)
     record(tmp_path / "run", writer, 50)
