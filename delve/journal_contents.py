@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,13 @@ from typing import Any, BinaryIO
 
 from delve.errors import JournalError, NoHeaderError
 from delve.home import Home
-from delve.journal_lines import NUMBER, check_entry, is_whole
+from delve.journal_lines import NUMBER, check_entry, is_whole, lines_of, parse
 
 FORMAT = 1
+
+# What a fault leaves is far less; of what somebody else has made, no more is gone through.
+_MOST_DAMAGED = 100_000  # lines
+_MOST_DAMAGED_BYTES = 2**28
 
 
 @dataclass
@@ -171,41 +175,61 @@ def _in_their_order(file: BinaryIO) -> Contents:
     """What the lines add up to once they are sorted; of two with one number the first counts."""
     contents = Contents()
     file.seek(0)
-    found: dict[int, _Line] = {}
+    found: dict[int, tuple[int, int]] = {}  # offset and length
     last = 0
     for line in _lines(file, contents):
         number = line.number or last + 1
         if number <= last:
             contents.misplaced_lines.append(line.place)
-        if number in found and found[number].content.rstrip() != line.content.rstrip():
+        if number in found and _read(file, *found[number]).rstrip() != line.content.rstrip():
             contents.damaged_lines.append(line.place)  # two journals in one
-        found.setdefault(number, line)
+        found.setdefault(number, (line.offset, len(line.content)))
         last = max(last, number)
     for number in sorted(found):
         contents.lost_lines += max(0, number - contents.last_number - 1)
-        contents.add(found[number].entry, found[number].offset, len(found[number].content))
+        contents.add(parse(_read(file, *found[number])), *found[number])
     return contents
+
+
+def _read(file: BinaryIO, offset: int, length: int) -> bytes:
+    """So many bytes from there, wherever the file is being read."""
+    return os.pread(file.fileno(), length, offset)
 
 
 def _lines(file: BinaryIO, contents: Contents) -> Iterator[_Line]:
     """The lines that can be read; what else is there goes into ``contents``."""
-    for place, content in enumerate(file, 1):
-        if not content.endswith(b"\n") and not is_whole(content):
+    unreadable = 0  # bytes
+    for place, (content, length) in enumerate(lines_of(file), 1):
+        is_too_long = length > len(content)
+        if not is_too_long and not content.endswith(b"\n") and not is_whole(content):
             break  # torn by a crash
         offset = contents.size
-        contents.size += len(content)
-        contents.ends_in_newline = content.endswith(b"\n")
-        try:
-            entry, whole = json.loads(content), is_whole(content)
-            _check_format(entry, file.name)
-            check_entry(entry)
-        except (ValueError, RecursionError):  # the latter of too many brackets
+        contents.size += length
+        contents.ends_in_newline = is_too_long or content.endswith(b"\n")
+        entry = None if is_too_long else _entry_of(content, file.name)
+        is_sound = entry is not None and is_whole(content)
+        if not is_sound:
             contents.damaged_lines.append(place)
-            continue
-        if not whole:
-            contents.damaged_lines.append(place)
-        if whole or entry["type"] == "run":  # without a header nothing is read
+            unreadable += length
+            if len(contents.damaged_lines) > _MOST_DAMAGED or unreadable > _MOST_DAMAGED_BYTES:
+                raise JournalError(
+                    f"{file.name} is no journal, or damaged beyond use: {place} lines were looked "
+                    f"at, and {len(contents.damaged_lines)} cannot be read; move it away"
+                )
+        if entry is not None and (is_sound or entry["type"] == "run"):  # without it nothing is read
             yield _Line(place, entry.get(NUMBER) or 0, entry, offset, content)
+
+
+def _entry_of(content: bytes, path: str) -> dict[str, Any] | None:
+    """The object of a line; None where there is none of a journal."""
+    try:
+        entry = parse(content)
+        _check_format(entry, path)
+        check_entry(entry)
+    except (ValueError, RecursionError):  # the latter of too many brackets
+        return None
+    assert isinstance(entry, dict)
+    return entry
 
 
 def _check_format(entry: Any, path: str) -> None:

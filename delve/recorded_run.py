@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from delve.errors import JournalError
 from delve.files import open_plain, unfinished_name
 from delve.journal_contents import Contents, read_contents
-from delve.journal_lines import decode_epoch, is_whole
+from delve.journal_lines import is_whole, lines_of
+from delve.overview import Overview
 from delve.records import EpochRecord, enumerate_epochs
+from delve.stored_records import Change, Records
 
 FILE_NAME = "journal.jsonl"
 _KEPT = re.compile(r"journal\.([0-9]{1,9})\.jsonl")
@@ -36,7 +39,9 @@ class RecordedRun:
         layers: The layers in forward order, as last recorded.
         resumes: The epochs at which it was resumed.
         metrics: Every metric that was ever recorded, in first-seen order.
-        records: Its epochs, in rising order.
+        records: Its epochs, in rising order. They are read from the journal each time that they are
+            gone through, so that a long run fits into memory.
+        damaged_lines: The numbers of the journal's lines that cannot be read, from 1.
     """
 
     folder: Path
@@ -46,12 +51,38 @@ class RecordedRun:
     layers: tuple[str, ...]
     resumes: tuple[int, ...]
     metrics: tuple[str, ...]
-    records: tuple[EpochRecord, ...]
+    records: Sequence[EpochRecord]
+    damaged_lines: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def epochs(self) -> list[int]:
         """The recorded epochs, in rising order."""
-        return [record.epoch for record in self.records]
+        return list(self._stored.epochs)
+
+    @functools.cached_property
+    def overview(self) -> Overview:
+        """What the epochs hold, in short.
+
+        Raises:
+            JournalError: They cannot be read any more.
+        """
+        return Overview.of(self.records)
+
+    def record_of(self, epoch: int) -> EpochRecord | None:
+        """What was recorded of an epoch; None where nothing was.
+
+        Raises:
+            JournalError: It cannot be read any more.
+        """
+        return self._stored.of_epoch(epoch)
+
+    def with_each(self, change: Change) -> RecordedRun:
+        """The same run, with each of its epochs changed when it is read."""
+        return replace(self, records=self._stored.changed(change))
+
+    @property
+    def _stored(self) -> Records:
+        return self.records if isinstance(self.records, Records) else Records.of(self.records)
 
 
 def read_run(folder: Path) -> RecordedRun:
@@ -90,10 +121,7 @@ def read_kept_runs(folder: Path) -> list[RecordedRun]:
 def _read(path: Path) -> RecordedRun:
     with open_journal(path) as file:
         contents = read_contents(file)
-        records = [
-            decode_epoch(os.pread(file.fileno(), length, offset))
-            for offset, length in contents.places.values()
-        ]
+        records = Records.stored(path, file, contents.places)
     return RecordedRun(
         folder=path.parent,
         run_id=contents.run_id,
@@ -102,7 +130,8 @@ def _read(path: Path) -> RecordedRun:
         layers=contents.layers,
         resumes=tuple(contents.resumes),
         metrics=tuple(contents.metrics),
-        records=tuple(records),
+        records=records,
+        damaged_lines=tuple(contents.damaged_lines),
     )
 
 
@@ -147,7 +176,7 @@ def contents_in(folder: Path) -> Contents | None:
     path = folder / FILE_NAME
     try:
         with open_journal(path) as file:
-            first = file.readline()
+            first, _ = next(lines_of(file), (b"", 0))
             has_begun = first.endswith(b"\n") or is_whole(first)
             file.seek(0)
             return read_contents(file) if has_begun else Contents()
@@ -161,7 +190,7 @@ def holds_run(folder: Path, run_id: str) -> bool:
     last = None
     try:
         with open_journal(folder / FILE_NAME) as file:
-            for line in file:
+            for line, _ in lines_of(file):
                 if line.startswith(_IDENTIFYING):
                     with contextlib.suppress(ValueError, RecursionError, AttributeError):
                         last = json.loads(line).get("run_id")

@@ -30,7 +30,7 @@ from delve.arguments import (
     check_stats,
     check_threshold,
 )
-from delve.channel import PATIENCE
+from delve.attempts import PATIENCE
 from delve.discovery import make_writers
 from delve.endings import check_ends_well, what_went_wrong
 from delve.errors import ArgumentError

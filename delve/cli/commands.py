@@ -195,8 +195,8 @@ def recompute(
     last = stored[-1].epoch
     rows = tools.recompute([one for one in stored if one.epoch == last], thresholds)
     say(f"saturation (and intrinsic dimensionality) at epoch {last}")
-    few = next((r.few_samples for r in recorded.records if r.epoch == last), None)
-    for line in threshold_table(rows, _width(), few):
+    record = recorded.record_of(last)
+    for line in threshold_table(rows, _width(), record.few_samples if record else None):
         say(line)
 
 
@@ -272,7 +272,8 @@ def _sent(epochs: Sequence[int], recorded: Sequence[int]) -> str:
     """What a writer was sent, and what it held already."""
     if not epochs:
         return "had all epochs"
-    had = [epoch for epoch in recorded if epoch not in set(epochs)]
+    sent = set(epochs)
+    had = [epoch for epoch in recorded if epoch not in sent]
     return f"sent {_named(epochs)}, had {_named(had)}" if had else f"sent {_named(epochs)}"
 
 

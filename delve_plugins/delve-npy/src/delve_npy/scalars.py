@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from delve.array_archive import read_archive
 from delve.files import ends_in_digest, open_plain, replacing, with_digest
 from delve.records import Metric
 
@@ -167,20 +168,10 @@ def _encode(values: np.ndarray) -> bytes:
 
 
 def _decode(content: bytes) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-            raise ValueError("it is compressed, which Delve's are not")  # to whatever size
-        if sum(member.file_size for member in archive.infolist()) > len(content):
-            raise ValueError("its parts overlap")
-        arrays = {
-            name.removesuffix(".npy"): np.lib.format.read_array(
-                io.BytesIO(archive.read(name)), allow_pickle=False
-            )
-            for name in archive.namelist()
-        }
-        if archive.comment not in (b"", _comment(arrays)):
-            raise ValueError(f"{len(arrays)} arrays are left")
-        return arrays
+    arrays, comment = read_archive(content)
+    if comment not in (b"", _comment(arrays)):
+        raise ValueError(f"{len(arrays)} arrays are left")
+    return arrays
 
 
 def _check(epochs: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:

@@ -22,7 +22,7 @@ from delve_tensorboard.summaries import header, is_about_the_run, is_number, sta
 logger = get_logger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """One record of a file: an epoch, a mark that readers need, or neither."""
 
@@ -163,10 +163,12 @@ class EventFolder:
         """Put data behind the last committed record, in one write to the operating system."""
         assert self._file is not None
         with _named(self._file), self._file.open("r+b", buffering=0) as file:
-            if file.seek(0, os.SEEK_END) < self._end:
+            size = file.seek(0, os.SEEK_END)
+            if size < self._end:
                 raise OSError(errno.EIO, "another program has shortened the file")
-            file.truncate(self._end)
-            file.seek(self._end)
+            if size > self._end:
+                file.truncate(self._end)
+                file.seek(self._end)
             if file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, "the disk took only a part of an epoch")
         self._staged_end = self._end + len(data)

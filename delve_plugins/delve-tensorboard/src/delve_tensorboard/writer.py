@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -214,26 +214,26 @@ class TensorBoardWriter:
 
     def _values(
         self, scalars: Mapping[str, float], metrics: Mapping[Metric, float]
-    ) -> dict[str, list[Any]]:
-        """The numbers of an epoch, by the run that shows them."""
-        from delve_tensorboard import summaries
-
-        values: dict[str, list[Any]] = {name: [] for name in (*MODES, _USER)}
+    ) -> dict[str, list[tuple[str, float]]]:
+        """The numbers of an epoch with their tags, by the run that shows them."""
+        values: dict[str, list[tuple[str, float]]] = {name: [] for name in (*MODES, _USER)}
         for metric, value in metrics.items():
-            values[metric.mode].append(summaries.scalar(self._tags.tag(metric), value))
-        values[_USER] = [summaries.scalar(name, value) for name, value in scalars.items()]
+            values[metric.mode].append((self._tags.tag(metric), value))
+        values[_USER] = list(scalars.items())
         return values
 
     def _has_begun(self, name: str, epoch: int) -> bool:
         return name == _USER or epoch >= self._begins.get(name, epoch + 1)
 
-    def _stage(self, name: str, values: list[Any], epoch: int, timestamp: int) -> EventFolder:
+    def _stage(
+        self, name: str, values: list[tuple[str, float]], epoch: int, timestamp: int
+    ) -> EventFolder:
         from delve_tensorboard import summaries
 
         folder = self._folders[name]
         if not folder.is_open:
             folder.open(self._first_epoch)
-        folder.stage(epoch, summaries.record(values, epoch, timestamp))
+        folder.stage(epoch, summaries.scalars(values, epoch, timestamp))
         return folder
 
     def _end_of_run(self, error: BaseException | None) -> bytes:
