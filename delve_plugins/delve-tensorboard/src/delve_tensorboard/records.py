@@ -21,7 +21,6 @@ from delve.files import open_plain
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), bits reversed
 _BLOCK = 1024  # bytes summed at once; the table of 1 MB stays in the processor's cache
-_FEW = 128  # bytes up to which one at a time is quicker
 _MASK = 0xA282EAD8
 
 _LENGTH = struct.Struct("<Q")
@@ -105,8 +104,6 @@ def _crc32c(data: bytes) -> int:
     A checksum is linear: it is the exclusive or of what each byte would give alone, which depends
     on its value and on how many bytes follow. The state so far counts as part of the first bytes.
     """
-    if len(data) <= _FEW:
-        return _crc32c_of_few(data)
     table, rows = _contributions()
     state = 0xFFFFFFFF
     for start in range(0, len(data), _BLOCK):
@@ -116,21 +113,6 @@ def _crc32c(data: bytes) -> int:
         cells = block + rows[_BLOCK - len(block) :]
         state = state >> 8 * carried ^ int(np.bitwise_xor.reduce(table[cells]))
     return state ^ 0xFFFFFFFF
-
-
-def _crc32c_of_few(data: bytes) -> int:
-    table, state = _of_one_byte(), 0xFFFFFFFF
-    for byte in data:
-        state = table[(state ^ byte) & 0xFF] ^ state >> 8
-    return state ^ 0xFFFFFFFF
-
-
-@functools.cache
-def _of_one_byte() -> list[int]:
-    """What each byte gives alone."""
-    table, _ = _contributions()
-    last: list[int] = table[-256:].tolist()
-    return last
 
 
 @functools.cache
