@@ -52,7 +52,6 @@ COMMAND = MEASURED.format("from delve.cli import main; main(sys.argv[1:])")
 RESUME = MEASURED.format(
     """
     from pathlib import Path
-    import delve.run, delve.tracker
     from delve import SaturationTracker
     from torch import nn
     folder, name = sys.argv[1:]
@@ -107,10 +106,8 @@ def _run(code: Path, script: str, *arguments: object) -> tuple[float, float]:
         text=True,
         check=True,
     )
-    line = next(
-        (line for line in done.stderr.splitlines() if line.startswith("measured ")), "0 0 0"
-    )
-    seconds, memory = map(float, line.split()[1:])
+    told = [line.split()[1:] for line in done.stderr.splitlines() if line.startswith("measured ")]
+    seconds, memory = map(float, told[0] if told else (0, 0))
     return seconds, memory
 
 
