@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from delve.channel import PATIENCE
+from delve.attempts import PATIENCE
 from delve.checked_writer import NamedWriter
 from delve.delivery import Delivery
 from delve.journal import Journal, now_in_ms

@@ -6,7 +6,7 @@ import time
 import pytest
 from torch import nn
 
-from delve import SaturationTracker, channel
+from delve import SaturationTracker, attempts, channel
 from delve.errors import ArgumentError
 
 
@@ -40,7 +40,7 @@ class Slow:
 @pytest.fixture
 def quick(monkeypatch):
     """All that takes seconds takes hundredths."""
-    monkeypatch.setattr(channel, "SLOW_EPOCH", 0.01)
+    monkeypatch.setattr(attempts, "SLOW_EPOCH", 0.01)
     monkeypatch.setattr(channel, "CATCH_UP_TIME", 0.02)
 
 
@@ -102,8 +102,8 @@ def test_a_writer_is_told_how_much_time_there_is(tmp_path):
     writer = Slow(0.0)
     record(tmp_path / "run", writer, 3, patience=33.0)
     assert 20 < writer.left["start"][0] <= 33
-    assert all(5 < left <= channel.ATTEMPT_TIME for left in writer.left["save"])
-    assert 5 < writer.left["close"][0] <= channel.ATTEMPT_TIME
+    assert all(5 < left <= attempts.ATTEMPT_TIME for left in writer.left["save"])
+    assert 5 < writer.left["close"][0] <= attempts.ATTEMPT_TIME
 
 
 def test_a_quick_writer_is_never_put_off(tmp_path, caplog):

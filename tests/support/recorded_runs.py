@@ -54,7 +54,9 @@ def record_and_die(
             holds the epoch and the writer does not.
     """
     call = [str(folder), save_to, list(epochs), where, options]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    inherited = [path for path in [os.environ.get("PYTHONPATH")] if path]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *inherited])
+    environment = os.environ | {"PYTHONPATH": path}
     code = (
         "import json, sys; from support.recorded_runs import _die; _die(*json.loads(sys.argv[1]))"
     )

@@ -1,4 +1,4 @@
-"""The first line of a table, ``epoch`` and the metrics' names: read and written."""
+"""The lines of a table: the first, ``epoch`` and the metrics' names, read and written; rows."""
 
 from __future__ import annotations
 
@@ -51,3 +51,9 @@ def encode_line(cells: list[str]) -> bytes:
     # A name with a line break of any kind is quoted only if the line ends in all of them.
     csv.writer(text, lineterminator="\r\n").writerow(cells)
     return text.getvalue().removesuffix("\r\n").encode() + b"\n"
+
+
+def encode_row(numbers: list[str]) -> bytes:
+    """One line of cells that are numbers or empty, which no reader needs quoted."""
+    # A line of one empty cell would be none; a row begins with its epoch.
+    return ",".join(numbers).encode() + b"\n"

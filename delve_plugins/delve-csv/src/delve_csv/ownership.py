@@ -65,6 +65,12 @@ class TableFile:
         Raises:
             WriterConfigurationError: What stands there is no file.
         """
+        return self.found(run, written, avoid) or self.free()
+
+    def found(
+        self, run: RunInfo, written: Collection[str] = (), avoid: Path | None = None
+    ) -> Path | None:
+        """The file that the run wrote, if any is known for it; arguments as for :meth:`resumed`."""
         remembered = self._remembered(run)
         if remembered and remembered != avoid:
             refuse_unless_plain(remembered)
@@ -74,7 +80,7 @@ class TableFile:
         for path in taken_names(self._wanted):
             if path != avoid and self._is_ours(path, run, written):
                 return path
-        return self.free()
+        return None
 
     def free(self) -> Path:
         """A path at which there is nothing; says so where it is not the one asked for."""

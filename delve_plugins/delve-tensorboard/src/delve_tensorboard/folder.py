@@ -17,12 +17,12 @@ from delve.files import replacing
 from delve.log import get_logger
 from delve_tensorboard import event_files, records
 from delve_tensorboard.event_files import SUFFIX, events
-from delve_tensorboard.summaries import header, is_about_the_run, start_mark
+from delve_tensorboard.summaries import header, is_about_the_run, is_number, start_mark
 
 logger = get_logger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """One record of a file: an epoch, a mark that readers need, or neither."""
 
@@ -87,6 +87,16 @@ class EventFolder:
             for _, event in events(path)
             for value in event.summary.value
         }
+
+    def numbers(self) -> Iterator[tuple[int, float, dict[str, float]]]:
+        """Of each record of an epoch the epoch, the time in seconds, and the numbers by tag."""
+        for path in self.files():
+            for _, event in events(path):
+                if event.WhichOneof("what") == "summary" and not is_about_the_run(event):
+                    values = event.summary.value
+                    numbers = {v.tag: v.simple_value for v in values if is_number(v)}
+                    if len(numbers) == len(values):  # not what decorates the epoch
+                        yield event.step, event.wall_time, numbers
 
     def trim(self, keep: Callable[[int], bool]) -> None:
         """Of what :meth:`read` has found, keep the epochs for which ``keep`` is true.
@@ -153,10 +163,12 @@ class EventFolder:
         """Put data behind the last committed record, in one write to the operating system."""
         assert self._file is not None
         with _named(self._file), self._file.open("r+b", buffering=0) as file:
-            if file.seek(0, os.SEEK_END) < self._end:
+            size = file.seek(0, os.SEEK_END)
+            if size < self._end:
                 raise OSError(errno.EIO, "another program has shortened the file")
-            file.truncate(self._end)
-            file.seek(self._end)
+            if size > self._end:
+                file.truncate(self._end)
+                file.seek(self._end)
             if file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, "the disk took only a part of an epoch")
         self._staged_end = self._end + len(data)
