@@ -25,6 +25,8 @@ from support.seven_writers import BATCHES, EPOCHS, Contents, read_all
 
 _HEATMAP = re.compile(r"plot: \S+/heatmap\.png shows something else")
 
+_AS_ELSE = "plot: {} shows something else"
+
 MOST_CUTS = 6  # of one run, before it is left to end
 _PAUSE = 1.8  # seconds, longer than what may be lost
 _SLACK = 0.25  # seconds, between the clock's being read and the line's being written
@@ -87,6 +89,9 @@ class CutRun(CrashedRun):
     def differences(self, reference: Contents | None) -> list[str]:
         """What is not as in the reference, and what the disk should have had."""
         found = [*self._broken, *super().differences(reference)]
+        text = self._log.read_text(encoding="utf-8", errors="replace")
+        stays = re.findall(r"plots/(\S+) (?:was not drawn by|is empty, and stays)", text)
+        found = [each for each in found if each not in map(_AS_ELSE.format, stays)]
         if self._gaps & self._named_as_gaps():  # of epochs that are gone there is nothing to draw
             found = [each for each in found if not _HEATMAP.match(each)]
         return found
