@@ -13,11 +13,13 @@ import dataclasses
 import random
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from delve.journal_file import FSYNC_INTERVAL, FSYNC_SHARE
 from support.crash_points import CrashPoint
-from support.crashed_runs import Bench, CrashedRun, draw_any, numbers_in
+from support.crashed_runs import PATIENCE, Bench, CrashedRun, draw_any, numbers_in
 from support.disk_notes import Confirmed
 from support.power_cuts import OnDisk, PowerCut
 from support.recorded_runs import epochs_in_force, journal_entries, journal_lines, lines_of
@@ -60,6 +62,8 @@ class CutRun(CrashedRun):
     def contents(self) -> Contents:
         """What the backends hold, by their own readers."""
         with self._bench.reading():
+            if self._offline and "WANDB_MODE=online delve export" in self._log.read_text():
+                self._send()  # as is said there
             server = None if self._offline else self._bench.wandb
             held = read_all(self._folder, self._log, server, damaged=True)
         aside = [place for place in held.arrays if ".damaged" in place]
@@ -112,6 +116,17 @@ class CutRun(CrashedRun):
         self._auto = False
         self._gaps |= set(range(self._first(set()))) - _epochs_in(self._folder / "run")
         return True
+
+    def _send(self) -> None:
+        """Send the W&B run to the server, which local files that are gone make necessary."""
+        self._offline = False
+        subprocess.run(
+            [sys.executable, "-m", "delve", "export", str(self._folder / "run"), "--to", "wandb"],
+            env=self._bench.nursery.environment,
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE,
+        )
 
     @property
     def _notes(self) -> Path:

@@ -91,7 +91,7 @@ def test_pictures_of_others_are_neither_removed_nor_replaced(tmp_path, make, fir
         assert str(path) in caplog.text
 
 
-@pytest.mark.parametrize("left", ["zeros", "cut", "holes"])
+@pytest.mark.parametrize("left", ["zeros", "cut", "holes", "first sector"])
 def test_what_a_power_cut_left_is_drawn_again(tmp_path, left, caplog):
     record(tmp_path, "plot", range(4), **EVERY)
     place = tmp_path / "plots/train-saturation"
@@ -101,9 +101,13 @@ def test_what_a_power_cut_left_is_drawn_again(tmp_path, left, caplog):
     for name in ("epoch00001.png", "epoch00002.png", "heatmap.png"):
         whole = before[place / name]
         half = len(whole) // 2
-        kept = {"zeros": b"", "cut": whole[:half], "holes": whole[:half]}[left]
-        tail = {"zeros": bytes(half), "cut": b"", "holes": bytes(200) + whole[half + 200 :]}[left]
-        (place / name).write_bytes(kept + tail)
+        remains = {
+            "zeros": bytes(len(whole)),
+            "cut": whole[:half],
+            "holes": whole[:half] + bytes(200) + whole[half + 200 :],
+            "first sector": bytes(512) + whole[512:],
+        }
+        (place / name).write_bytes(remains[left])
     record(tmp_path, "plot", range(3, 4), **EVERY)
     after = content(place)
     for name in ("epoch00001.png", "epoch00002.png"):

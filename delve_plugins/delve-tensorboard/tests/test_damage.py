@@ -122,6 +122,25 @@ def test_where_the_journal_lost_where_a_run_begins_all_is_asked_for(tmp_path, kn
     assert held_epochs(tmp_path) == EVERYTHING
 
 
+@pytest.mark.parametrize("mode", ["", "train", "eval"])
+def test_a_file_that_a_power_cut_brought_back_does_not_count(tmp_path, mode):
+    """It was removed, or cut, before the one was begun that has TensorBoard drop its epochs."""
+    run = recorded(tmp_path, 5)
+    path = only_file(tmp_path, mode)
+    content = path.read_bytes()
+    writer, told, lacking = resumed(tmp_path, run, 2)
+    assert lacking == 2
+    for epoch in (2, 3):
+        save(writer, told, epoch)
+    path.write_bytes(content)  # epochs 2 to 4 are back
+    writer, told, lacking = resumed(tmp_path, told, 5)
+    assert lacking == 4
+    for epoch in range(lacking, 6):
+        save(writer, told, epoch)
+    writer.close(None, told)
+    assert held_epochs(tmp_path) == EVERYTHING
+
+
 def test_epochs_that_the_journal_lost_are_kept_behind_the_damage(tmp_path):
     run = recorded(tmp_path, 5)
     path = only_file(tmp_path, "eval")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from functools import partial
 from pathlib import Path
 
 from delve.files import open_plain
@@ -13,6 +12,7 @@ from delve.files import open_plain
 SIGNATURE = {"Software": "Delve's plot writer"}  # a keyword that PNG's specification defines
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_SECTOR = 512  # bytes that a disk writes at once
 _LOOKED_AT = 4096  # bytes; texts stand before the pixels
 _CHUNK = struct.Struct(">I4s")  # length and type, then the data and the checksum of type and data
 _CHECKSUM = struct.Struct(">I")
@@ -39,16 +39,16 @@ def is_signed(path: Path) -> bool:
 
 
 def is_blank(path: Path) -> bool:
-    """Whether a file holds zeros and nothing else, as a power cut leaves it: nobody's picture.
+    """Whether a file begins with zeros, as a power cut leaves it: it is nobody's picture.
 
     What may not be read is not known to.
     """
     try:
         with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
-            parts = iter(partial(file.read, 1 << 16), b"")
-            return path.stat().st_size > 0 and not any(part.strip(b"\0") for part in parts)
+            head = file.read(_SECTOR)
     except PermissionError:
         return False
+    return bool(head) and not head.strip(b"\0")
 
 
 def is_whole(path: Path) -> bool:
