@@ -104,6 +104,7 @@ class Journal:
         journal._append(resume)
         if config and json.loads(to_json(config)) != journal.config:
             journal._append({"type": "config", "config": dict(config)})
+        journal.sync()  # before any backend drops what is void: a power cut must not bring it back
         return journal
 
     @classmethod
@@ -273,6 +274,10 @@ class Journal:
             KeyError: The journal does not hold it.
         """
         return decode_epoch(self._file.read(*self._contents.places[epoch]))
+
+    def sync(self) -> None:
+        """Have what was appended outlast a power cut, now and not within a second."""
+        self._file.sync()
 
     def close(self) -> None:
         """Make everything durable; a second call does nothing."""

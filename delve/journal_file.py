@@ -91,28 +91,35 @@ class JournalFile:
 
     def flush(self) -> None:
         """Write the lines that were added; from time to time have the disk confirm them."""
-        try:
-            self._write()
-        except OSError as error:
-            self._complain(_REFUSED, error)
-        else:
-            self._complaints.discard(_REFUSED)
+        self._try_to_write()
         if self._pace.is_due():
             with self._pace.measured():
                 self._sync()
+
+    def sync(self) -> None:
+        """Have the disk confirm all lines now, however short a while ago it last did."""
+        self._try_to_write()
+        self._sync()
 
     def close(self) -> None:
         """Make everything durable; a second call does nothing."""
         if self._file < 0:
             return
         try:
-            self.flush()
-            self._sync()
+            self.sync()
             self._name_what_is_lost()
         finally:
             descriptor, self._file = self._file, -1
             with contextlib.suppress(OSError):  # after an fsync it has nothing new to say
                 os.close(descriptor)
+
+    def _try_to_write(self) -> None:
+        try:
+            self._write()
+        except OSError as error:
+            self._complain(_REFUSED, error)
+        else:
+            self._complaints.discard(_REFUSED)
 
     def _write(self) -> None:
         while self._queue:

@@ -75,6 +75,8 @@ class Run:
             )
             undo.push(lambda _kind, error, _traceback: self._delivery.close(error))
             self._delivery.open()
+            # What writers remember of their backends: an epoch may be long, and come to nothing.
+            self._journal.sync()
             self._undo = undo.pop_all()  # in the order of closing: writers, journal, lock
 
     @property

@@ -12,7 +12,7 @@ from delve.journal_states import remembered_states
 from delve.log import get_logger
 from delve.records import Metric, RunInfo
 from delve.statistics import is_stat_name
-from delve_csv.header import EPOCH, first_record
+from delve_csv.header import EPOCH, begins_with_zeros, first_record
 
 FILE = "file"  # what the writer remembers
 
@@ -134,7 +134,7 @@ class TableFile:
             return True
         if run is not None and self._remembered(run) == path:
             known = {*written, *run.metrics}
-            if _fits(cells, known):
+            if _fits(cells, known) or begins_with_zeros(path):
                 return True
         if run is not None and run.origin is not None and not self._is_inside(run):
             return False  # the copied journal names a table that the other run may still write
