@@ -10,6 +10,7 @@ FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled 
 LONGEST_WAIT = 300.0
 WAIT_RATIO = 20.0  # times the attempt's own duration: attempts take at most 5 % of a run
 ATTEMPT_TIME = 10.0  # seconds that a writer is to take at most for an epoch, or to close
+QUICKLY = 0.1  # seconds
 SLOW_EPOCH = 1.0  # seconds from which an epoch took long
 SLOW_EPOCHS = 3  # in a row, after which they come only as often as WAIT_RATIO allows
 PATIENCE = 60.0  # seconds that it may take, by default, to open it or to feed it at the end
@@ -23,10 +24,12 @@ class Attempts:
 
     Attributes:
         took: Seconds that the last one took which succeeded and makes the next one wait.
+        failed_quickly: Whether the last one failed, and in next to no time: one more costs nothing.
     """
 
     def __init__(self, behind: Callable[[], int]) -> None:
         self.took = 0.0
+        self.failed_quickly = False
         self._behind = behind
         self._begun = 0.0
         self._slow_epochs = 0  # in a row
@@ -50,7 +53,9 @@ class Attempts:
     def failed(self) -> None:
         """The one under way failed: the next ones come ever later."""
         self._wait = min(max(FIRST_WAIT, 2 * self._wait), LONGEST_WAIT)
-        self._rest(time.monotonic() - self._begun)
+        seconds = time.monotonic() - self._begun
+        self.failed_quickly = seconds < QUICKLY
+        self._rest(seconds)
 
     def succeeded(self, lacks_more: bool, is_epoch: bool = False) -> None:
         """The one under way succeeded.
@@ -61,6 +66,7 @@ class Attempts:
                 now and then, as a picture, may take its time.
         """
         self._wait, seconds = 0.0, time.monotonic() - self._begun
+        self.failed_quickly = False
         if is_epoch:
             self._slow_epochs = self._slow_epochs + 1 if seconds > SLOW_EPOCH else 0
         if lacks_more or (is_epoch and self._slow_epochs >= SLOW_EPOCHS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -122,7 +123,7 @@ class Channel:
         elif self._lacks is None:
             self._lacks = record.epoch
             self._name_as_slow()
-        elif is_due:
+        elif is_due or (arrays and self._stores_arrays and self._attempts.failed_quickly):
             pause = time.monotonic() + CATCH_UP_TIME
             catch_up = functools.partial(self._catch_up, record.epoch, arrays, pause)
             self._attempt(record.epoch, catch_up, ATTEMPT_TIME)
@@ -136,11 +137,34 @@ class Channel:
 
     def close(self, error: BaseException | None) -> None:
         """Feed what is lacking a last time, close the writer, and name what it did not get."""
-        # Who has interrupted the opening of the run is not kept waiting for more of it.
-        is_wanted = self._opened or error is None or isinstance(error, Exception)
-        if self._lacks is not None and is_wanted:
-            last = max(self._journal.epochs, default=-1)
-            self._attempt(last, lambda: self._catch_up(last), self._patience)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._name_undelivered)
+            stack.callback(self._whatever_comes, lambda: self._close_writer(error))
+            # Who has interrupted the opening of the run is not kept waiting for more of it.
+            if self._opened or error is None or isinstance(error, Exception):
+                self._whatever_comes(self._feed_the_rest)
+
+    def _whatever_comes(self, step: Callable[[], None]) -> None:
+        """Take a step of closing to its end though a handler of a signal comes in and exits.
+
+        A second one ends it, and so does Ctrl-C.
+        """
+        try:
+            step()
+        except SystemExit:
+            step()
+            raise
+
+    def _feed_the_rest(self) -> None:
+        last = max(self._journal.epochs, default=-1)
+        if self._lacks is not None:
+            try:
+                self._attempt(last, lambda: self._catch_up(last), self._patience)
+            except BaseException:
+                self.fall_behind(self._lacks)
+                raise
+
+    def _close_writer(self, error: BaseException | None) -> None:
         self._attempts.begin(ATTEMPT_TIME)
         try:
             self._feed.close(error)
@@ -149,7 +173,6 @@ class Channel:
             if not self._journal.is_deleted:  # all has been said of that
                 logger.warning("writer %r failed to close: %s", self.name, describe(failure))
             logger.debug("its traceback", exc_info=failure)
-        self._name_undelivered()
 
     def fall_behind(self, epoch: int) -> None:
         """The epoch did not get here whole: it is fed again, or named if that would double it."""

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence, Set
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from delve import plugins
 from delve.checked_writer import NamedWriter, check_writer
@@ -134,7 +134,7 @@ def _selection(save_to: str | object | Sequence[str | object]) -> list[str | obj
         raise ArgumentError(
             f"save_to must be a writer's name, a writer, or a list of both, not {save_to!r}"
         )
-    items = list(save_to) if isinstance(save_to, (list, tuple)) else [save_to]
+    items = list(save_to) if _is_list(save_to) else [save_to]
     selection: list[str | object] = []
     for item in items:
         if isinstance(item, str):
@@ -145,6 +145,15 @@ def _selection(save_to: str | object | Sequence[str | object]) -> list[str | obj
     if not selection:
         raise ArgumentError("save_to: name at least one writer, for example save_to='csv'")
     return selection
+
+
+def _is_list(save_to: Any) -> TypeGuard[Sequence[str | object]]:
+    """Whether it holds writers, as OmegaConf's lists do too; a writer may be a sequence itself."""
+    return isinstance(save_to, (list, tuple)) or (
+        isinstance(save_to, Sequence)
+        and not isinstance(save_to, str)
+        and all(isinstance(item, str) for item in save_to)
+    )
 
 
 def _check_folder(savefile: Path, selection: Sequence[str | object]) -> None:

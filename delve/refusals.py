@@ -49,7 +49,7 @@ class Refusals:
         self._last = error
         logger.warning(
             "writer %r: its backend refuses %s (%s); that is left out there from now on, all else "
-            "arrives, and the journal holds everything",
+            "arrives, and the journal holds all numbers",
             self._writer,
             shortened(new),
             error.reason[:LONGEST_REASON],

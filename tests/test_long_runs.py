@@ -65,6 +65,11 @@ def write_long(folder, epochs, layers=LAYERS):
     return folder
 
 
+def need_plugins(words):
+    for name in {"csv", "npy", "plot", "tensorboard"} & set(words):
+        pytest.importorskip(f"delve_{name}")
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A short run and a long one."""
@@ -86,6 +91,7 @@ def base(runs):
     ids=" ".join,
 )
 def test_a_command_holds_no_epochs(command, runs, base):
+    need_plugins(command)
     many, told, _ = peak(*(runs[1] if word == "RUN" else word for word in command))
     assert many - base < MOST, f"{base:.0f} MiB for 10 epochs, {many:.0f} for {EPOCHS}"
     assert str(EPOCHS - 1) in told
@@ -203,6 +209,7 @@ def test_what_an_export_sent_is_told_quickly():
 
 @pytest.mark.parametrize("name", ["csv", "npy", "tensorboard"])
 def test_a_resume_takes_no_longer_for_each_epoch_of_a_long_run(name, tmp_path):
+    need_plugins([name])
     from delve.discovery import make_writers
 
     run = RunInfo(tmp_path, "a", 0, initial_epoch=40_000, epochs=tuple(range(40_000)))
@@ -282,6 +289,7 @@ def test_a_line_of_many_brackets_is_damage(depth, tmp_path):
     ids=" ".join,
 )
 def test_a_gap_of_epochs_costs_nothing(command, base, tmp_path, monkeypatch):
+    need_plugins(command)
     monkeypatch.chdir(tmp_path)
     metrics = {"metrics": {"train-saturation/fc": 0.5}}
     far = [encode(EPOCH | metrics | {"epoch": epoch}) for epoch in (0, 1, 4 * 10**7, 2**53)]

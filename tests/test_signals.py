@@ -16,6 +16,14 @@ from delve import signals
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """What Ctrl-C does in a terminal, whatever a shell in the background has set."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def calls():
     """What the handler of SIGUSR1 is called with."""
@@ -288,3 +296,76 @@ def test_a_writer_that_calls_the_tracker_is_still_told(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         tracker.close()
     assert "a writer must not call the tracker" in caplog.text
+
+
+CLOSING = """
+    import os, signal, sys, threading, time
+    from torch import nn
+    from delve import SaturationTracker
+
+    class Away:
+        up = False
+        def save(self, epoch):
+            if not self.up:
+                raise OSError("away")
+            time.sleep(0.3)
+            print(f"saved {epoch}", flush=True)
+        def close(self):
+            print("closed", flush=True)
+
+    def end(*_):
+        tracker.close()
+        sys.exit(7)
+    signal.signal(signal.SIGTERM, end)
+    away = Away()
+    tracker = SaturationTracker(sys.argv[1], away, nn.Linear(2, 2))
+    for epoch in range(8):
+        tracker.add_scalar("loss", 1.0)
+        tracker.save()
+    away.up = True
+    threading.Thread(
+        target=lambda: (time.sleep(0.5), os.kill(os.getpid(), signal.SIGTERM)), daemon=True
+    ).start()
+    tracker.close()
+    print("not reached", flush=True)
+"""
+
+
+def test_a_handler_that_exits_while_the_tracker_is_being_closed_cuts_nothing_off(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(CLOSING), str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    assert done.stdout.splitlines() == [*(f"saved {epoch}" for epoch in range(8)), "closed"]
+
+
+def test_an_array_that_could_not_be_written_once_costs_its_epoch_alone(tmp_path):
+    import torch
+    from torch import nn
+
+    from delve import SaturationTracker
+
+    class Disk:
+        def __init__(self):
+            self.arrays = []
+
+        def add_array(self, name, epoch):
+            if epoch == 1 and not self.arrays.count(1):
+                self.arrays.append(epoch)
+                raise OSError("full for a moment")
+            self.arrays.append(epoch)
+
+        def save(self, epoch):
+            pass
+
+    disk, layer = Disk(), nn.Linear(2, 2)
+    tracker = SaturationTracker(tmp_path / "run", disk, layer, stats=["cov"])
+    for _ in range(6):
+        layer(torch.randn(8, 2))
+        tracker.add_saturations()
+    tracker.close()
+    assert disk.arrays == [0, 1, 2, 3, 4, 5]

@@ -222,7 +222,7 @@ def test_what_is_no_file_is_named(tmp_path, kind):
     result = recompute(run)
     assert (result.exit_code, result.stderr) == (
         1,
-        f"Error: {path} is no plain file; remove it to go on\n",
+        f"Error: {path} is not a plain file; remove it to go on\n",
     )
 
 

@@ -29,6 +29,8 @@ class Bytecodes:
 
     def run(self, call: Callable[[], Any]) -> Any:
         """Call, with the signal coming in on the way."""
+        if self._number == signal.SIGINT:  # a shell in the background has it ignored
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.settrace(self._enter)
         try:
             return call()

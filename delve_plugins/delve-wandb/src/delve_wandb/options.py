@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def tags_of(tags: object) -> tuple[str, ...] | None:
     """
     if tags is None:
         return None
-    if not isinstance(tags, (list, tuple)):
+    if not isinstance(tags, Sequence) or isinstance(tags, (str, bytes)):
         raise ArgumentError(
             f"tags must be a list of texts for W&B, not {tags!r}; give each writer its own, "
             'writer_args={"wandb": {"tags": [...]}}'
