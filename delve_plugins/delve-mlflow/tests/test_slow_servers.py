@@ -14,6 +14,7 @@ import mlflow
 import pytest
 from delve_mlflow import MLflowWriter, succession
 from delve_mlflow.patience import Patience
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from support.faulty_proxy import FaultyProxy
 from support.mlflow_runs import BEGUN, LAYER, Recording, in_force, rows
@@ -96,6 +97,19 @@ def test_all_calls_of_an_opening_share_its_time(tmp_path, proxy, initial_epoch):
     run.record(new, initial_epoch)
     (found,) = in_force(run.run_id)
     assert history(found.info.run_id) == run.rows
+
+
+def test_a_run_that_a_late_request_makes_is_deleted_by_the_next_resume(tmp_path, store):
+    run = Recording(tmp_path / "a")
+    run.record(rows(0, 1, 2))
+    client = MlflowClient()
+    tags = client.get_run(run.state["run_id"]).data.tags
+    late, users = (client.create_run("0", tags=tags).info.run_id for _ in range(2))
+    client.log_metric(users, "mine", 1.0)
+    run.record(rows(3), 3)
+    assert {found.info.run_id for found in in_force(run.run_id)} == {run.state["run_id"], users}
+    assert client.get_run(late).info.lifecycle_stage == "deleted"
+    assert history(run.state["run_id"]) == run.rows
 
 
 def test_a_copy_that_takes_longer_than_an_attempt_is_gone_on_with(tmp_path, proxy, monkeypatch):

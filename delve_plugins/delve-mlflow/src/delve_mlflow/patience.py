@@ -92,15 +92,16 @@ class Patience:
         self.is_silent = True
         # A database in memory is another one in each thread.
         self._in_threads = not uri.startswith("sqlite") or database.path_of(uri) is not None
-        self._until = math.inf
+        self._begun, self._until = math.inf, math.inf  # this attempt
         self._answers = 0  # in this attempt
         self._left_behind = _left_behind.setdefault(uri, [])
 
     @contextlib.contextmanager
     def attempt(self, seconds: float) -> Iterator[None]:
         """All calls inside take as long as this at most, together."""
-        outside = self._until, self._answers
-        self._until, self._answers = time.monotonic() + seconds, 0
+        outside = self._until, self._begun, self._answers
+        self._begun = time.monotonic()
+        self._until, self._answers = self._begun + seconds, 0
         try:
             with limits.in_force():
                 yield
@@ -108,7 +109,7 @@ class Patience:
             self.is_silent = not self._answers
             raise
         finally:
-            self._until, self._answers = outside
+            self._until, self._begun, self._answers = outside
 
     def seconds(self) -> float:
         """How long a call that begins now may take.
@@ -117,7 +118,8 @@ class Patience:
             TimeoutError: There is no time left.
         """
         is_doubted = self.remote and self.is_silent and not limits.are_the_users()
-        seconds = min(self._until - time.monotonic(), LONGEST if is_doubted else MOST)
+        until = min(self._until, self._begun + LONGEST) if is_doubted else self._until
+        seconds = min(until - time.monotonic(), MOST)
         if seconds <= 0:
             raise TimeoutError("there is no time left to ask MLflow; it is asked again later")
         return seconds
@@ -140,7 +142,8 @@ class Patience:
         try:
             while waiting or under_way:
                 seconds = self.seconds()
-                limits.set_to(seconds)
+                # One that is left behind is still waited for, before anything else is asked.
+                limits.set_to(seconds + LONGEST)
                 until = time.monotonic() + seconds
                 while waiting and len(under_way) < ahead:
                     under_way.append(_Call(waiting.popleft(), self._in_threads, turns))
