@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from delve.errors import JournalError
+from delve import line_shapes
+from delve.errors import JournalError, NoHeaderError
 from delve.home import Home
-from delve.journal_lines import NUMBER, check_entry, is_whole
+from delve.journal_lines import NUMBER, check_entry, is_whole, lines_of, parse
 
 FORMAT = 1
+
+# What a fault leaves is far less; of what somebody else has made, no more is gone through.
+_MOST_DAMAGED = 100_000  # lines
+_MOST_DAMAGED_BYTES = 2**28
 
 
 @dataclass
@@ -68,12 +75,16 @@ class Contents:
                 self.config = entry["config"]
             case "resume":
                 self.resumes.append(entry["epoch"])
+                if entry["epoch"] > next(reversed(self.places), -1) + 1:
+                    # The lines of epochs below it are lost: what a backend holds may be those.
+                    self.replaces_earlier = False
                 self._void(entry["epoch"])
                 self._doubt(entry["epoch"])
             case "state":
                 self.states[entry["writer"]] = entry["state"]
                 if entry.get("opened"):
-                    self.sound[entry["writer"]] = math.inf
+                    below = entry.get("sound_below")
+                    self.sound[entry["writer"]] = math.inf if below is None else below
 
     def sound_below(self, writer: str) -> float:
         """Below which epoch a backend that holds something of this folder can hold nothing void.
@@ -130,7 +141,25 @@ def read_contents(file: BinaryIO) -> Contents:
     repeated voids nothing that came after it.
 
     Raises:
-        JournalError: It has no readable header, or a later format.
+        NoHeaderError: It has no readable header.
+        JournalError: It has a later format.
+    """
+    contents = read_lines(file)
+    if not contents.run_id:
+        raise NoHeaderError(
+            f"{file.name} has no readable header, so it does not tell which run it is of; "
+            f"`delve repair {shlex.quote(str(Path(file.name).parent))}` writes it anew from what "
+            "it and the backends beside it hold, and initial_epoch=0 starts anew; either keeps it "
+            "under another name"
+        )
+    return contents
+
+
+def read_lines(file: BinaryIO) -> Contents:
+    """What the lines add up to, also where none of them is a header.
+
+    Raises:
+        JournalError: It has a later format.
     """
     contents = Contents()
     for line in _lines(file, contents):
@@ -140,11 +169,6 @@ def read_contents(file: BinaryIO) -> Contents:
         contents.lost_lines += max(0, line.number - contents.last_number - 1)
         contents.add(line.entry, line.offset, len(line.content))
     contents.lost_lines = max(0, contents.lost_lines - len(contents.damaged_lines))
-    if not contents.run_id:
-        raise JournalError(
-            f"{file.name} has no readable header, so it is not the journal of a run; move it away, "
-            "or start anew with initial_epoch=0, which keeps it under another name"
-        )
     return contents
 
 
@@ -152,41 +176,66 @@ def _in_their_order(file: BinaryIO) -> Contents:
     """What the lines add up to once they are sorted; of two with one number the first counts."""
     contents = Contents()
     file.seek(0)
-    found: dict[int, _Line] = {}
+    found: dict[int, tuple[int, int]] = {}  # offset and length
     last = 0
     for line in _lines(file, contents):
         number = line.number or last + 1
         if number <= last:
             contents.misplaced_lines.append(line.place)
-        if number in found and found[number].content.rstrip() != line.content.rstrip():
+        if number in found and _read(file, *found[number]).rstrip() != line.content.rstrip():
             contents.damaged_lines.append(line.place)  # two journals in one
-        found.setdefault(number, line)
+        found.setdefault(number, (line.offset, len(line.content)))
         last = max(last, number)
     for number in sorted(found):
         contents.lost_lines += max(0, number - contents.last_number - 1)
-        contents.add(found[number].entry, found[number].offset, len(found[number].content))
+        contents.add(parse(_read(file, *found[number])), *found[number])
     return contents
+
+
+def _read(file: BinaryIO, offset: int, length: int) -> bytes:
+    """So many bytes from there, wherever the file is being read."""
+    return os.pread(file.fileno(), length, offset)
 
 
 def _lines(file: BinaryIO, contents: Contents) -> Iterator[_Line]:
     """The lines that can be read; what else is there goes into ``contents``."""
-    for place, content in enumerate(file, 1):
-        if not content.endswith(b"\n") and not is_whole(content):
+    unreadable = 0  # bytes
+    for place, (content, length) in enumerate(lines_of(file), 1):
+        is_too_long = length > len(content)
+        if not is_too_long and not content.endswith(b"\n") and not is_whole(content):
             break  # torn by a crash
         offset = contents.size
-        contents.size += len(content)
-        contents.ends_in_newline = content.endswith(b"\n")
-        try:
-            entry, whole = json.loads(content), is_whole(content)
-            _check_format(entry, file.name)
-            check_entry(entry)
-        except (ValueError, RecursionError):  # the latter of too many brackets
+        contents.size += length
+        contents.ends_in_newline = is_too_long or content.endswith(b"\n")
+        entry = None if is_too_long else _entry_of(content, file.name)
+        is_sound = entry is not None and is_whole(content)
+        if not is_sound:
             contents.damaged_lines.append(place)
-            continue
-        if not whole:
-            contents.damaged_lines.append(place)
-        if whole or entry["type"] == "run":  # without a header nothing is read
+            unreadable += length
+            if len(contents.damaged_lines) > _MOST_DAMAGED or unreadable > _MOST_DAMAGED_BYTES:
+                raise JournalError(
+                    f"{file.name} is no journal, or damaged beyond use: {place} lines were looked "
+                    f"at, and {len(contents.damaged_lines)} cannot be read; move it away"
+                )
+        if entry is not None and (is_sound or entry["type"] == "run"):  # without it nothing is read
             yield _Line(place, entry.get(NUMBER) or 0, entry, offset, content)
+
+
+def _entry_of(content: bytes, path: str) -> dict[str, Any] | None:
+    """The object of a line; None where there is none of a journal."""
+    known = line_shapes.entry_of(content)
+    if known is not None:
+        return known
+    try:
+        entry = parse(content)
+        _check_format(entry, path)
+        check_entry(entry)
+    except (ValueError, RecursionError):  # the latter of too many brackets
+        return None
+    assert isinstance(entry, dict)
+    if entry["type"] == "epoch":
+        line_shapes.learn(content, entry)
+    return entry
 
 
 def _check_format(entry: Any, path: str) -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
+from delve import line_shapes
+from delve.errors import JournalError
 from delve.records import EpochRecord, Metric
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 # Whole numbers beyond this are not the same for every reader of JSON.
-_LARGEST_EPOCH = 2**53
+LARGEST_EPOCH = 2**53
 # The year 2262 in milliseconds, where clocks that count nanoseconds end.
 _LATEST = 2**63 // 1_000_000
 
 _CHECKSUM_MARK = b', "crc32": '
 _CHECKSUM = _CHECKSUM_MARK + b'"%08x"}\n'
+
+LONGEST = 2**25  # bytes of a line; an epoch of half a million metrics has less
+_MOST_SKIPPED = 2**28  # bytes that are read to find the end of a longer one
 
 # Which line of its journal it is, counted from 1: a line that was moved or repeated tells so.
 NUMBER = "line"
@@ -74,35 +80,87 @@ def _finite(value: Any) -> Any:
             return value
 
 
+def lines_of(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Each line and its length; of one that is too long for a journal, the beginning alone.
+
+    Raises:
+        JournalError: There is no end of a line as far as anybody should look for one.
+    """
+    left = _MOST_SKIPPED
+    while content := file.readline(LONGEST):
+        length = len(content)
+        if length == LONGEST and not content.endswith(b"\n"):
+            length += _length_of_rest(file, left)
+            left -= length
+        yield content, length
+
+
+def _length_of_rest(file: BinaryIO, most: int) -> int:
+    """How far the end of a line lies from where the file is read."""
+    length, part = 0, b""
+    while not part.endswith(b"\n"):
+        part = file.readline(2**20)
+        length += len(part)
+        if not part or length > most:
+            raise JournalError(
+                f"{file.name} holds a line of more than {LONGEST} bytes, which Delve does not "
+                "write, and that does not end; cut it off, or move the file away"
+            )
+    return length
+
+
 def _number(value: float | str) -> float:
     return _NON_FINITE[value] if isinstance(value, str) else float(value)
 
 
-def _layer_metrics(entries: Mapping[str, float | str]) -> Iterator[tuple[Metric, float]]:
-    for key, value in entries.items():
-        metric = Metric.parse(key)
-        if metric is not None:
-            yield metric, _number(value)
+# The same names come with every epoch.
+_parse_metric = functools.lru_cache(2**15)(Metric.parse)
+
+
+def _layer_metrics(entries: Mapping[str, float | str]) -> dict[Metric, float]:
+    return {
+        metric: value if type(value) is float else _number(value)
+        for key, value in entries.items()
+        if (metric := _parse_metric(key)) is not None
+    }
+
+
+def parse(line: bytes) -> Any:
+    """What a line holds.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It has too many brackets.
+    """
+    # Delve's own lines are ASCII, which need not be looked through for their encoding.
+    return json.loads(line.decode("ascii") if line.isascii() else line)
 
 
 def decode_epoch(line: bytes) -> EpochRecord:
     """The values of an epoch's line, which :func:`check_entry` has let pass."""
-    entry = json.loads(line)
+    known = line_shapes.record_of(line)
+    if known is not None:
+        return known
+    entry = parse(line)
     return EpochRecord(
         epoch=entry["epoch"],
         timestamp=entry["time"],
         scalars={name: _number(value) for name, value in entry["scalars"].items()},
-        metrics=dict(_layer_metrics(entry["metrics"])),
+        metrics=_layer_metrics(entry["metrics"]),
         few_samples=entry.get("few_samples") or {},
     )
 
 
 def _is_epoch(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _LARGEST_EPOCH
+    return type(value) is int and 0 <= value <= LARGEST_EPOCH
+
+
+def _is_epoch_or_none(value: Any) -> bool:
+    return value is None or _is_epoch(value)
 
 
 def _is_line_number(value: Any) -> bool:
-    return value is None or (type(value) is int and 0 < value <= _LARGEST_EPOCH)
+    return value is None or (type(value) is int and 0 < value <= LARGEST_EPOCH)
 
 
 def _is_time(value: Any) -> bool:
@@ -130,7 +188,10 @@ def _are_names_by_mode(value: Any) -> bool:
 
 
 def _are_numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_number, value.values()))
+    if not isinstance(value, dict):
+        return False
+    values = value.values()
+    return set(map(type, values)) <= {float} or all(map(_is_number, values))
 
 
 def _is_number(value: Any) -> bool:
@@ -161,7 +222,7 @@ _FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
     },
     "resume": {"epoch": _is_epoch},
     "config": {"config": _is_object},
-    "state": {"writer": _is_text, "state": _is_object},
+    "state": {"writer": _is_text, "state": _is_object, "sound_below": _is_epoch_or_none},
     "home": {"home": _is_object},
     "fork": {"run_id": _is_text, "origin": _is_text, "home": _is_object},
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -70,6 +71,24 @@ class EpochRecord:
     few_samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class HeldEpoch:
+    """What a backend holds of one epoch, read back from it.
+
+    Attributes:
+        epoch: The index of the row.
+        values: The user's scalars and the layer metrics, by the names that the writer was given.
+        timestamp: When it was saved, in milliseconds since 1970; None where the backend has no
+            times.
+        is_exact: Whether the values are as they were given, and not rounded to fewer digits.
+    """
+
+    epoch: int
+    values: Mapping[str, float]
+    timestamp: int | None = None
+    is_exact: bool = True
+
+
 @dataclass
 class StagedEpoch:
     """What there is so far of an epoch that has not ended.
@@ -118,6 +137,19 @@ def _by_metric(values: Mapping[str, T]) -> dict[Metric, T]:
     return {metric: value for key, value in values.items() if (metric := Metric.parse(key))}
 
 
+class Epochs(tuple[int, ...]):
+    """Rising epochs: a tuple in which one is found as quickly as in a set."""
+
+    __slots__ = ()
+
+    def __contains__(self, epoch: object) -> bool:
+        try:
+            place = bisect.bisect_left(self, epoch)  # type: ignore[call-overload]
+        except TypeError:  # no number
+            return False
+        return self[place : place + 1] == (epoch,)
+
+
 def _forget(_state: Mapping[str, Any]) -> None:
     """Where there is no journal."""
 
@@ -155,7 +187,8 @@ class RunInfo:
         initial_epoch: The first epoch that this process records.
         images: False where the user wants no pictures (``nosave=True``).
         arrays: The arrays that this process computes, as ``{mode}-{stat}``.
-        epochs: The epochs below ``initial_epoch`` that the journal holds and can feed again.
+        epochs: The epochs below ``initial_epoch`` that the journal holds and can feed again, in
+            rising order; whether one is among them is known at once, however many there are.
         metrics: The names of all metrics that the journal holds, in first-seen order.
         state: What this writer remembered, in this process or an earlier one. A folder may come
             from somebody else: it is a hint where to look, and gives no right to change anything.
@@ -185,6 +218,10 @@ class RunInfo:
     keep: Callable[[Mapping[str, Any]], None] = field(default=_forget, repr=False)
     time_left: Callable[[], float] = field(default=_for_ever, repr=False)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.epochs, Epochs):  # writers look many of them up
+            object.__setattr__(self, "epochs", Epochs(sorted(self.epochs)))
+
     def remember(self, **state: Any) -> None:
         """Put values that JSON can hold into the journal; a resumed run finds them in ``state``."""
         self.state.update(state)
@@ -195,7 +232,14 @@ class RunInfo:
 
         This is what ``resume_from_saved_state`` has to return.
         """
-        return next((epoch for epoch in self.epochs if epoch not in held), self.initial_epoch)
+        known = _quick_to_search(held)
+        return next((epoch for epoch in self.epochs if epoch not in known), self.initial_epoch)
+
+
+def _quick_to_search(held: Container[int]) -> Container[int]:
+    """The same epochs; a list of many would be gone through for each of many."""
+    is_quick = isinstance(held, Set | Mapping | range | Epochs)
+    return set(held) if isinstance(held, Iterable) and not is_quick else held
 
 
 def enumerate_epochs(numbers: Sequence[int]) -> str:

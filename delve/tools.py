@@ -17,6 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from delve.arguments import check_threshold
+from delve.array_archive import read_archive
 from delve.array_file import DamagedArrayError, read_array
 from delve.checksums import FILE_NAME as CHECKSUMS
 from delve.checksums import Checksums
@@ -89,8 +90,7 @@ def stored_covariances(folder: Path, epoch: int | None = None) -> list[StoredCov
     layers = {file_name(layer): layer for layer in read_run(folder).layers}
     places = {name: place for place, name in enumerate(layers)}
     arrays = _array_folder(folder)
-    checksums = Checksums(arrays)
-    checksums.read()
+    checksums = _checksums(arrays, folder)
     found = [
         StoredCovariance(
             stored,
@@ -100,7 +100,7 @@ def stored_covariances(folder: Path, epoch: int | None = None) -> list[StoredCov
             checksums.of(path.relative_to(arrays).as_posix()),
         )
         for mode in MODES
-        for path in (arrays / f"{mode}-covariance-matrix").glob("*/*.npy")
+        for path in _array_files(arrays, f"{mode}-covariance-matrix")
         if (stored := epoch_of(path.name, path.suffix)) is not None
     ]
     if not found:
@@ -205,14 +205,48 @@ def _array_folder(run: Path) -> Path:
     return marked[-1] if marked else run / "npy"
 
 
+def _array_files(arrays: Path, group: str) -> list[Path]:
+    """The files of a statistic's arrays, of all layers.
+
+    Raises:
+        ArgumentError: One of the folders is a link.
+    """
+    _refuse_link(arrays)
+    _refuse_link(arrays / group)
+    files: list[Path] = []
+    if (arrays / group).is_dir():
+        for place in sorted((arrays / group).iterdir()):
+            _refuse_link(place)
+            files += place.glob("*.npy") if place.is_dir() else []
+    return files
+
+
+def _checksums(arrays: Path, run: Path) -> Checksums:
+    checksums = Checksums(arrays)
+    if is_plain(checksums.path):
+        try:
+            refuse_if_larger(checksums.path, most_bytes(run))
+        except WriterConfigurationError as error:
+            raise ArgumentError(str(error)) from error
+    checksums.read()
+    return checksums
+
+
+def _refuse_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise ArgumentError(
+            f"{folder} is a link, which Delve does not follow; put the folder itself in its place"
+        )
+
+
 def _recorded_scalars(folder: Path) -> dict[str, np.ndarray]:
     wanted = folder / "scalars.npz"
     path = ([wanted, *taken_names(wanted)])[-1]  # Delve's own comes last
     try:
-        os.close(open_plain(path, os.O_RDONLY))
-        refuse_if_larger(path, most_bytes(folder.parent))
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+            refuse_if_larger(path, most_bytes(folder.parent))
+            arrays, _ = read_archive(file.read())
+            return arrays
     except (OSError, ValueError, zipfile.BadZipFile, WriterConfigurationError) as error:
         raise ArgumentError(
             f"{path} cannot be read ({error}); name the npy folder of a run that was recorded "
@@ -252,8 +286,8 @@ def _whole(count: float) -> int | float:
 
 
 def _spectrum(path: Path, checksums: frozenset[str]) -> Spectrum:
-    if not path.is_file():  # a pipe would be waited for
-        raise ArgumentError(f"{path} is no plain file; remove it to go on")
+    if not is_plain(path):  # a link leads elsewhere, and a pipe would be waited for
+        raise ArgumentError(f"{path} is not a plain file; remove it to go on")
     try:
         matrix = read_array(path, checksums)
     except (OSError, DamagedArrayError) as error:

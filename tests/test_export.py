@@ -274,7 +274,11 @@ def in_wandb(folder: Path) -> tuple:
     kept = [file for file in run_files(folder) if not file.with_suffix(".wandb.synced").exists()]
     (contents,) = map(read_run_file, kept)
     rows = {epoch: sorted(row.items()) for epoch, row in contents.rows.items()}
-    config = {key: value for key, value in contents.config.items() if not key.startswith("_")}
+    config = {
+        key: value
+        for key, value in contents.config.items()
+        if not key.startswith(("_", "delve."))  # the run's own identity
+    }
     return rows, config, contents.step_metrics, contents.exit_code
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,9 @@ def write_lines(folder, *entries):
 
 
 def check_whole_use(folder):
-    """All that Delve does with a journal; returns the run."""
+    """All that Delve does with a journal; returns the run, with its records in memory."""
     run = read_run(folder)
+    run = replace(run, records=tuple(run.records))
     assert read_epochs(folder) == run.epochs == sorted(run.epochs)
     journal = Journal.resume(folder, max(run.epochs, default=0) + 1, config={"lr": 1})
     assert [journal.read(epoch) for epoch in journal.epochs] == list(run.records)

@@ -37,11 +37,7 @@ def key_of(stat: str) -> str:
 
 def recorded_stats(run: RecordedRun) -> dict[str, tuple[str, ...]]:
     """The modes of each statistic that the run's epochs hold, by long name in first-seen order."""
-    held: dict[str, set[str]] = {}
-    for record in run.records:
-        for metric in record.metrics:
-            held.setdefault(metric.stat, set()).add(metric.mode)
-    return {stat: tuple(m for m in MODES if m in modes) for stat, modes in held.items()}
+    return run.overview.stats
 
 
 def choose_stats(run: RecordedRun, wanted: Sequence[str]) -> list[Choice]:

@@ -26,6 +26,7 @@ from delve.cli.options import (
     stats_option,
     writers_option,
 )
+from delve.cli.repairing import repair
 from delve.cli.report import LayerTable, as_json, layer_table
 from delve.cli.runs import counted, find_damage, read, run_names, with_printable_layers
 from delve.cli.terminal import CommandGroup, check_reader, one_line, say, table_lines
@@ -49,6 +50,7 @@ def main() -> None:
       delve show runs/a runs/b               two runs side by side
       delve export runs/a --to mlflow        send a recorded run to MLflow
       delve plot runs/a runs/b --out plots   both in one picture
+      delve repair runs/a                    write a damaged journal anew
 
     Exit codes:
       0  all is well
@@ -193,8 +195,8 @@ def recompute(
     last = stored[-1].epoch
     rows = tools.recompute([one for one in stored if one.epoch == last], thresholds)
     say(f"saturation (and intrinsic dimensionality) at epoch {last}")
-    few = next((r.few_samples for r in recorded.records if r.epoch == last), None)
-    for line in threshold_table(rows, _width(), few):
+    record = recorded.record_of(last)
+    for line in threshold_table(rows, _width(), record.few_samples if record else None):
         say(line)
 
 
@@ -236,6 +238,9 @@ def plot(runs: Sequence[Path], out: Path, stats: Sequence[str], epoch: int | Non
                 say(path)
 
 
+main.add_command(repair)
+
+
 def _width() -> int:
     return shutil.get_terminal_size().columns
 
@@ -267,7 +272,8 @@ def _sent(epochs: Sequence[int], recorded: Sequence[int]) -> str:
     """What a writer was sent, and what it held already."""
     if not epochs:
         return "had all epochs"
-    had = [epoch for epoch in recorded if epoch not in set(epochs)]
+    sent = set(epochs)
+    had = [epoch for epoch in recorded if epoch not in sent]
     return f"sent {_named(epochs)}, had {_named(had)}" if had else f"sent {_named(epochs)}"
 
 

@@ -168,19 +168,15 @@ def _named(figure: Figure, name: str) -> Figure:
 def _heatmap(run: RecordedRun, stat: str, picture: str, mode: str) -> Figure:
     from delve_plot.heatmap import heatmap_figure
 
-    rows = {
-        record.epoch: {
-            metric.layer: value
-            for metric, value in record.metrics.items()
-            if (metric.mode, metric.stat) == (mode, stat)
-        }
-        for record in run.records
-    }
-    rows = {epoch: row for epoch, row in rows.items() if row}
-    present = dict.fromkeys(layer for row in rows.values() for layer in row)
+    epochs = run.overview.epochs_with(stat, [mode])
+    wanted = [m for m in run.overview.first if (m.mode, m.stat) == (mode, stat)]
+    present = dict.fromkeys(metric.layer for metric in wanted)
     layers = list(dict.fromkeys([*(x for x in run.layers if x in present), *present]))
-    values = [[row.get(layer, math.nan) for row in rows.values()] for layer in layers]
-    return heatmap_figure(np.array(values), list(rows), layers, mode=mode, stat=picture)
+    metrics = [Metric(mode, stat, layer) for layer in layers]
+    held = set(epochs)
+    rows = (record.metrics for record in run.records if record.epoch in held)
+    values = np.array([np.array([row.get(m, math.nan) for m in metrics]) for row in rows])
+    return heatmap_figure(values.T, epochs, layers, mode=mode, stat=picture)
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -15,7 +15,7 @@ from delve.cli.tail import find_tail
 from delve.errors import ArgumentError
 from delve.journal_lines import to_json
 from delve.recorded_run import RecordedRun
-from delve.records import EpochRecord, Metric, enumerate_epochs
+from delve.records import EpochRecord, enumerate_epochs
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,13 @@ def layer_table(run: RecordedRun, choice: Choice, epoch: int | None = None) -> L
         ArgumentError: The run holds no such epoch, or nothing of the statistic there.
     """
     stat = choice.stat
-    holding = _epochs_with(run, choice)
+    holding = run.overview.epochs_with(stat, choice.modes)
     shown = _epoch_of(run, choice, holding, epoch)
-    first: dict[Metric, float] = {}
-    for record in holding.values():
-        for metric, value in record.metrics.items():
-            if metric.stat == stat and math.isfinite(value):
-                first.setdefault(metric, value)
+    first = run.overview.first
     cells: dict[str, dict[str, Cell]] = {}
     for mode in choice.modes:
         row = {
-            metric.layer: Cell(value, value - first.get(metric, math.nan))
+            metric.layer: Cell(value, value - first[metric])
             for metric, value in shown.metrics.items()
             if (metric.mode, metric.stat) == (mode, stat)
         }
@@ -79,7 +75,7 @@ def layer_table(run: RecordedRun, choice: Choice, epoch: int | None = None) -> L
         epoch=shown.epoch,
         layers=layers,
         cells=cells,
-        is_first=shown.epoch == min(holding),
+        is_first=shown.epoch == holding[0],
         tail=_tail(layers, cells) if stat == SATURATION else (),
         few_samples={
             mode: tuple(layer for layer in row if layer in shown.few_samples.get(mode, ()))
@@ -134,25 +130,17 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _epochs_with(run: RecordedRun, choice: Choice) -> dict[int, EpochRecord]:
-    """The epochs that hold any of the statistic, in rising order."""
-
-    def holds(record: EpochRecord) -> bool:
-        return any(m.stat == choice.stat and m.mode in choice.modes for m in record.metrics)
-
-    return {record.epoch: record for record in run.records if holds(record)}
-
-
 def _epoch_of(
-    run: RecordedRun, choice: Choice, holding: Mapping[int, EpochRecord], epoch: int | None
+    run: RecordedRun, choice: Choice, holding: Sequence[int], epoch: int | None
 ) -> EpochRecord:
     wanted = max(holding, default=None) if epoch is None else epoch
-    if wanted is None or wanted not in holding:
+    record = None if wanted is None else run.record_of(wanted)
+    if record is None or wanted not in holding:
         where = f"epoch {epoch}" if epoch is not None else "any epoch"
-        held = counted("epoch", enumerate_epochs(list(holding)))
+        held = counted("epoch", enumerate_epochs(holding))
         there = f"; it does of {held}" if holding else ""
         raise ArgumentError(f"{run.folder} holds no {choice.stat} of {where}{there}")
-    return holding[wanted]
+    return record
 
 
 def _tail(layers: Sequence[str], cells: Mapping[str, Mapping[str, Cell]]) -> tuple[str, ...]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delve.errors import ArgumentError, JournalError
-from delve.journal_contents import read_contents
 from delve.printable import printable
-from delve.recorded_run import FILE_NAME, RecordedRun, open_journal, read_run
+from delve.recorded_run import FILE_NAME, RecordedRun, read_run
 from delve.records import EpochRecord, Metric, enumerate_epochs
 
 _DEPTHS = ("*", "*/*")  # below a folder, where its runs are looked for
@@ -68,18 +67,14 @@ def with_printable_layers(run: RecordedRun) -> RecordedRun:
         few = {mode: [*map(printable, some)] for mode, some in record.few_samples.items()}
         return replace(record, metrics=metrics, few_samples=few)
 
-    return replace(
-        run, layers=tuple(map(printable, run.layers)), records=tuple(map(named, run.records))
-    )
+    return replace(run.with_each(named), layers=tuple(map(printable, run.layers)))
 
 
 def find_damage(run: RecordedRun) -> Damage:
     """What cannot be read of a run's journal."""
-    with open_journal(run.folder / FILE_NAME) as file:
-        lines = read_contents(file).damaged_lines
     pairs = itertools.pairwise([-1, *run.epochs])
     gaps = [(before + 1, after - 1) for before, after in pairs if after - before > 1]
-    return Damage(tuple(lines), tuple(gaps) if lines else ())
+    return Damage(run.damaged_lines, tuple(gaps) if run.damaged_lines else ())
 
 
 def run_names(runs: Sequence[RecordedRun]) -> list[str]:

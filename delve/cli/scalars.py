@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from delve.overview import Extremes
 from delve.recorded_run import RecordedRun
 
 _LOWEST_IS_BEST = ("loss", "err", "nll", "perplexity", "ppl", "mse", "mae")  # parts of names
@@ -32,21 +31,12 @@ class ScalarSummary:
 
 def summarise_scalars(run: RecordedRun) -> list[ScalarSummary]:
     """The user's scalars in first-seen order."""
-    values: dict[str, dict[int, float]] = {}
-    for record in run.records:
-        for name, value in record.scalars.items():
-            values.setdefault(name, {})[record.epoch] = value
-    return [_summarise(name, history) for name, history in values.items()]
+    return [_summarise(name, extremes) for name, extremes in run.overview.scalars.items()]
 
 
-def _summarise(name: str, history: Mapping[int, float]) -> ScalarSummary:
+def _summarise(name: str, extremes: Extremes) -> ScalarSummary:
     lowest = any(word in name.lower() for word in _LOWEST_IS_BEST)
-    finite = {epoch: value for epoch, value in history.items() if math.isfinite(value)}
-    best_epoch = (min if lowest else max)(finite, key=lambda e: finite[e], default=None)
+    best, best_epoch = (extremes.lowest if lowest else extremes.highest) or (None, None)
     return ScalarSummary(
-        name=name,
-        last=list(history.values())[-1],
-        best=None if best_epoch is None else finite[best_epoch],
-        best_epoch=best_epoch,
-        lowest=lowest,
+        name=name, last=extremes.last, best=best, best_epoch=best_epoch, lowest=lowest
     )

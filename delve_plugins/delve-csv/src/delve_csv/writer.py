@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,8 @@ from delve.errors import BackendLostError, RejectedError
 from delve.files import open_plain, refuse_if_larger, replacing, set_aside, unfinished_name
 from delve.journal_states import most_bytes
 from delve.log import get_logger
-from delve.records import Metric, RunInfo
-from delve_csv.header import EPOCH, MAX_NAME_LENGTH, encode_line, read_header
+from delve.records import HeldEpoch, Metric, RunInfo
+from delve_csv.header import EPOCH, MAX_NAME_LENGTH, encode_line, encode_row, read_header
 from delve_csv.ownership import FILE, TableFile
 
 logger = get_logger(__name__)
@@ -80,11 +80,8 @@ class CSVWriter:
             refuse_if_larger(self.path, most_bytes(run.savefile))
             self._remember()
         known = self._read_columns()
-        rows = {
-            epoch: cells
-            for epoch, cells in self._rows()
-            if epoch < initial_epoch and epoch not in run.epochs
-        }
+        fed_again = run.epochs
+        rows = dict(self._rows(lambda epoch: epoch < initial_epoch and epoch not in fed_again))
         used = [
             place for place in range(len(known)) if any(cells[place] for cells in rows.values())
         ]
@@ -128,6 +125,11 @@ class CSVWriter:
         finally:
             self._row = {}
 
+    def held_epochs(self, run: RunInfo) -> Iterable[HeldEpoch]:
+        """The rows of the run's table; nothing where no table is known for Delve's."""
+        path = self._place.found(run)
+        return _held(path) if path and path.exists() else ()
+
     def read(self) -> pd.DataFrame:
         """The table so far, with one row an epoch."""
         import pandas as pd
@@ -164,11 +166,12 @@ class CSVWriter:
     def _append(self, epoch: int) -> None:
         self._check_file()
         begin = self._last_start if epoch == self._last_epoch else self._end
-        line = encode_line(self._cells(epoch))
+        line = encode_row(self._cells(epoch))
         with os.fdopen(open_plain(self.path, os.O_RDWR), "r+b", buffering=0) as file:
             self._is_torn = True  # until all is there, whatever comes between
-            file.truncate(begin)
-            file.seek(begin)
+            if file.seek(0, os.SEEK_END) != begin:
+                file.truncate(begin)
+                file.seek(begin)
             if file.write(line) != len(line):
                 raise OSError(f"{self.path}: the disk took only a part of epoch {epoch}")
         self._is_torn = False
@@ -196,7 +199,7 @@ class CSVWriter:
 
     def _cells(self, epoch: int) -> list[str]:
         values = map(self._row.get, self._columns[1:])
-        return [str(epoch), *("" if value is None else _number(value) for value in values)]
+        return [str(epoch), *["" if value is None else _number(value) for value in values]]
 
     def _rows_with(self, epoch: int) -> Iterator[list[str]]:
         """The file's rows, in the order of their epochs, with the staged one in its place."""
@@ -214,18 +217,10 @@ class CSVWriter:
         values = dict(zip(columns, cells, strict=True))
         return [values.get(column, "") for column in self._columns]
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Epoch and cells of each readable row; a torn or damaged one is passed over."""
-        if not self.path.exists():
-            return
-        with os.fdopen(open_plain(self.path, os.O_RDONLY), "rb") as file:
-            width = len(read_header(file))
-            for line in file:
-                with contextlib.suppress(ValueError, csv.Error):
-                    cells = next(csv.reader([line.decode()]), [])
-                    if line.endswith(b"\n") and len(cells) == width:
-                        numbers = [_number(float(cell)) if cell else "" for cell in cells[1:]]
-                        yield int(cells[0]), [cells[0], *numbers]
+    def _rows(
+        self, is_wanted: Callable[[int], bool] = lambda _: True
+    ) -> Iterator[tuple[int, list[str]]]:
+        return _rows_of(self.path, is_wanted)
 
     def _read_columns(self) -> list[str]:
         if not self.path.exists():
@@ -247,7 +242,7 @@ class CSVWriter:
                 end += file.write(encode_line(self._columns))
                 for cells in rows:
                     last_epoch, last_start = int(cells[0]), end
-                    end += file.write(encode_line(cells + [""] * (width - len(cells))))
+                    end += file.write(encode_row(cells + [""] * (width - len(cells))))
         except Exception:
             self._is_unsure = False  # the old one is there
             raise
@@ -255,9 +250,38 @@ class CSVWriter:
         self._is_torn = self._is_unsure = False
 
 
+def _rows_of(
+    path: Path, is_wanted: Callable[[int], bool] = lambda _: True
+) -> Iterator[tuple[int, list[str]]]:
+    """Epoch and cells of each wanted, readable row; a torn or damaged one is passed over."""
+    if not path.exists():
+        return
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        width = len(read_header(file))
+        for line in file:
+            with contextlib.suppress(ValueError, csv.Error):
+                if not is_wanted(int(line.partition(b",")[0].strip(b'"'))):
+                    continue
+                cells = next(csv.reader([line.decode()]), [])
+                if line.endswith(b"\n") and len(cells) == width:
+                    numbers = [_number(float(cell)) if cell else "" for cell in cells[1:]]
+                    yield int(cells[0]), [cells[0], *numbers]
+
+
+def _held(path: Path) -> Iterator[HeldEpoch]:
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        names = read_header(file)[1:]
+    for epoch, (_, *cells) in _rows_of(path):
+        if epoch >= 0:
+            values = {name: float(c) for name, c in zip(names, cells, strict=True) if c}
+            yield HeldEpoch(epoch, values)
+
+
 def _number(value: float) -> str:
     """A value as all readers take it for a number: to many of them ``nan`` is a word."""
-    return "NaN" if value != value else repr(float(value))
+    if type(value) is float:
+        return repr(value) if value == value else "NaN"
+    return _number(float(value))
 
 
 def _refuse_long_names(names: Iterable[str]) -> None:

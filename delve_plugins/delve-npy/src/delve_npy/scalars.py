@@ -6,11 +6,12 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from pathlib import Path
 
 import numpy as np
 
+from delve.array_archive import read_archive
 from delve.files import ends_in_digest, open_plain, replacing, with_digest
 from delve.records import Metric
 
@@ -61,6 +62,14 @@ class ScalarTable:
     def cut(self, epoch: int) -> None:
         """Drop this epoch and all later ones; the columns stay."""
         self._rows = {held: row for held, row in self._rows.items() if held < epoch}
+
+    def rows(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """Epoch by epoch, the metrics that have a value; NaN is one."""
+        names = list(self._columns)
+        for epoch in self.epochs:
+            row = self._rows[epoch]
+            places = np.flatnonzero(has_value(row)).tolist()
+            yield epoch, {names[place]: float(row[place]) for place in places}
 
     def columns(self) -> dict[str, np.ndarray]:
         """Each metric's values, one an epoch in the order of ``epochs``."""
@@ -159,20 +168,10 @@ def _encode(values: np.ndarray) -> bytes:
 
 
 def _decode(content: bytes) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-            raise ValueError("it is compressed, which Delve's are not")  # to whatever size
-        if sum(member.file_size for member in archive.infolist()) > len(content):
-            raise ValueError("its parts overlap")
-        arrays = {
-            name.removesuffix(".npy"): np.lib.format.read_array(
-                io.BytesIO(archive.read(name)), allow_pickle=False
-            )
-            for name in archive.namelist()
-        }
-        if archive.comment not in (b"", _comment(arrays)):
-            raise ValueError(f"{len(arrays)} arrays are left")
-        return arrays
+    arrays, comment = read_archive(content)
+    if comment not in (b"", _comment(arrays)):
+        raise ValueError(f"{len(arrays)} arrays are left")
+    return arrays
 
 
 def _check(epochs: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:

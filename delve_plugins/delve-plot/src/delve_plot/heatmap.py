@@ -116,17 +116,17 @@ def _signs_of_missing(axes: Axes, cells: Cells) -> list[Artist]:
     if np.isnan(cells.values).any():
         signs.append(Patch(facecolor=MISSING, edgecolor="0.6", hatch="////", label="no value"))
     epochs = cells.last - cells.first + 1
-    if epochs > _FEW_EPOCHS and len(cells.lacking):
+    if epochs > _FEW_EPOCHS and cells.lacking:
         signs += axes.plot(
-            cells.lacking,
-            np.ones(len(cells.lacking)),
+            cells.marks,
+            np.ones(len(cells.marks)),
             transform=axes.get_xaxis_transform(),
             color="0.2",
             marker=TICKUP,
             markersize=5,
             linestyle="none",
             clip_on=False,
-            label=f"values missing in {len(cells.lacking)} of {epochs} epochs",
+            label=f"values missing in {cells.lacking} of {epochs} epochs",
         )
     return signs
 

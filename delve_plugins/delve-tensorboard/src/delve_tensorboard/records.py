@@ -29,7 +29,7 @@ _HEADER = _LENGTH.size + _CHECKSUM.size
 _LONGEST = 2**28  # bytes of a payload; an epoch of a million metrics has less
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One whole record.
 
@@ -54,8 +54,14 @@ class Record:
 
 def frame(payload: bytes) -> bytes:
     """A payload as the record that stands in the file."""
-    length = _LENGTH.pack(len(payload))
-    return length + _checksum(length) + payload + _checksum(payload)
+    return _header(len(payload)) + payload + _checksum(payload)
+
+
+@functools.lru_cache(1024)
+def _header(length: int) -> bytes:
+    """What stands before so many bytes; records of one run are of few lengths."""
+    packed = _LENGTH.pack(length)
+    return packed + _checksum(packed)
 
 
 def read(path: Path) -> Iterator[Record]:
@@ -72,10 +78,11 @@ def read(path: Path) -> Iterator[Record]:
         end = os.fstat(file.fileno()).st_size
         while True:
             header = file.read(_HEADER)
-            length, checksum = header[: _LENGTH.size], header[_LENGTH.size :]
-            if len(header) < _HEADER or checksum != _checksum(length):
+            if len(header) < _HEADER:
                 return
-            size = _LENGTH.unpack(length)[0]
+            size = _LENGTH.unpack_from(header)[0]
+            if header != _header(size):
+                return
             if size > min(_LONGEST, end - start):
                 return
             body = file.read(size + _CHECKSUM.size)

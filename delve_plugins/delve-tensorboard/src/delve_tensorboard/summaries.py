@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import struct
@@ -57,13 +58,24 @@ def record(values: Iterable[Any], epoch: int, timestamp: int) -> bytes:
     return frame(event.SerializeToString())
 
 
-def scalar(tag: str, value: float) -> Any:
-    """One number, in single precision as everywhere in TensorBoard.
+def scalars(numbers: Iterable[tuple[str, float]], epoch: int, timestamp: int) -> bytes:
+    """All numbers of one epoch, with their tags, as one record.
 
-    Double precision would need tensors: readers that ask for scalars do not find those, and
-    TensorBoard's default data server shows none of their points.
+    They are in single precision, as everywhere in TensorBoard. Double precision would need tensors:
+    readers that ask for scalars do not find those, and TensorBoard's default data server shows none
+    of their points.
     """
-    return Summary.Value(tag=as_text(tag), simple_value=value)
+    event = Event(step=epoch, wall_time=timestamp / 1000)
+    event.summary.SetInParent()  # an epoch without any number has a record too
+    add = event.summary.value.add
+    for tag, value in numbers:
+        add(tag=as_text(tag), simple_value=value)
+    return frame(event.SerializeToString())
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one that :func:`scalar` has made."""
+    return bool(value.WhichOneof("value") == "simple_value")
 
 
 def histogram(tag: str, values: np.ndarray) -> Any:
@@ -138,6 +150,7 @@ def is_reserved(tag: str) -> bool:
     )
 
 
+@functools.lru_cache(2**14)  # the same come with every epoch
 def as_text(name: str) -> str:
     """A name without the surrogates that a protocol buffer refuses."""
     return name.encode(errors="backslashreplace").decode()

@@ -20,6 +20,7 @@ class LayerTags:
 
     def __init__(self, numbers: Mapping[str, int] | None = None) -> None:
         self.numbers = dict(numbers or {})
+        self._tags: dict[Metric, str] = {}
 
     @classmethod
     def read(cls, tags: Iterable[str]) -> LayerTags:
@@ -46,7 +47,11 @@ class LayerTags:
 
     def tag(self, metric: Metric) -> str:
         """The tag of a metric whose layer has a number."""
-        return f"{metric.stat}/{self.numbers[metric.layer]:03d}.{metric.layer}"
+        tag = self._tags.get(metric)
+        if tag is None:
+            tag = f"{metric.stat}/{self.numbers[metric.layer]:03d}.{metric.layer}"
+            self._tags[metric] = tag
+        return tag
 
     def in_order(self) -> list[str]:
         """The layers in the order of their numbers."""
