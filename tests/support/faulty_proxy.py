@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, Self
@@ -23,6 +24,8 @@ class FaultyProxy:
         fail_at: The number of the request to fail, from 0.
         fail_on: Whether those behind it fail too, as if the process had died there.
         fault: How: with an answer of 500; lost on the way; or carried out, and the answer lost.
+        delay: Seconds that each request waits before it is handed on.
+        drips: Whether the answer to a request, by its path, comes byte by byte, one a second.
         refuse: Answers a request itself, by path and body; None lets it pass.
     """
 
@@ -37,6 +40,8 @@ class FaultyProxy:
         self.fail_at: int | None = None
         self.fail_on = False
         self.fault: Fault = "error"
+        self.delay = 0.0
+        self.drips: Callable[[str], bool] = lambda path: False
 
     @property
     def url(self) -> str:
@@ -54,6 +59,7 @@ class FaultyProxy:
                 with lock:
                     number = len(proxy.requests)
                     proxy.requests.append(f"{self.command} {self.path}")
+                time.sleep(proxy.delay)
                 answer = proxy._answer(number, self, body)
                 if answer is None:
                     self.close_connection = True
@@ -61,11 +67,20 @@ class FaultyProxy:
                         self.connection.shutdown(2)
                     return
                 status, content = answer
+                drips = proxy.drips(self.path)
+                content += b" " * 30 if drips else b""
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                if not drips:
+                    with contextlib.suppress(OSError):  # nobody waits for it any more
+                        self.wfile.write(content)
+                    return
+                for byte in content:
+                    with contextlib.suppress(OSError):
+                        self.wfile.write(bytes([byte]))
+                    time.sleep(1.0 if proxy.drips(self.path) else 0.0)
 
             do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _handle  # noqa: N815
 

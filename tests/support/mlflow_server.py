@@ -143,6 +143,29 @@ def history(run_id: str) -> dict[int, dict[str, float]]:
     return rows
 
 
+@contextlib.contextmanager
+def locked(path: Path, seconds: float) -> Iterator[None]:
+    """The file, in the hands of another process that writes for a while."""
+    code = (
+        "import sqlite3, sys, time\n"
+        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "connection.execute('BEGIN EXCLUSIVE')\n"
+        "print('locked', flush=True)\n"
+        "time.sleep(float(sys.argv[2]))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(path), str(seconds)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "locked\n"
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
 def _hold_port() -> socket.socket:
     """A free port that nobody else is given as long as the socket is open.
 

@@ -94,6 +94,27 @@ def test_a_death_at_each_request_of_a_roll_over_leaves_one_run(
         assert_right(folder, f"{fault} from {number}: {requests[number]}")
 
 
+@pytest.mark.parametrize(("first_fault", "second_fault"), [("lost", "answer lost")])
+def test_two_deaths_in_a_row_leave_one_run(tmp_path, proxy, first_fault, second_fault):
+    """In a roll-over, and in the resume after it, which goes further back."""
+    prepare(tmp_path / "whole", roll_over)
+    proxy.pass_all()
+    roll_over(tmp_path / "whole")
+    last = len(proxy.requests)
+    every = 5 if EVERY == 1 else 17
+    for first in range(every // 2, last, every):
+        for second in range((first * 7) % every, last, every):
+            folder = tmp_path / f"{first}-{second}"
+            prepare(folder, roll_over)
+            for number, fault, back_to in ((first, first_fault, 2), (second, second_fault, 1)):
+                proxy.pass_all()
+                proxy.fault, proxy.fail_at, proxy.fail_on = fault, number, True
+                record(folder, "mlflow", range(back_to, 5), config={"lr": 0.1})
+            proxy.pass_all()
+            record(folder, "mlflow", range(3, 6), config={"lr": 0.1})
+            assert_right(folder, f"{first_fault} from {first}, {second_fault} from {second}")
+
+
 def test_a_copy_in_force_whose_origin_is_not_retired_is_the_run(tmp_path, proxy):
     """The moment between the two, and then a resume further back than the first."""
     record(tmp_path / "a", "mlflow", range(6), config={"lr": 0.1})

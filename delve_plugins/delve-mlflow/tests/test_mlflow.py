@@ -11,7 +11,7 @@ import mlflow
 import pytest
 import torch
 from delve_mlflow.keys import clean_key
-from delve_mlflow.patience import LIMITS
+from delve_mlflow.limits import LIMITS
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from support.mlflow_server import copy_store, history

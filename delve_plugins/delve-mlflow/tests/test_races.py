@@ -3,14 +3,12 @@
 import contextlib
 import os
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 from support.mlflow_runs import Recording, in_a_process, in_force, rows
-from support.mlflow_server import history
+from support.mlflow_server import history, locked
 
 PROGRAM = """
 import sys, time
@@ -40,29 +38,6 @@ def test_four_processes_that_make_one_database_all_arrive_at_the_first_attempt(
         (run,) = in_force(name)
         assert run.info.status == "FINISHED"
         assert set(history(run.info.run_id)) == {0, 1, 2}
-
-
-@contextlib.contextmanager
-def locked(path, seconds):
-    """The file, in the hands of another process that writes for a while."""
-    code = (
-        "import sqlite3, sys, time\n"
-        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "connection.execute('BEGIN EXCLUSIVE')\n"
-        "print('locked', flush=True)\n"
-        "time.sleep(float(sys.argv[2]))\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(path), str(seconds)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout
-    assert process.stdout.readline() == "locked\n"
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 @pytest.mark.parametrize("new", [True, False])

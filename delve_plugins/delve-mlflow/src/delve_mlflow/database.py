@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from delve.files import open_plain
+from delve_mlflow.limits import LONGEST
 
 PAUSE = 0.2  # seconds between two tries
 
@@ -55,6 +56,8 @@ def made(path: Path, first_call: Callable[[], object], seconds: float) -> None:
         seconds: How long that may take.
     """
     until = time.monotonic() + seconds
+    if path.exists():
+        wait_until_free(path, seconds)
     with _turn(path, until):
         again(first_call, until, _BEING_MADE)
 
@@ -69,6 +72,25 @@ def again(call: Callable[[], T], until: float, passing: tuple[str, ...] = ("is l
             if time.monotonic() > until or not any(text in told for text in passing):
                 raise
         time.sleep(PAUSE)
+
+
+def patient(path: Path, call: Callable[[], T], time_left: Callable[[], float]) -> T:
+    """Call MLflow, once nobody else holds the file.
+
+    Args:
+        path: The file.
+        call: Has MLflow use it.
+        time_left: Tells how many seconds that may take.
+
+    Raises:
+        TimeoutError: It is held for longer.
+    """
+    # The caller gives up at the end of that time, and with fewer words than are known here.
+    seconds = min(time_left() * 0.95, LONGEST)
+    until = time.monotonic() + seconds
+    if path.exists():
+        wait_until_free(path, seconds)
+    return again(call, until)
 
 
 def wait_until_free(path: Path, seconds: float) -> None:

@@ -23,6 +23,7 @@ RESUMED_FROM = "delve.resumed_from"
 SUPERSEDED_BY = "delve.superseded_by"
 STATE = "delve.state"
 COPYING = "copying"
+SENT = "delve.sent"  # the last epoch that held the user's own scalars alone, and its time
 RECORDS = "delve.records."  # on one that somebody else made, with the identity of Delve's run
 PREFIX = "delve.prefix."  # and what its metrics begin with there
 
@@ -32,6 +33,7 @@ _FORMS = {
     "untold": re.compile("FINISHED|FAILED|KILLED"),
     "address": re.compile("(?s).+"),
     "prefix": re.compile("(?s).*"),
+    "lacking": re.compile(r"\d{1,18}"),
 }
 
 
@@ -45,6 +47,7 @@ class Remembered:
         address: The tracking URI, without user and password.
         untold: The status that MLflow could not be told.
         prefix: What the metrics' keys began with.
+        lacking: The first epoch that MLflow said it took, and does not hold.
         useless: The names of what is of no use.
     """
 
@@ -53,6 +56,7 @@ class Remembered:
     address: str | None = None
     untold: str | None = None
     prefix: str | None = None
+    lacking: str | None = None
     useless: tuple[str, ...] = ()
 
     @classmethod

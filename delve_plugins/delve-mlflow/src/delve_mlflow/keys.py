@@ -54,5 +54,9 @@ class RunsKeys:
 
     def in_own(self, held: Iterable[str]) -> set[str]:
         """Those that a run of Delve's own holds, also where the journal holds them no more."""
+        return self.layers_among(held) | self.all
+
+    def layers_among(self, held: Iterable[str]) -> set[str]:
+        """Those that have the form of a layer's."""
         ours = (key for key in held if key.startswith(self.prefix))
-        return {key for key in ours if Metric.parse(key.removeprefix(self.prefix))} | self.all
+        return {key for key in ours if Metric.parse(key.removeprefix(self.prefix))}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlflow import MlflowClient
 from mlflow.entities import Param
 
 from delve.log import get_logger
 from delve_mlflow import refusals, runs
+from delve_mlflow.client import Client
 from delve_mlflow.identity import readable
 from delve_mlflow.keys import clean_key
 
@@ -18,7 +18,7 @@ MAX_LENGTH = 6000
 logger = get_logger(__name__)
 
 
-def log_params(client: MlflowClient, run_id: str, config: Mapping[str, Any]) -> None:
+def log_params(client: Client, run_id: str, config: Mapping[str, Any]) -> None:
     """Log hyperparameters, and name those that MLflow does not take, or has otherwise."""
     params = params_of(config)
     if not params:
@@ -39,7 +39,7 @@ def log_params(client: MlflowClient, run_id: str, config: Mapping[str, Any]) -> 
     try:
         refusals.deliver(
             new,
-            lambda some: client.log_batch(run_id, params=some, synchronous=True),
+            lambda some: client.log_params(run_id, some),
             lacking,
             is_usable,
             True,

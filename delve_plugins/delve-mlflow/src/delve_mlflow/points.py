@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 
-import mlflow
-from mlflow import MlflowClient
-from mlflow.entities import Metric
+from mlflow.entities import Metric as Entity
 
+from delve.records import Metric
 from delve_mlflow import refusals, runs
+from delve_mlflow.client import Client
+from delve_mlflow.identity import SENT
 from delve_mlflow.keys import clean_key
+from delve_mlflow.proof import Proof
 
-MOST_AT_ONCE = 1000  # what one request takes
 _LAST = 2**63 - 1  # MLflow's numbers have 64 bits
 
 Point = tuple[int, int, str]
+Stamp = tuple[int, int]  # an epoch, and the millisecond at which it was sent
 
 
 class Points:
@@ -29,18 +32,24 @@ class Points:
         client: MLflow's client.
         run_id: The run in MLflow.
         prefix: What each key begins with.
+        owned: Whether Delve made the run.
+        doubted_below: Epochs below this may be there, in part or whole.
 
     Attributes:
-        doubted_below: Epochs below this may be there, in part or whole.
+        proof: What has been sent, to be asked for.
         refused: Why MLflow does not take a key, by key.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, prefix: str, doubted_below: int) -> None:
+    def __init__(
+        self, client: Client, run_id: str, prefix: str, owned: bool, doubted_below: int
+    ) -> None:
         self._client = client
         self._run_id = run_id
         self._prefix = prefix
+        self._owned = owned
         self._histories: dict[str, set[Point]] = {}
         self.doubted_below = doubted_below
+        self.proof = Proof()
         self.refused: dict[str, str] = {}
 
     def send(self, row: Mapping[str, float], epoch: int, timestamp: int) -> dict[str, str]:
@@ -50,14 +59,17 @@ class Points:
         keys = {clean_key(self._prefix + name): name for name in row}
         time = min(max(timestamp, 0), _LAST)
         points = [
-            Metric(key, row[name], time, epoch)
+            Entity(key, row[name], time, epoch)
             for key, name in keys.items()
             if key not in self.refused
         ]
+        # Without metrics of layers nothing else tells later that these points are Delve's.
+        is_told = any(isinstance(name, Metric) for name in row)
+        tags = {SENT: f"{epoch} {time}"} if self._owned and not is_told else {}
         try:
             refusals.deliver(
                 points,
-                lambda batch: log(self._client, self._run_id, batch),
+                lambda batch: self._client.log_points(self._run_id, batch, tags),
                 self._lacking,
                 lambda: runs.active(self._client, self._run_id) is not None,
                 epoch < self.doubted_below,
@@ -67,35 +79,31 @@ class Points:
             self.doubted_below = max(self.doubted_below, epoch + 1)
             self._histories = {}
             raise
+        self.proof.note(epoch, (key for key in keys if key not in self.refused))
         return {name: self.refused[key] for key, name in keys.items() if key in self.refused}
 
-    def _lacking(self, points: Sequence[Metric]) -> list[Metric]:
+    def _lacking(self, points: Sequence[Entity]) -> list[Entity]:
         last = runs.last_points(self._client.get_run(self._run_id))
         return [point for point in points if not self._is_held(point, last.get(point.key))]
 
-    def _is_held(self, point: Metric, last: Metric | None) -> bool:
+    def _is_held(self, point: Entity, last: Entity | None) -> bool:
         if last is None or last.step < point.step:
             return False
-        if _identity(last) == _identity(point):
+        if identity(last) == identity(point):
             return True
         if point.key not in self._histories:
-            history = self._client.get_metric_history(self._run_id, point.key)
-            self._histories[point.key] = {_identity(held) for held in history}
-        return _identity(point) in self._histories[point.key]
+            history = self._client.history(self._run_id, point.key)
+            self._histories[point.key] = {identity(held) for held in history}
+        return identity(point) in self._histories[point.key]
 
 
-def log(client: MlflowClient, run_id: str, points: Sequence[Metric]) -> None:
-    """Log points to a run, and to no model: none can be dropped there when a run goes back."""
-    if mlflow.get_active_model_id() is None:
-        client.log_batch(run_id, metrics=points, synchronous=True)
-        return
-    # The client would link each to the user's active model.
-    store = client._tracking_client.store
-    for first in range(0, len(points), MOST_AT_ONCE):
-        store.log_batch(run_id, metrics=points[first : first + MOST_AT_ONCE], params=[], tags=[])
+def last_sent(tags: Mapping[str, str]) -> set[Stamp]:
+    """What a run's tags tell of the last epoch without metrics of layers."""
+    match = re.fullmatch(r"(-?\d{1,19}) (\d{1,19})", tags.get(SENT, ""))
+    return {(int(match[1]), int(match[2]))} if match else set()
 
 
-def _identity(point: Metric) -> Point:
+def identity(point: Entity) -> Point:
     """What tells two points of a metric apart, as a database holds them: without infinities."""
     value = point.value
     if not math.isnan(value):  # which is equal to nothing, but reads the same

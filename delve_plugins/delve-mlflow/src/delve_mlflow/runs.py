@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterable, Mapping
 
 import mlflow
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Run, RunStatus, RunTag
+from mlflow.entities import Metric, Run, RunStatus
 from mlflow.exceptions import MlflowException
-from mlflow.tracking.context.registry import resolve_tags
 
+from delve_mlflow.client import Client
 from delve_mlflow.identity import COPYING, RUN_ID, STATE, SUPERSEDED_BY, Identity
 
 # What MLflow answers where a run is not there for this user.
@@ -23,49 +22,38 @@ def users_run() -> str | None:
     return active.info.run_id if active else os.environ.get("MLFLOW_RUN_ID")
 
 
-def experiment_in_force(client: MlflowClient) -> str:
+def experiment_in_force(client: Client) -> str:
     """The id of the user's experiment, else of MLflow's default."""
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
     if name:
-        experiment = client.get_experiment_by_name(name)
+        experiment = client.experiment_by_name(name)
         return experiment.experiment_id if experiment else _create_experiment(client, name)
     # mlflow.set_experiment sets the variable too.
     return os.environ.get("MLFLOW_EXPERIMENT_ID") or "0"
 
 
-def _create_experiment(client: MlflowClient, name: str) -> str:
+def _create_experiment(client: Client, name: str) -> str:
     try:
         return client.create_experiment(name)
     except MlflowException as error:
         # Another process was faster, or the answer to an earlier attempt got lost.
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        experiment = client.get_experiment_by_name(name)
+        experiment = client.experiment_by_name(name)
         if experiment is None:
             raise
         return experiment.experiment_id
 
 
-def create(
-    client: MlflowClient, experiment_id: str, name: str | None, tags: Mapping[str, str]
-) -> str:
-    """Create a run; returns its id."""
-    run: Run = client.create_run(experiment_id, tags=resolve_tags(dict(tags)), run_name=name)
-    return str(run.info.run_id)
+def find(client: Client, experiment_id: str, identity: Identity) -> list[Run]:
+    """The runs that Delve made for this run of its, newest first, also those not in force."""
+    tagged = client.search_runs(experiment_id, f"tags.`{RUN_ID}` = '{identity.run_id}'")
+    return [run for run in tagged if identity.owns(run.info.run_id, run.data.tags)]
 
 
-def find(client: MlflowClient, experiment_id: str, identity: Identity) -> list[Run]:
-    """The runs that Delve made for this run of its and that are in force, newest first.
-
-    Copies that a crash left unfinished are deleted on the way.
-    """
-    tagged = client.search_runs([experiment_id], f"tags.`{RUN_ID}` = '{identity.run_id}'")
-    ours = [run for run in tagged if identity.owns(run.info.run_id, run.data.tags)]
-    if not identity.may_be_copy:
-        for run in ours:
-            if run.data.tags.get(STATE) == COPYING:
-                client.delete_run(run.info.run_id)
-    return [run for run in ours if is_in_force(run)]
+def is_unfinished(run: Run) -> bool:
+    """Whether it is a copy that was begun and is not complete, as far as is known."""
+    return run.data.tags.get(STATE, "").startswith(COPYING)
 
 
 def is_in_force(run: Run) -> bool:
@@ -73,7 +61,7 @@ def is_in_force(run: Run) -> bool:
     return not {STATE, SUPERSEDED_BY} & run.data.tags.keys()
 
 
-def active(client: MlflowClient, run_id: str) -> Run | None:
+def active(client: Client, run_id: str) -> Run | None:
     """The run of this id; None if it was deleted, be it for good, or is none of the user's."""
     try:
         run = client.get_run(run_id)
@@ -89,11 +77,11 @@ def has_ended(run: Run) -> bool:
     return bool(RunStatus.is_terminated(RunStatus.from_string(run.info.status)))
 
 
-def tag(client: MlflowClient, run: Run, tags: Mapping[str, str]) -> None:
+def tag(client: Client, run: Run, tags: Mapping[str, str]) -> None:
     """Set those tags that a run has not or has otherwise."""
-    new = [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value]
+    new = {key: value for key, value in tags.items() if run.data.tags.get(key) != value}
     if new:
-        client.log_batch(run.info.run_id, tags=new, synchronous=True)
+        client.log_tags(run.info.run_id, new)
 
 
 def last_points(run: Run) -> dict[str, Metric]:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from delve.errors import WriterConfigurationError
 from delve.log import get_logger
 from delve.records import RunInfo
-from delve_mlflow import runs, succession
+from delve_mlflow import points, runs, succession
+from delve_mlflow.client import Client
 from delve_mlflow.identity import (
     COPIED_FROM,
     PREFIX,
@@ -67,7 +67,7 @@ class Search:
 
     def __init__(
         self,
-        client: MlflowClient,
+        client: Client,
         run: RunInfo,
         address: str,
         name: str,
@@ -83,6 +83,7 @@ class Search:
         self._say = say
         self.remembered = Remembered.of(run.state)
         self.ended: str | None = None
+        self._unfinished: dict[str, Run] = {}
         self._identity = Identity.of(run, self.remembered)
         # An export knows no prefix, and goes on with that of the run.
         self._prefix = given_prefix or self.remembered.prefix or ""
@@ -101,6 +102,7 @@ class Search:
         in_force = self._in_force(self._experiment)  # an earlier attempt may have made it
         if in_force:
             return self._own_again(in_force[0], initial_epoch)
+        self._delete_unfinished()
         return Found(self._make(self._origins_run), owned=True, prefix=self._prefix)
 
     def again(self, initial_epoch: int) -> Found:
@@ -149,7 +151,9 @@ class Search:
         if hinted and self._identity.owns(hinted.info.run_id, hinted.data.tags):
             named = [run for run in in_force if run.info.run_id == hinted.info.run_id]
             if named or (not in_force and runs.is_in_force(hinted)):
-                return next(iter(named), hinted)
+                in_force = named + [run for run in in_force if run not in named] or [hinted]
+        if not self._identity.may_be_copy:
+            succession.delete_twins(self._client, in_force[1:])
         return next(iter(in_force), None)
 
     def _in_remembered_experiment(self) -> list[Run]:
@@ -164,9 +168,17 @@ class Search:
 
     def _in_force(self, experiment: str) -> list[Run]:
         found = runs.find(self._client, experiment, self._identity)
+        in_force = [run for run in found if runs.is_in_force(run)]
         if self._identity.may_be_copy:  # who else may be at work on them cannot be seen
-            return found
-        return succession.settle(self._client, found, self._our_keys)
+            return in_force
+        self._unfinished |= {run.info.run_id: run for run in found if runs.is_unfinished(run)}
+        return succession.settle(self._client, in_force, self._our_keys)
+
+    def _delete_unfinished(self) -> None:
+        """Delete the copies that a crash left unfinished, and that nobody goes on with."""
+        while self._unfinished:
+            self._client.delete_run(next(iter(self._unfinished)))
+            del self._unfinished[next(iter(self._unfinished))]
 
     def _make(self, copied_from: str | None) -> Run:
         tags = {
@@ -176,7 +188,7 @@ class Search:
         }
         if copied_from:
             tags[COPIED_FROM] = copied_from
-        run = self._client.get_run(runs.create(self._client, self._experiment, self._name, tags))
+        run = self._client.create_run(self._experiment, self._name, tags)
         if self._run.origin:
             self._say(
                 "the folder is a copy of %s: MLflow run %s is left to that one, and %s, a run of "
@@ -190,7 +202,9 @@ class Search:
     def _own_again(self, known: Run, initial_epoch: int) -> Found:
         self._check_prefix(known)
         our_keys = self._our_keys(known)
-        is_void = runs.last_epoch(known, our_keys) >= initial_epoch
+        sent = points.last_sent(known.data.tags)
+        last = max(runs.last_epoch(known, our_keys), *(epoch for epoch, _ in sent), -1)
+        is_void = last >= initial_epoch
         if is_void and self._run.may_be_copy:
             return self._parted(known)
         if runs.has_ended(known):
@@ -202,16 +216,23 @@ class Search:
                 self._say_that_points_stay(known, "holds other runs of Delve's too", initial_epoch)
         elif not self._run.may_be_copy:  # it may have been moved
             runs.tag(self._client, known, {SAVEFILE: self._identity.savefile})
+        self._delete_unfinished()
         return self._found(known, owned=True, our_keys=our_keys)
 
     def _cut(self, known: Run, initial_epoch: int, our_keys: set[str]) -> Run:
         """Replace a run by a copy that ends before ``initial_epoch``."""
-        runs.tag(self._client, known, {SAVEFILE: self._identity.savefile})
-        known = self._client.get_run(known.info.run_id)
-        copy_id = succession.copy_below(self._client, known, initial_epoch, our_keys)
+        tail = succession.Tail(
+            initial_epoch,
+            our_keys,
+            self._keys.layers_among(known.data.metrics),
+            points.last_sent(known.data.tags),
+        )
+        tags, unfinished = {SAVEFILE: self._identity.savefile}, self._unfinished.values()
+        runs.tag(self._client, known, tags)
+        copy_id = succession.copy_without(self._client, known, tail, tags, unfinished)
         self._run.remember(run_id=copy_id, owned=True)
-        succession.put_in_force(self._client, copy_id)
-        copy = self._client.get_run(copy_id)
+        copy = succession.put_in_force(self._client, copy_id)
+        self._unfinished.pop(copy_id, None)
         succession.settle(self._client, [copy], self._our_keys)
         logger.info(
             "MLflow run %s holds epochs from %d on: run %s takes its place without them",

@@ -1,59 +1,152 @@
 """A run whose tail is void is replaced by a copy without it: MLflow cannot delete a point.
 
-A copy is marked while it is made. To take the mark off puts it in force, and with it the run that
-it was copied from is out of force, whatever becomes of that one's own marks: a process may be
-killed between any two requests.
+A copy is marked while it is made, and the mark says how far it has come: an attempt that ends in
+the middle is gone on with. To take the mark off puts the copy in force, and with it the run that it
+was copied from is out of force, whatever becomes of that one's own marks: a process may be killed
+between any two requests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
-from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from tqdm.auto import tqdm
 
-from delve_mlflow import points, runs
-from delve_mlflow.identity import COPYING, RESUMED_FROM, RUN_ID, STATE, SUPERSEDED_BY
+from delve_mlflow import runs
+from delve_mlflow.client import MOST_AT_ONCE, Client
+from delve_mlflow.identity import COPYING, RESUMED_FROM, RUN_ID, SENT, STATE, SUPERSEDED_BY
+from delve_mlflow.points import Stamp, identity
+
+BATCH = MOST_AT_ONCE - 1  # points in a request, which sets the mark too
 
 
-def copy_below(client: MlflowClient, run: Run, epoch: int, cut: Collection[str]) -> str:
-    """Copy a run without the points of the metrics in ``cut`` at ``epoch`` or later.
+@dataclass(frozen=True)
+class Tail:
+    """What a copy is to leave out: what Delve recorded at an epoch or later.
 
-    The copy is marked; :func:`put_in_force` takes the mark off. Returns its id.
+    Attributes:
+        epoch: The first such epoch.
+        ours: The keys of Delve's metrics, as far as they are known.
+        stamping: Those that only Delve writes.
+        sent: When Delve is known to have sent an epoch.
     """
-    tags = {**run.data.tags, RESUMED_FROM: run.info.run_id, STATE: COPYING}
-    copy: Run = client.create_run(run.info.experiment_id, tags=tags, run_name=run.info.run_name)
-    copy_id = str(copy.info.run_id)
+
+    epoch: int
+    ours: Collection[str]
+    stamping: Collection[str]
+    sent: Collection[Stamp]
+
+    def mark(self, key: str = "") -> str:
+        """The mark of a copy that has come so far."""
+        return f"{COPYING} below {self.epoch} up to {key}"
+
+    def order(self, run: Run) -> list[str]:
+        """The keys of a run, in the order in which they are copied."""
+        held = set(run.data.metrics)
+        stamping, ours = held & set(self.stamping), held & set(self.ours)
+        return [*sorted(stamping), *sorted(ours - stamping), *sorted(held - stamping - ours)]
+
+
+def copy_without(
+    client: Client, run: Run, tail: Tail, tags: dict[str, str], unfinished: Iterable[Run]
+) -> str:
+    """Copy a run without its tail, or go on with one of the unfinished copies.
+
+    A metric may be Delve's though its journal has lost the name: what was sent at the very
+    millisecond at which Delve sent the layers' metrics of that epoch is Delve's too.
+
+    Args:
+        client: Asks MLflow.
+        run: What is copied.
+        tail: What is left out.
+        tags: Tags for the copy beside those of the run.
+        unfinished: Copies that an earlier attempt began.
+
+    Returns:
+        The copy's id. It is marked until :func:`put_in_force`.
+    """
+    keys = tail.order(run)
+    copy = _continued(run, tail, keys, unfinished) or _begun(client, run, tail, tags)
     params = [Param(key, value) for key, value in run.data.params.items()]
-    client.log_batch(copy_id, params=params, synchronous=True)
-    keys = tqdm(
-        run.data.metrics,
-        "copying the MLflow run",
-        unit="metric",
-        delay=1,
-        leave=False,
-        disable=None,
+    if copy.data.params != run.data.params and params:
+        client.log_params(copy.info.run_id, params)
+    last = copy.data.tags[STATE].removeprefix(tail.mark())
+    done = keys.index(last) + 1 if last else 0
+    stamps = {*tail.sent, *_stamps(client, run, tail, keys[:done])}
+    _copy_points(client, run, copy, tail, keys[done:], stamps)
+    return str(copy.info.run_id)
+
+
+def _begun(client: Client, run: Run, tail: Tail, tags: dict[str, str]) -> Run:
+    marks = {RESUMED_FROM: run.info.run_id, STATE: tail.mark()}
+    kept = dict(run.data.tags)
+    if any(epoch >= tail.epoch for epoch, _ in tail.sent):
+        kept.pop(SENT, None)
+    name, experiment = run.info.run_name, run.info.experiment_id
+    return client.create_run(experiment, name, {**kept, **tags, **marks})
+
+
+def _continued(run: Run, tail: Tail, keys: list[str], unfinished: Iterable[Run]) -> Run | None:
+    """A copy of this very run without this very tail."""
+    marks = {tail.mark(key) for key in ("", *keys)}
+    for copy in unfinished:
+        tags = copy.data.tags
+        if tags.get(RESUMED_FROM) == run.info.run_id and tags.get(STATE) in marks:
+            return copy
+    return None
+
+
+def _stamps(client: Client, run: Run, tail: Tail, keys: Sequence[str]) -> set[Stamp]:
+    """When Delve sent the epochs of the tail, as its points among the copied keys tell."""
+    last = runs.last_points(run)
+    late = {key for key, point in last.items() if point.step >= tail.epoch}
+    if late <= set(tail.ours):
+        return set()
+    asked = [key for key in keys if key in late and key in tail.stamping]
+    with contextlib.closing(client.histories(run.info.run_id, asked)) as histories:
+        return {(point.step, point.timestamp) for points in histories for point in points}
+
+
+def _copy_points(
+    client: Client, run: Run, copy: Run, tail: Tail, keys: Sequence[str], stamps: set[Stamp]
+) -> None:
+    copy_id, kept = copy.info.run_id, list[Metric]()
+    progress = tqdm(
+        keys, "copying the MLflow run", unit="metric", delay=1, leave=False, disable=None
     )
-    kept: list[Metric] = []
-    for key in keys:
-        for point in client.get_metric_history(run.info.run_id, key):
-            if key not in cut or point.step < epoch:
-                kept.append(Metric(key, point.value, point.timestamp, point.step))
-        if len(kept) >= points.MOST_AT_ONCE:
-            points.log(client, copy_id, kept)
-            kept = []
-    points.log(client, copy_id, kept)
-    return copy_id
+    with contextlib.closing(client.histories(run.info.run_id, keys)) as histories:
+        for key, points in zip(progress, histories, strict=True):
+            if not points:
+                raise ConnectionError(f"the tracking server does not tell the history of {key!r}")
+            there = set()
+            if key in copy.data.metrics:  # from an attempt that ended in the middle of a batch
+                there = {identity(point) for point in client.history(copy_id, key)}
+            for point in points:
+                stamp = point.step, point.timestamp
+                if key in tail.stamping:
+                    stamps.add(stamp)
+                is_void = point.step >= tail.epoch and (key in tail.ours or stamp in stamps)
+                if not is_void and identity(point) not in there:
+                    kept.append(Metric(key, point.value, point.timestamp, point.step))
+            if len(kept) >= BATCH or key == keys[-1]:
+                client.log_points(copy_id, kept, {STATE: tail.mark(key)})
+                kept = []
 
 
-def put_in_force(client: MlflowClient, copy_id: str) -> None:
-    """Make a complete copy the run."""
+def put_in_force(client: Client, copy_id: str) -> Run:
+    """Make a complete copy the run; returns it."""
     client.delete_tag(copy_id, STATE)
+    copy = client.get_run(copy_id)
+    if not runs.is_in_force(copy):
+        raise ConnectionError(f"the tracking server did not take the mark off run {copy_id}")
+    return copy
 
 
 def settle(
-    client: MlflowClient, found: Sequence[Run], our_keys: Callable[[Run], Collection[str]]
+    client: Client, found: Sequence[Run], our_keys: Callable[[Run], Collection[str]]
 ) -> list[Run]:
     """Retire what copies have replaced, where that was begun; returns the runs left in force."""
     replaced = {run.data.tags.get(RESUMED_FROM): run for run in found}
@@ -64,7 +157,14 @@ def settle(
     return [run for run in found if run.info.run_id not in replaced]
 
 
-def _retire(client: MlflowClient, origin: Run, copy: Run, our_keys: Collection[str]) -> None:
+def delete_twins(client: Client, twins: Iterable[Run]) -> None:
+    """Delete what a request made that was given up, and carried out when it was asked again."""
+    for twin in twins:
+        if not twin.data.metrics and not client.has_artifacts(twin.info.run_id):
+            client.delete_run(twin.info.run_id)
+
+
+def _retire(client: Client, origin: Run, copy: Run, our_keys: Collection[str]) -> None:
     """One that is marked as retired already is left alone: its user may have restored it."""
     if SUPERSEDED_BY in origin.data.tags:
         return
@@ -72,5 +172,5 @@ def _retire(client: MlflowClient, origin: Run, copy: Run, our_keys: Collection[s
         client.set_terminated(origin.info.run_id, "FAILED")
     runs.tag(client, origin, {SUPERSEDED_BY: copy.info.run_id})
     foreign = origin.data.metrics.keys() - set(our_keys)
-    if not foreign and not client.list_artifacts(origin.info.run_id):
+    if not foreign and not client.has_artifacts(origin.info.run_id):
         client.delete_run(origin.info.run_id)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from delve.errors import ArgumentError, RejectedError
+from delve.errors import ArgumentError, BackendLostError, RejectedError
 from delve.log import get_logger
-from delve.records import Metric, RunInfo
+from delve.records import Metric, RunInfo, enumerate_epochs
 from delve_mlflow import addresses, database
 from delve_mlflow.identity import Remembered, is_prefix, readable
+from delve_mlflow.limits import SHORT
 from delve_mlflow.mistakes import users_mistakes_named
-from delve_mlflow.patience import LONGEST, SHORT, bounded_waiting
+from delve_mlflow.patience import Patience
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
+    from delve_mlflow.client import Client
     from delve_mlflow.points import Points
     from delve_mlflow.search import Found, Search
 
@@ -67,18 +69,18 @@ class MLflowWriter:
         self._points: Points | None = None
         self._row: dict[str, float] = {}
         self._ended: str | None = None  # with this status, as far as is known
-        self._unanswered = False  # the last call failed
+        self._failed = False  # the last attempt
         self._said: set[str] = set()
 
     def start(self, run: RunInfo) -> None:
         """Use the user's active run, or create one."""
         with users_mistakes_named():
-            self._ask(lambda: self._use(run, self._search(run).begin()))
+            self._ask(lambda: self._use(run, self._search(run).begin()), run)
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Go on in the same MLflow run; one with later points is replaced by a copy without."""
         with users_mistakes_named():
-            return self._ask(lambda: self._resume(initial_epoch, run))
+            return self._ask(lambda: self._resume(initial_epoch, run), run)
 
     def add_scalar(self, name: str, value: float) -> None:
         """Stage a scalar of the user's."""
@@ -93,13 +95,21 @@ class MLflowWriter:
 
         Raises:
             RejectedError: MLflow takes some of it never; the rest is there.
+            BackendLostError: It does not hold what it said before that it took.
         """
         if epoch >= run.initial_epoch:
             self._ended = None  # it really goes on
         row, self._row = self._row, {}
         points = self._points
         if row and points:
-            refused = self._ask(lambda: points.send(row, epoch, timestamp))
+            was_away = self._failed
+
+            def send() -> dict[str, str]:
+                if was_away:
+                    self._check(points, run)
+                return points.send(row, epoch, timestamp)
+
+            refused = self._ask(send, run)
             if refused:
                 reasons = "; ".join(dict.fromkeys(refused.values()))
                 reason = addresses.without_credentials(reasons, self._uri)
@@ -124,15 +134,16 @@ class MLflowWriter:
             self._client.set_terminated(run_id, status)
 
         # A server that has just kept the training waiting is given no second chance to do so.
-        seconds, begun = SHORT if self._unanswered else LONGEST, time.monotonic()
+        is_away, begun = self._failed and self._patience.is_silent, time.monotonic()
         try:
             try:
-                self._ask(tell, seconds)
+                self._ask(tell, run, SHORT if is_away else math.inf)
             except Exception:
                 if time.monotonic() - begun > _QUICK:
                     raise
                 time.sleep(database.PAUSE)
-                self._ask(tell, SHORT)
+                self._ask(tell, run)
+            self._check_at_the_end(run)
         except Exception:
             run.remember(untold=status)
             raise
@@ -140,19 +151,49 @@ class MLflowWriter:
             run.remember(untold=None)
         self._owned = False
 
-    def _ask(self, call: Callable[[], T], seconds: int = LONGEST) -> T:
-        """Call MLflow, so that it neither waits for long nor shows a password in what it raises."""
-        until = time.monotonic() + seconds
+    def _check_at_the_end(self, run: RunInfo) -> None:
+        if self._points is None:
+            return
+        points = self._points
         try:
-            with bounded_waiting(seconds):
-                if self._database and self._database.exists():
-                    database.wait_until_free(self._database, seconds)
-                answer = database.again(call, until) if self._database else call()
+            self._ask(lambda: self._check(points, run), run)
+        except BackendLostError:
+            raise
+        except Exception as error:  # all that was asked for was answered
+            logger.debug("MLflow cannot be asked whether it holds all", exc_info=error)
+
+    def _check(self, points: Points, run: RunInfo) -> None:
+        """Ask a server whether it holds what it said that it took: a gateway says so of anything.
+
+        Raises:
+            BackendLostError: It does not.
+        """
+        if self._run_id is None or not self._client.is_remote:
+            return
+        lacking = Remembered.of(run.state).lacking
+        is_made_up_for = lacking is not None and points.proof.covers(int(lacking))
+        missing = points.proof.missing(self._client, self._run_id)
+        if not missing:
+            if is_made_up_for:
+                run.remember(lacking=None)
+            return
+        run.remember(lacking=str(missing[0]))
+        raise BackendLostError(
+            f"MLflow run {self._run_id} does not hold epochs {enumerate_epochs(missing)}, which "
+            "the tracking server said that it took; `delve export "
+            f"{shlex.quote(str(run.savefile))} --to mlflow` delivers them, unless this run does"
+        )
+
+    def _ask(self, call: Callable[[], T], run: RunInfo, at_most: float = math.inf) -> T:
+        """Call MLflow, so that it neither waits for long nor shows a password in what it raises."""
+        try:
+            with self._patience.attempt(min(run.time_left(), at_most)):
+                answer = call()
         except Exception as error:
-            self._unanswered = True
+            self._failed = True
             addresses.hide_credentials(error, self._uri)
             raise
-        self._unanswered = False
+        self._failed = False
         return answer
 
     @cached_property
@@ -163,21 +204,15 @@ class MLflowWriter:
         return mlflow.get_tracking_uri()
 
     @cached_property
-    def _database(self) -> Path | None:
-        return database.path_of(self._uri)
+    def _patience(self) -> Patience:
+        return Patience(self._uri)
 
     @cached_property
-    def _client(self) -> MlflowClient:
-        from mlflow import MlflowClient
+    def _client(self) -> Client:
+        from delve_mlflow.client import Client
 
         addresses.check(self._uri)
-        if self._database:
-            database.made(
-                self._database,
-                lambda: MlflowClient(self._uri).search_experiments(max_results=1),
-                LONGEST,
-            )
-        return MlflowClient(self._uri)
+        return Client(self._uri, self._patience)
 
     def _search(self, run: RunInfo) -> Search:
         from delve_mlflow.search import Search
@@ -200,10 +235,11 @@ class MLflowWriter:
         finally:  # a run that a copy has replaced cannot be asked again
             self._ended = self._ended or search.ended
         if found.owned and found.run.info.status != "RUNNING":
-            self._client.update_run(found.run.info.run_id, status="RUNNING")
+            self._client.set_status(found.run.info.run_id, "RUNNING")
         self._use(run, found)
         # The last epoch may be there in part: it is asked for again, which adds nothing twice.
-        return run.first_lacking(range(found.last_epoch))
+        first, lacking = run.first_lacking(range(found.last_epoch)), search.remembered.lacking
+        return first if lacking is None else min(first, int(lacking))
 
     def _use(self, run: RunInfo, found: Found) -> None:
         """Record into this run from now on."""
@@ -219,7 +255,9 @@ class MLflowWriter:
             prefix=found.prefix,
         )
         log_params(self._client, self._run_id, run.config)
-        self._points = Points(self._client, self._run_id, found.prefix, found.last_point + 1)
+        self._points = Points(
+            self._client, self._run_id, found.prefix, found.owned, found.last_point + 1
+        )
 
     def _say_once(self, message: str, *arguments: object) -> None:
         if message not in self._said:
