@@ -1,5 +1,6 @@
 """Whose a run in MLflow is: it says so itself, whatever a folder holds."""
 
+import copy
 import shutil
 
 import mlflow
@@ -165,6 +166,30 @@ def test_what_may_be_a_copy_parts_where_the_run_holds_more(tmp_path, caplog):
     own = [other for other in all_runs() if other.info.run_id == run.state["run_id"]]
     assert history(own[0].info.run_id) == run.rows
     assert own[0].data.tags["delve.copied_from"]
+
+
+def test_a_run_begun_by_a_folder_from_elsewhere_is_cut_back_by_it(tmp_path):
+    run = Recording(tmp_path / "a")
+    run.record(rows(0, 1, 2, 3))
+    run.folder = tmp_path / "b"
+    for first in (2, 3, 1):
+        run.record(rows(first), first, may_be_copy=True)
+    in_force = [other for other in all_runs() if other.info.run_id == run.state["run_id"]]
+    assert history(in_force[0].info.run_id) == run.rows
+    assert len(all_runs()) == 2  # the one of the folder out of sight, and this one's
+
+
+def test_two_folders_from_elsewhere_do_not_go_on_in_one_run(tmp_path):
+    first = Recording(tmp_path / "a")
+    first.record(rows(0, 1, 2))
+    second = copy.deepcopy(first)
+    first.folder, second.folder = tmp_path / "b", tmp_path / "c"
+    first.record(rows(3), 3, may_be_copy=True)
+    second.record({3: {"loss": 103.0}}, 3, may_be_copy=True)
+    first.record(rows(4), 4, may_be_copy=True)
+    assert first.state["run_id"] != second.state["run_id"]
+    assert history(first.state["run_id"]) == first.rows
+    assert history(second.state["run_id"]) == second.rows
 
 
 @pytest.mark.parametrize("folder", ["a", "b"], ids=["the same path, as in containers", "another"])

@@ -6,6 +6,7 @@ where to look, and no leave to change anything there.
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from delve_mlflow.keys import clean_key
 
 RUN_ID = "delve.run_id"  # on a run that Delve made
 SAVEFILE = "delve.savefile"
+TAKEN_BY = "delve.taken_by"  # the folder from elsewhere that went on in it, or began it, and where
 COPIED_FROM = "delve.copied_from"
 RESUMED_FROM = "delve.resumed_from"
 SUPERSEDED_BY = "delve.superseded_by"
@@ -90,6 +92,11 @@ class Identity:
     folder: Path
     hint: str | None
     may_be_copy: bool
+
+    @property
+    def here(self) -> str:
+        """The folder on its machine, as two folders of one identity are told apart."""
+        return f"{platform.node()}:{self.savefile}"
 
     @classmethod
     def of(cls, run: RunInfo, remembered: Remembered) -> Identity:

@@ -20,6 +20,7 @@ from delve_mlflow.identity import (
     RECORDS,
     RUN_ID,
     SAVEFILE,
+    TAKEN_BY,
     Identity,
     Remembered,
     shown,
@@ -188,6 +189,8 @@ class Search:
         }
         if copied_from:
             tags[COPIED_FROM] = copied_from
+        if self._run.may_be_copy:
+            tags[TAKEN_BY] = self._identity.here
         run = self._client.create_run(self._experiment, self._name, tags)
         if self._run.origin:
             self._say(
@@ -205,7 +208,9 @@ class Search:
         sent = points.last_sent(known.data.tags)
         last = max(runs.last_epoch(known, our_keys), *(epoch for epoch, _ in sent), -1)
         is_void = last >= initial_epoch
-        if is_void and self._run.may_be_copy:
+        taken_by, here = known.data.tags.get(TAKEN_BY), self._identity.here
+        is_others = taken_by not in (None, here)
+        if self._run.may_be_copy and (is_others or (is_void and taken_by is None)):
             return self._parted(known)
         if runs.has_ended(known):
             self.ended = known.info.status
@@ -214,7 +219,9 @@ class Search:
                 known = self._cut(known, initial_epoch, our_keys)
             else:
                 self._say_that_points_stay(known, "holds other runs of Delve's too", initial_epoch)
-        elif not self._run.may_be_copy:  # it may have been moved
+        elif self._run.may_be_copy:  # a second folder from elsewhere finds it taken
+            runs.tag(self._client, known, {TAKEN_BY: here})
+        else:  # it may have been moved
             runs.tag(self._client, known, {SAVEFILE: self._identity.savefile})
         self._delete_unfinished()
         return self._found(known, owned=True, our_keys=our_keys)
