@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,6 +77,9 @@ class Segment:
         if not self.is_uploaded:
             with replacing(self._mark) as file:
                 file.write(_SUPERSEDED.encode())
+                file.flush()
+                with contextlib.suppress(OSError):  # some file systems have no fsync
+                    os.fsync(file.fileno())  # emptied by a power cut, it would say: uploaded
 
     @property
     def _mark(self) -> Path:
