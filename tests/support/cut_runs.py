@@ -81,7 +81,7 @@ class CutRun(CrashedRun):
         run = self._folder / "run"
         run.mkdir(exist_ok=True)
         confirmed = Confirmed.read(self._notes)
-        self._broken += broken_promises(run, confirmed)
+        self._broken += broken_promises(run, confirmed, self._before)
         cut = PowerCut(run, self._before, confirmed, self._rng)
         cut.apply()
         self.cuts.append(cut.done)
@@ -170,7 +170,8 @@ def broken_promises(run: Path, confirmed: Confirmed) -> list[str]:
     journal = run / "journal.jsonl"
     if not journal.is_file():
         return []
-    content, size = journal.read_bytes(), confirmed.sizes.get(journal.stat().st_ino, 0)
+    content, inode = journal.read_bytes(), journal.stat().st_ino
+    size = max(confirmed.sizes.get(inode, 0), len(before.contents.get(inode, b"")))
     safe = epochs_in_force(lines_of(content[:size], damaged=True))
     unsafe = {
         epoch: line["time"] / 1000

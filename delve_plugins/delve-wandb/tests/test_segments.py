@@ -107,6 +107,7 @@ def test_the_mark_of_a_superseded_segment_is_durable_before_it_is_there(tmp_path
     segment.file.touch()
     mark = tmp_path / "offline-run-1" / "run-a.wandb.synced"
     segment.supersede()
-    assert synced == {mark.stat().st_ino: (mark.stat().st_size, False)}
+    assert synced[mark.stat().st_ino] == (mark.stat().st_size, False)
+    assert synced[mark.parent.stat().st_ino][1]  # and then its name
     assert mark.stat().st_size
     assert not segment.is_uploaded
