@@ -165,7 +165,7 @@ def draw_cut(rng: random.Random) -> CrashPoint:
     return dataclasses.replace(draw_any(rng), with_descendants=True)
 
 
-def broken_promises(run: Path, confirmed: Confirmed) -> list[str]:
+def broken_promises(run: Path, confirmed: Confirmed, before: OnDisk) -> list[str]:
     """Whether the epochs that the disk had not confirmed took longer than it is promised."""
     journal = run / "journal.jsonl"
     if not journal.is_file():
