@@ -118,7 +118,7 @@ class Channel:
         is_due = self._attempts.is_due()
         if self._lacks is None and (is_due or not self._can_wait(arrays)):
             give = functools.partial(self._feed.rest_of, record, arrays)
-            self._attempt(record.epoch, give, ATTEMPT_TIME)
+            self._attempt(record.epoch, give, ATTEMPT_TIME, is_epoch=True)
         elif self._lacks is None:
             self._lacks = record.epoch
             self._name_as_slow()
@@ -166,6 +166,7 @@ class Channel:
         action: Callable[[], None],
         seconds: float,
         passed_on: type[Exception] | tuple[()] = (),
+        is_epoch: bool = False,
     ) -> None:
         self._attempts.begin(seconds)
         try:
@@ -175,7 +176,7 @@ class Channel:
         except Exception as failure:
             self._set_aside(failure, epoch)
         else:
-            self._restore()
+            self._restore(is_epoch)
 
     def _catch_up(
         self,
@@ -264,8 +265,8 @@ class Channel:
         logger.debug("writer %r: its traceback", self.name, exc_info=failure)
         self.failure = failure
 
-    def _restore(self) -> None:
-        self._attempts.succeeded(lacks_more=self._lacks is not None)
+    def _restore(self, is_epoch: bool) -> None:
+        self._attempts.succeeded(self._lacks is not None, is_epoch)
         if self._lacks is not None and self.failure is None:
             self._name_as_slow()
         elif self._lacks is None and self.failure is not None:

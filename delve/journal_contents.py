@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from delve import line_shapes
 from delve.errors import JournalError, NoHeaderError
 from delve.home import Home
 from delve.journal_lines import NUMBER, check_entry, is_whole, lines_of, parse
@@ -222,6 +223,9 @@ def _lines(file: BinaryIO, contents: Contents) -> Iterator[_Line]:
 
 def _entry_of(content: bytes, path: str) -> dict[str, Any] | None:
     """The object of a line; None where there is none of a journal."""
+    known = line_shapes.entry_of(content)
+    if known is not None:
+        return known
     try:
         entry = parse(content)
         _check_format(entry, path)
@@ -229,6 +233,8 @@ def _entry_of(content: bytes, path: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):  # the latter of too many brackets
         return None
     assert isinstance(entry, dict)
+    if entry["type"] == "epoch":
+        line_shapes.learn(content, entry)
     return entry
 
 

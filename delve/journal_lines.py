@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+from delve import line_shapes
 from delve.errors import JournalError
 from delve.records import EpochRecord, Metric
 
@@ -137,6 +138,9 @@ def parse(line: bytes) -> Any:
 
 def decode_epoch(line: bytes) -> EpochRecord:
     """The values of an epoch's line, which :func:`check_entry` has let pass."""
+    known = line_shapes.record_of(line)
+    if known is not None:
+        return known
     entry = parse(line)
     return EpochRecord(
         epoch=entry["epoch"],

@@ -191,10 +191,12 @@ def _epochs(records: Mapping[int, EpochRecord], resumes: list[int]) -> Iterator[
 
 
 def _is_cut_off(folder: Path) -> bool:
-    """Whether a journal is all zeros, or ends in its first words, as a power cut leaves it."""
+    """Whether a journal is blank or all zeros, or ends in its first words: after a power cut."""
     with open_journal(folder / FILE_NAME) as file:
         begin_of_it = file.read(_LONGEST_HEADER)
-    return not begin_of_it.strip(b"\0") or _FIRST_WORDS.startswith(begin_of_it[: len(_FIRST_WORDS)])
+    return not begin_of_it.strip(b"\0\r\n ") or _FIRST_WORDS.startswith(
+        begin_of_it[: len(_FIRST_WORDS)]
+    )
 
 
 def _piece_together(contents: Contents, header: bytes) -> None:

@@ -1,5 +1,10 @@
 """The table rebuilt from a run's npy folder."""
 
+import copy
+import io
+import tracemalloc
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -83,3 +88,58 @@ def test_mistakes_are_named(recorded, tmp_path):
         reconstruct_csv_from_npy_data(folder / "npy", stats=["sat"])
     with pytest.raises(ArgumentError, match="npy folder of a run"):
         reconstruct_csv_from_npy_data(tmp_path)
+
+
+def refused(folder, match):
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArgumentError, match=match):
+            reconstruct_csv_from_npy_data(folder)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 << 20
+
+
+def test_members_that_say_to_be_far_larger_than_their_file_are_not_read(tmp_path):
+    header = encoded(np.zeros(25_000_000))[:128]
+    with zipfile.ZipFile(tmp_path / "scalars.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("epoch.npy", "loss.npy"):
+            with archive.open(name, "w") as member:
+                member.write(header)
+                for _ in range(200):
+                    member.write(bytes(1_000_000))
+    assert (tmp_path / "scalars.npz").stat().st_size < 1_000_000
+    refused(tmp_path, "it is compressed")
+
+
+def test_members_that_share_their_bytes_are_not_read(tmp_path):
+    path = tmp_path / "scalars.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("epoch.npy", encoded(np.zeros(1_000_000)))
+        (first,) = archive.infolist()
+        for number in range(500):
+            again = copy.copy(first)
+            again.filename = again.orig_filename = f"{number}.npy"
+            archive.filelist.append(again)
+        archive._didModify = True
+    refused(tmp_path, "its parts overlap")
+
+
+def test_an_array_that_says_to_be_larger_than_its_member_is_not_read(tmp_path):
+    content = encoded(np.zeros(10)).replace(b"(10,), }", b"(1" + b"0" * 11 + b",), }")
+    content = content.replace(b" " * 11 + b"\n", b"\n", 1)
+    with zipfile.ZipFile(tmp_path / "scalars.npz", "w") as archive:
+        archive.writestr("epoch.npy", content)
+    refused(tmp_path, "cannot be read")
+
+
+def test_a_link_to_somebody_elses_scalars_is_not_followed(recorded, tmp_path):
+    (tmp_path / "scalars.npz").symlink_to(recorded[0] / "npy" / "scalars.npz")
+    refused(tmp_path, "cannot be read")
+
+
+def encoded(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()

@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 from zlib import crc32
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_a_pipe_in_the_place_of_a_covariance_is_named(run):
     path = run / "npy/train-covariance-matrix/conv/epoch00000.npy"
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(ArgumentError, match="no plain file"):
+    with pytest.raises(ArgumentError, match="plain file"):
         list(recompute(stored_covariances(run, 0), [0.9]))
 
 
@@ -174,3 +175,30 @@ def test_without_covariances_the_error_says_how_to_store_them(tmp_path, run):
         stored_covariances(write_run(tmp_path / "other", [{"loss": 1.0}]))
     with pytest.raises(ArgumentError, match="of epoch 5; it does of these: 0-1"):
         stored_covariances(run, 5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "npy",
+        "npy/train-covariance-matrix",
+        "npy/train-covariance-matrix/conv",
+        "npy/train-covariance-matrix/conv/epoch00000.npy",
+    ],
+)
+def test_a_link_to_somebody_elses_covariances_is_not_followed(name, run, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("private") / "kept"
+    path = run / name
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    with pytest.raises(
+        ArgumentError, match=rf"{re.escape(str(path))} is (a link|not a plain file)"
+    ):
+        list(recompute(stored_covariances(run), [0.9]))
+
+
+def test_a_list_of_checksums_that_is_far_too_large_is_not_read(run):
+    with (run / "npy/checksums.jsonl").open("wb") as file:
+        file.truncate(1 << 40)  # which takes no disk
+    with pytest.raises(ArgumentError, match=r"checksums\.jsonl holds 1099511627776 bytes"):
+        stored_covariances(run)

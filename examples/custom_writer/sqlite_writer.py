@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from delve import HeldEpoch, Metric, RunInfo
+from delve import Metric, RunInfo
 
 TABLES = {
     "epochs": "epoch INTEGER PRIMARY KEY, timestamp INTEGER",
@@ -71,19 +70,6 @@ class SQLiteWriter:
             into = f"INSERT OR REPLACE INTO metrics VALUES ({epoch}, ?, ?, ?, ?, ?)"
             database.executemany(into, metrics)
             database.executemany(f"INSERT INTO arrays VALUES ({epoch}, ?, ?)", arrays)
-
-    def held_epochs(self) -> list[HeldEpoch]:
-        """All that is there, for a run whose journal is lost."""
-        if not self.path.exists():
-            return []
-        values: dict[int, dict[str, float]] = {}
-        with closing(
-            sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
-        ) as database:
-            for epoch, name, value in database.execute("SELECT epoch, name, value FROM metrics"):
-                values.setdefault(epoch, {})[name] = math.nan if value is None else value
-            epochs = database.execute("SELECT epoch, timestamp FROM epochs").fetchall()
-        return [HeldEpoch(epoch, values.get(epoch, {}), time) for epoch, time in epochs]
 
     def close(self) -> None:
         """Let go of the file."""

@@ -13,9 +13,9 @@ from delve.errors import ArgumentError
 from delve.files import set_aside
 from delve.log import get_logger
 from delve.pace import Pace
-from delve.records import HeldEpoch, Metric, RunInfo
+from delve.records import HeldEpoch, Metric, RunInfo, shortened
 from delve_npy.archive import archive_name, our_archive, write_archive
-from delve_npy.losses import Expected, describe, lost_arrays, shortened
+from delve_npy.losses import Expected, describe, lost_arrays
 from delve_npy.output import OutputFolder
 from delve_npy.ownership import recalled
 from delve_npy.scalars import DamagedFileError, ScalarTable

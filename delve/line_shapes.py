@@ -1,0 +1,123 @@
+"""Lines of epochs that differ in nothing but their numbers, as most lines of a journal do.
+
+To parse such a line as JSON makes all its names anew. Where the names stand as in a line that was
+parsed before, only the numbers are looked at, which takes less than half of the time.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from delve.records import EpochRecord, Metric
+
+# What `to_json` makes of floats, and what `check_entry` lets pass of the rest.
+_VALUE = rb"-?(?:0|[1-9]\d{0,17}+)(?:\.\d++)?+(?:e[-+]\d{1,4}+)?+"
+_COUNT = rb"(?:0|[1-9]\d{0,14}+)"
+_TIME = rb"(?:[1-8]\d{12}|0|[1-9]\d{0,11}+)"
+_BEFORE = (b"type", b"epoch", b"epoch", b"time", b"scalars")
+
+_LONGEST = 2**18  # bytes of a line whose names are remembered
+_MOST = 32  # shapes
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """The names of an epoch's line, in their order.
+
+    Attributes:
+        scalars: Those of the user's scalars.
+        metrics: Those of the layer metrics.
+        numbers: What stands between the names.
+    """
+
+    scalars: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    numbers: re.Pattern[bytes]
+
+
+_shapes: dict[tuple[bytes, ...], _Shape] = {}
+
+
+def learn(line: bytes, entry: Mapping[str, Any]) -> None:
+    """Remember the names of an epoch's line that was parsed, unless it is out of the ordinary."""
+    if list(entry) != ["type", "epoch", "time", "scalars", "metrics", "line", "crc32"]:
+        return
+    scalars, metrics = entry["scalars"], [Metric.parse(name) for name in entry["metrics"]]
+    values = [*scalars.values(), *entry["metrics"].values()]
+    if None in metrics or len(line) > _LONGEST or set(map(type, values)) - {float}:
+        return
+    names = [name.encode(errors="replace") for name in (*scalars, "metrics", *entry["metrics"])]
+    key = tuple(line.split(b'"')[1:-2:2])
+    if key != (*_BEFORE, *names, b"line", b"crc32"):  # a name is spelt with escapes
+        return
+    if len(_shapes) >= _MOST:
+        _shapes.clear()
+    known = tuple(metric for metric in metrics if metric is not None)
+    _shapes[key] = _Shape(tuple(scalars), known, _between(len(scalars), len(known)))
+
+
+def entry_of(line: bytes) -> dict[str, Any] | None:
+    """An epoch's line of a known shape, with the names of its values alone; None for others.
+
+    Whether its checksum is right is for the caller to see.
+    """
+    found = _numbers_of(line)
+    if found is None:
+        return None
+    shape, (epoch, time, *_, number) = found
+    return {
+        "type": "epoch",
+        "epoch": int(epoch),
+        "time": int(time),
+        "scalars": shape.scalars,
+        "metrics": shape.metrics,
+        "line": int(number),
+    }
+
+
+def record_of(line: bytes) -> EpochRecord | None:
+    """The epoch of a line of a known shape; None for others."""
+    found = _numbers_of(line)
+    if found is None:
+        return None
+    shape, (epoch, time, *rest) = found
+    values = list(map(float, rest))
+    return EpochRecord(
+        epoch=int(epoch),
+        timestamp=int(time),
+        scalars=dict(zip(shape.scalars, values, strict=False)),
+        metrics=dict(zip(shape.metrics, values[len(shape.scalars) :], strict=False)),
+        few_samples={},
+    )
+
+
+def _numbers_of(line: bytes) -> tuple[_Shape, list[bytes]] | None:
+    if b"\\" in line:
+        return None
+    parts = line.split(b'"')
+    shape = _shapes.get(tuple(parts[1:-2:2]))
+    if shape is None or len(parts) % 2 == 0:
+        return None
+    between = b"".join(parts[::2])
+    if not shape.numbers.fullmatch(between):
+        return None
+    return shape, between.translate(None, b"{}:,").split()
+
+
+@functools.lru_cache(_MOST)
+def _between(scalars: int, metrics: int) -> re.Pattern[bytes]:
+    """What stands between the names of so many values, which are known."""
+    return re.compile(
+        rb"\{: , : %b, : %b, : %b: %b: %b, : \}\r?\n?"
+        % (_COUNT, _TIME, _values(scalars), _values(metrics), _COUNT)
+    )
+
+
+def _values(count: int) -> bytes:
+    if not count:
+        return rb"\{\}, "
+    return rb"\{(?:: %b, ){%d}: %b\}, " % (_VALUE, count - 1, _VALUE)

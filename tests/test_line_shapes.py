@@ -1,0 +1,132 @@
+"""Lines of a known shape are read as JSON reads them, or as any other line."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from delve import line_shapes
+from delve.journal_lines import check_entry, encode, is_whole
+from delve.records import Metric
+
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
+VALUES = st.floats()
+
+
+def line_of(scalars, metrics, epoch=3, number=5, **more):
+    entry = {"type": "epoch", "epoch": epoch, "time": 1_700_000_000_000, "scalars": scalars}
+    return encode(entry | {"metrics": metrics} | more, number)
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch):
+    monkeypatch.setattr(line_shapes, "_shapes", {})
+
+
+def learn(line):
+    line_shapes.learn(line, json.loads(line))
+
+
+@given(
+    scalars=st.dictionaries(NAMES, VALUES, max_size=4),
+    layers=st.dictionaries(NAMES, VALUES, max_size=4),
+    epoch=st.integers(0, 2**53),
+    data=st.data(),
+)
+def test_what_is_read_is_what_json_reads(scalars, layers, epoch, data):
+    metrics = {f"train-saturation/{layer}": value for layer, value in layers.items()}
+    learn(line_of(scalars, metrics))
+    again = {name: data.draw(VALUES) for name in metrics}
+    line = line_of(scalars, again, epoch)
+    entry, record = line_shapes.entry_of(line), line_shapes.record_of(line)
+    assert (entry is None) == (record is None)
+    if record is not None:
+        told = json.loads(line)
+        assert (record.epoch, record.timestamp, entry["line"]) == (epoch, told["time"], 5)
+        assert list(record.scalars.items()) == list(told["scalars"].items())
+        assert list(record.metrics.items()) == list(told["metrics"].items())
+        assert all(type(metric) is Metric for metric in record.metrics)
+        assert list(entry["scalars"]) == list(scalars)
+        assert list(entry["metrics"]) == list(metrics)
+
+
+def test_most_lines_are_read_so():
+    learn(line_of({"loss": 0.5}, {"train-saturation/a": 1.0, "eval-saturation/a": 1e-5}))
+    for value in (0.25, 1e300, -5e-324, 12345678.9, 1e16, -0.0):
+        record = line_shapes.record_of(
+            line_of({"loss": value}, {"train-saturation/a": value, "eval-saturation/a": value})
+        )
+        assert record is not None
+        assert [*record.scalars.values(), *record.metrics.values()] == [value] * 3
+
+
+LINE = line_of({"loss": 0.5}, {"train-saturation/a": 1.0, "eval-saturation/a": 2.0})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line_of({"loss": math.nan}, {"train-saturation/a": 1.0, "eval-saturation/a": 2.0}),
+        line_of({"other": 0.5}, {"train-saturation/a": 1.0, "eval-saturation/a": 2.0}),
+        line_of({"loss": 0.5}, {"train-saturation/a": 1.0}),
+        line_of({"loss": 0.5}, {"eval-saturation/a": 1.0, "train-saturation/a": 2.0}),
+        LINE.replace(b"0.5", b"00.5"),
+        LINE.replace(b"0.5", b"true"),
+        LINE.replace(b"0.5", b"{}"),
+        LINE.replace(b"0.5", b"0.5, 7"),
+        LINE.replace(b"0.5", b"1_0.5"),
+        LINE.replace(b"0.5", b"9" * 400),
+        LINE.replace(b'"epoch": 3', b'"epoch": -3'),
+        LINE.replace(b'"epoch": 3', b'"epoch": 03'),
+        LINE.replace(b'"epoch": 3', b'"epoch": 3.0'),
+        LINE.replace(b'"time": 1', b'"time": 91'),
+        LINE.replace(b"}", b"", 1),
+        LINE.replace(b", ", b","),
+        b"x" + LINE,
+        LINE[:-30],
+        LINE + LINE,
+        b"",
+        b'"' * 31,
+    ],
+)
+def test_any_other_line_is_not(line):
+    learn(LINE)
+    assert line_shapes.entry_of(LINE) is not None
+    assert line_shapes.entry_of(line) is None
+    assert line_shapes.record_of(line) is None
+
+
+@given(place=st.integers(0, len(LINE) - 1), byte=st.integers(0, 255))
+def test_a_changed_byte_is_let_pass_only_where_json_lets_it_pass(place, byte):
+    learn(LINE)
+    changed = bytearray(LINE)
+    changed[place] = byte
+    if line_shapes.entry_of(bytes(changed)) is not None and is_whole(bytes(changed)):
+        check_entry(json.loads(changed))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line_of({"loss": 0.5}, {}, layers=["a"]),
+        line_of({"loss": 0.5}, {}, few_samples={"train": ["a"]}),
+        line_of({"l\u00f6ss": 0.5}, {}),
+        line_of({'lo"ss': 0.5}, {}),
+        line_of({"loss": 0.5}, {"no metric": 1.0}),
+        line_of({f"scalar {n}": 0.5 for n in range(20_000)}, {}),
+        LINE.replace(b'"loss": 0.5', b'"loss": 0.5, "loss": 0.5'),
+        encode({"type": "resume", "epoch": 3}, 5),
+    ],
+    ids=range(8),
+)
+def test_what_is_out_of_the_ordinary_is_not_remembered(line):
+    learn(line)
+    assert not line_shapes._shapes
+
+
+def test_no_more_than_a_few_shapes_are_remembered():
+    for number in range(1000):
+        learn(line_of({f"scalar {number}": 0.5}, {}))
+    assert len(line_shapes._shapes) <= 32
