@@ -105,12 +105,13 @@ def test_epochs_of_more_than_a_second_that_the_disk_lacks_are_a_broken_promise(
     tmp_path, second, broken
 ):
     journal = tmp_path / "journal.jsonl"
-    lines = [line(1, 0, 5000), line(2, 1, 6000), line(3, 2, 6000 + second)]
+    times = (5000, 6000, 6000 + second, 7000 + second)  # in the last one the power went
+    lines = [line(1 + epoch, epoch, time) for epoch, time in enumerate(times)]
     journal.write_bytes(b"".join(lines))
     confirmed = Confirmed(sizes={journal.stat().st_ino: len(lines[0])})
-    assert len(broken_promises(tmp_path, confirmed)) == broken
+    assert len(broken_promises(tmp_path, confirmed, OnDisk(tmp_path))) == broken
     confirmed.sizes[journal.stat().st_ino] = len(lines[0] + lines[1])
-    assert broken_promises(tmp_path, confirmed) == []
+    assert broken_promises(tmp_path, confirmed, OnDisk(tmp_path)) == []
 
 
 def test_the_figures_count_each_epoch_that_is_not_as_it_should_be():

@@ -81,7 +81,7 @@ class CutRun(CrashedRun):
         run = self._folder / "run"
         run.mkdir(exist_ok=True)
         confirmed = Confirmed.read(self._notes)
-        self._broken += broken_promises(run, confirmed)
+        self._broken += broken_promises(run, confirmed, self._before)
         cut = PowerCut(run, self._before, confirmed, self._rng)
         cut.apply()
         self.cuts.append(cut.done)
@@ -94,7 +94,7 @@ class CutRun(CrashedRun):
         """What is not as in the reference, and what the disk should have had."""
         found = [*self._broken, *super().differences(reference)]
         text = self._log.read_text(encoding="utf-8", errors="replace")
-        stays = re.findall(r"plots/(\S+) (?:was not drawn by|is empty, and stays)", text)
+        stays = re.findall(r"plots/(\S+) (?:was not drawn by|is no whole picture, and stays)", text)
         found = [each for each in found if each not in map(_AS_ELSE.format, stays)]
         if self._gaps & self._named_as_gaps():  # of epochs that are gone there is nothing to draw
             found = [each for each in found if not _HEATMAP.match(each)]
@@ -165,19 +165,21 @@ def draw_cut(rng: random.Random) -> CrashPoint:
     return dataclasses.replace(draw_any(rng), with_descendants=True)
 
 
-def broken_promises(run: Path, confirmed: Confirmed) -> list[str]:
+def broken_promises(run: Path, confirmed: Confirmed, before: OnDisk) -> list[str]:
     """Whether the epochs that the disk had not confirmed took longer than it is promised."""
     journal = run / "journal.jsonl"
     if not journal.is_file():
         return []
-    content, size = journal.read_bytes(), confirmed.sizes.get(journal.stat().st_ino, 0)
+    content, inode = journal.read_bytes(), journal.stat().st_ino
+    size = max(confirmed.sizes.get(inode, 0), len(before.contents.get(inode, b"")))
     safe = epochs_in_force(lines_of(content[:size], damaged=True))
     unsafe = {
         epoch: line["time"] / 1000
         for epoch, line in epochs_in_force(lines_of(content, damaged=True)).items()
         if epoch not in safe
     }
-    seconds = max(unsafe.values(), default=0) - min(unsafe.values(), default=0)
+    times = sorted(unsafe.values())[:-1]  # the last may have been under way
+    seconds = times[-1] - times[0] if times else 0.0
     if seconds <= max(FSYNC_INTERVAL, confirmed.slowest / FSYNC_SHARE) + _SLACK:
         return []
     return [f"the disk had not confirmed epochs {sorted(unsafe)}, of {seconds:.1f} s"]

@@ -165,9 +165,10 @@ class PowerCut:
         return file.now[: self.rng.randint(file.kept, len(file.now))]
 
     def _zeroed(self, file: _File) -> bytes:
-        """As long as it was, with zeros where the end was not written yet."""
+        """As long as it was, with zeros where the end was not written yet, in whole sectors."""
         assert file.now is not None
-        start = self.rng.randint(file.kept, len(file.now))
+        sectors = range(-(-file.kept // SECTOR) * SECTOR, len(file.now), SECTOR)
+        start = self.rng.choice([file.kept, *sectors])
         return file.now[:start] + bytes(len(file.now) - start)
 
     def _with_holes(self, file: _File) -> bytes:

@@ -237,12 +237,17 @@ def mlflow_run(run: Path) -> Any:
 
 def wandb_run(run: Path, server: WandbServer) -> StoredRun:
     """The W&B run that records this run."""
+    return server.runs[remembered(run, "wandb")["run_id"]]
+
+
+def remembered(run: Path, writer: str) -> dict[str, Any]:
+    """What a writer of the run in this folder remembered last."""
     states = [
-        entry["state"]
-        for entry in journal_lines(run, damaged=True)
-        if entry["type"] == "state" and entry["writer"] == "wandb"
+        line["state"]
+        for line in journal_lines(run, damaged=True)
+        if line["type"] == "state" and line["writer"] == writer
     ]
-    return server.runs[states[-1]["run_id"]]
+    return dict(states[-1]) if states else {}
 
 
 def _flat(rows: Mapping[int, Mapping[str, float]]) -> list[Point]:
@@ -252,7 +257,8 @@ def _flat(rows: Mapping[int, Mapping[str, float]]) -> list[Point]:
 def _csv_points(run: Path) -> list[Point]:
     import pandas as pd
 
-    table = pd.read_csv(run / "metrics.csv", dtype=str, keep_default_na=False)
+    name = remembered(run, "csv").get("file", "metrics.csv")
+    table = pd.read_csv(run / name, dtype=str, keep_default_na=False)
     return [
         (int(row["epoch"]), str(name), float(cell))
         for row in table.to_dict("records")
@@ -264,7 +270,8 @@ def _csv_points(run: Path) -> list[Point]:
 def _npy_points(run: Path) -> list[Point]:
     from delve_npy import has_value
 
-    with np.load(run / "npy" / "scalars.npz", allow_pickle=False) as arrays:
+    name = remembered(run, "npy").get("scalars", "scalars.npz")
+    with np.load(run / "npy" / name, allow_pickle=False) as arrays:
         epochs = arrays["epoch"].tolist()
         return [
             (epoch, name, value)

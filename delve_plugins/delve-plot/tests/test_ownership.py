@@ -91,7 +91,7 @@ def test_pictures_of_others_are_neither_removed_nor_replaced(tmp_path, make, fir
         assert str(path) in caplog.text
 
 
-@pytest.mark.parametrize("left", ["zeros", "cut", "holes", "first sector"])
+@pytest.mark.parametrize("left", ["zeros", "cut", "holes", "first sector", "header"])
 def test_what_a_power_cut_left_is_drawn_again(tmp_path, left, caplog):
     record(tmp_path, "plot", range(4), **EVERY)
     place = tmp_path / "plots/train-saturation"
@@ -106,6 +106,7 @@ def test_what_a_power_cut_left_is_drawn_again(tmp_path, left, caplog):
             "cut": whole[:half],
             "holes": whole[:half] + bytes(200) + whole[half + 200 :],
             "first sector": bytes(512) + whole[512:],
+            "header": whole[:41] + bytes(len(whole) - 41),
         }
         (place / name).write_bytes(remains[left])
     record(tmp_path, "plot", range(3, 4), **EVERY)
@@ -113,7 +114,7 @@ def test_what_a_power_cut_left_is_drawn_again(tmp_path, left, caplog):
     for name in ("epoch00001.png", "epoch00002.png"):
         assert after[place / name] == before[place / name]
     assert after[empty] == b""
-    assert f"{empty} is empty, and stays" in caplog.text
+    assert f"{empty} is no whole picture, and stays" in caplog.text
     assert is_whole(place / "heatmap.png")
     assert "pictures of epochs 1-2 were damaged" in caplog.text
 

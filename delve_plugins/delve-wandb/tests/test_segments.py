@@ -1,5 +1,6 @@
 """W&B's local files, read as far as they can be: whole, torn and damaged."""
 
+import os
 import time
 
 import pytest
@@ -89,3 +90,24 @@ def test_a_torn_or_missing_file_is_waited_for_no_longer_than_a_moment(tmp_path):
     torn.file.write_bytes(b":W&B")
     torn.wait_for_end()
     assert time.monotonic() - begun < 6
+
+
+def test_the_mark_of_a_superseded_segment_is_durable_before_it_is_there(tmp_path, monkeypatch):
+    """Emptied by a power cut it would say that the segment was uploaded, and count as synced."""
+    fsync, synced = os.fsync, {}
+
+    def noting(file):
+        status = os.fstat(file)
+        synced[status.st_ino] = status.st_size, mark.exists()
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    segment = Segment(tmp_path / "offline-run-1" / "run-a.wandb")
+    segment.file.parent.mkdir()
+    segment.file.touch()
+    mark = tmp_path / "offline-run-1" / "run-a.wandb.synced"
+    segment.supersede()
+    assert synced[mark.stat().st_ino] == (mark.stat().st_size, False)
+    assert synced[mark.parent.stat().st_ino][1]  # and then its name
+    assert mark.stat().st_size
+    assert not segment.is_uploaded

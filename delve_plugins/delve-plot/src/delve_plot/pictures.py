@@ -99,11 +99,14 @@ class PictureFolder:
             for epoch, path in sorted(self._files.in_place(place).items(), reverse=True):
                 if time.monotonic() > until:
                     break
-                if path.stat().st_size == 0:  # it may be anybody's
+                if is_whole(path):
+                    continue
+                if not _is_own(path):
                     self._name_once(
-                        str(path), f"{path} is empty, and stays; if it was Delve's, remove it"
+                        str(path),
+                        f"{path} is no whole picture, and stays; if it was Delve's, remove it",
                     )
-                elif _is_own(path) and not is_whole(path):
+                else:
                     path.unlink()
                     removed.add((place.name, epoch))
         if removed:

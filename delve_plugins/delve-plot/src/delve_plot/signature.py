@@ -13,6 +13,7 @@ SIGNATURE = {"Software": "Delve's plot writer"}  # a keyword that PNG's specific
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SECTOR = 512  # bytes that a disk writes at once
+_FIRST_PART = 64  # bytes: in a picture there is more than zeros behind them
 _LOOKED_AT = 4096  # bytes; texts stand before the pixels
 _CHUNK = struct.Struct(">I4s")  # length and type, then the data and the checksum of type and data
 _CHECKSUM = struct.Struct(">I")
@@ -39,7 +40,7 @@ def is_signed(path: Path) -> bool:
 
 
 def is_blank(path: Path) -> bool:
-    """Whether a file begins with zeros, as a power cut leaves it: it is nobody's picture.
+    """Whether a file goes over to zeros where it begins, as a power cut leaves it: no picture.
 
     What may not be read is not known to.
     """
@@ -48,7 +49,7 @@ def is_blank(path: Path) -> bool:
             head = file.read(_SECTOR)
     except PermissionError:
         return False
-    return bool(head) and not head.strip(b"\0")
+    return len(head.rstrip(b"\0")) < min(_FIRST_PART, len(head))
 
 
 def is_whole(path: Path) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import Any
 from wandb import Run
 from wandb.proto import wandb_internal_pb2
 
-from delve.files import replacing
+from delve.files import replacing, sync_folder
 from delve_wandb import records
 from delve_wandb.logs import EPOCH
 
@@ -75,6 +77,10 @@ class Segment:
         if not self.is_uploaded:
             with replacing(self._mark) as file:
                 file.write(_SUPERSEDED.encode())
+                file.flush()
+                with contextlib.suppress(OSError):  # some file systems have no fsync
+                    os.fsync(file.fileno())  # emptied by a power cut, it would say: uploaded
+            sync_folder(self._mark.parent)
 
     @property
     def _mark(self) -> Path:
