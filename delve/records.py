@@ -169,8 +169,8 @@ class RunInfo:
         initial_epoch: The first epoch that this process records.
         images: False where the user wants no pictures (``nosave=True``).
         arrays: The arrays that this process computes, as ``{mode}-{stat}``.
-        epochs: The epochs below ``initial_epoch`` that the journal holds and can feed again, rising;
-            whether one is among them is known at once, however many there are.
+        epochs: The epochs below ``initial_epoch`` that the journal holds and can feed again. They
+            rise, and whether one is among them is known at once, however many there are.
         metrics: The names of all metrics that the journal holds, in first-seen order.
         state: What this writer remembered, in this process or an earlier one. A folder may come
             from somebody else: it is a hint where to look, and gives no right to change anything.
