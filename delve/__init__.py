@@ -4,7 +4,7 @@ from delve.covariance import TorchCovarianceMatrix
 from delve.errors import DelveError
 from delve.hookspecs import hookimpl
 from delve.legacy import CheckLayerSat
-from delve.records import Metric, RunInfo
+from delve.records import HeldEpoch, Metric, RunInfo
 from delve.tracker import SaturationTracker
 
 __version__ = "1.0.0"
@@ -12,6 +12,7 @@ __version__ = "1.0.0"
 __all__ = [
     "CheckLayerSat",
     "DelveError",
+    "HeldEpoch",
     "Metric",
     "RunInfo",
     "SaturationTracker",

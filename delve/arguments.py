@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Container, Iterable
+import shlex
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from delve.errors import ArgumentError
+from delve.checked_writer import NamedWriter
+from delve.errors import ArgumentError, NoHeaderError
 from delve.hyperparameters import resolve
+from delve.journal_contents import Contents
 from delve.local_path import local_path
 from delve.metrics import check_share
-from delve.recorded_run import next_epoch
-from delve.records import Metric
+from delve.recorded_run import FILE_NAME as JOURNAL
+from delve.recorded_run import contents_in, next_epoch
+from delve.records import Metric, shortened
 from delve.statistics import SelectedStat, is_stat_name, select_stats
 from delve.traces import find_traces
+from delve.unknown_epochs import unknown_epochs
+
+_WAYS_OUT = (
+    "or give initial_epoch as a number (N keeps what is below N, 0 begins anew) or name another "
+    "folder for a new run"
+)
 
 
 def check_savefile(savefile: str | os.PathLike[str]) -> Path:
@@ -95,10 +105,18 @@ def check_config(config: Any) -> dict[str, Any]:
     return {} if config is None else resolve(config)
 
 
-def check_initial_epoch(initial_epoch: Any, folder: Path) -> int:
-    """The first epoch to record; ``"auto"`` is looked up in the folder's journal."""
+def check_initial_epoch(
+    initial_epoch: Any, folder: Path, writers: Sequence[NamedWriter] = ()
+) -> int:
+    """The first epoch to record; ``"auto"`` is looked up in the folder's journal.
+
+    Args:
+        initial_epoch: What the user gave.
+        folder: The run's folder.
+        writers: Those that are about to be opened there.
+    """
     if initial_epoch == "auto":
-        return _epoch_after_the_last(folder)
+        return _epoch_after_the_last(folder, writers)
     if (
         isinstance(initial_epoch, bool)
         or not isinstance(initial_epoch, numbers.Integral)
@@ -111,18 +129,46 @@ def check_initial_epoch(initial_epoch: Any, folder: Path) -> int:
     return int(initial_epoch)
 
 
-def _epoch_after_the_last(folder: Path) -> int:
-    following = next_epoch(folder)
-    if following is not None:
-        return following
+def _epoch_after_the_last(folder: Path, writers: Sequence[NamedWriter]) -> int:
+    try:
+        contents = contents_in(folder)
+    except NoHeaderError as error:
+        held = unknown_epochs(folder, Contents(), writers)
+        told = f" ({', '.join(held)})" if held else ""
+        raise NoHeaderError(f"initial_epoch='auto': {error}{told}; {_WAYS_OUT}") from error
     traces = find_traces(folder)
-    if traces:
+    if contents is None:
+        held = unknown_epochs(folder, Contents(), writers) if folder.is_dir() else []
+        if traces or held:
+            left = [f"files of a run of Delve ({', '.join(traces)})"] if traces else []
+            raise ArgumentError(
+                f"initial_epoch='auto': {folder} holds no journal, but {'; '.join(left + held)}, "
+                "so the last epoch is not known; put journal.jsonl back, or "
+                f"{_repair(folder)} from what they hold, {_WAYS_OUT}"
+            )
+        return 0
+    following = next_epoch(folder, contents)
+    if not contents.places and (held := unknown_epochs(folder, contents, writers, following)):
+        files = f" ({shortened(traces, 3)})" if traces else ""
         raise ArgumentError(
-            f"initial_epoch='auto': {folder} holds no journal, but files of a run of Delve "
-            f"({', '.join(traces)}), so the last epoch is not known; put journal.jsonl back, give "
-            "initial_epoch as a number (0 begins anew), or name another folder for a new run"
+            f"initial_epoch='auto': {folder / JOURNAL} {_state(folder, contents)}, but "
+            f"{', '.join(held)}{files}, so the last epoch is not known, and nothing was changed; "
+            f"{_repair(folder)} from what they hold, {_WAYS_OUT}"
         )
-    return 0
+    return following
+
+
+def _state(folder: Path, contents: Contents) -> str:
+    """What is the matter with a journal that tells of no epoch."""
+    if contents.run_id:
+        return "holds no epoch"
+    if not os.path.lexists(folder / JOURNAL):
+        return "was never begun whole"
+    return "holds not even a whole first line" if (folder / JOURNAL).stat().st_size else "is empty"
+
+
+def _repair(folder: Path) -> str:
+    return f"`delve repair {shlex.quote(str(folder))}` writes it anew"
 
 
 def check_scalar_name(name: Any, reserved: Container[str] = ()) -> None:

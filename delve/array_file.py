@@ -24,6 +24,11 @@ _MAGIC = np.lib.format.magic(1, 0)
 _LENGTH = 256  # bytes of magic and header; NumPy's own have 128
 _SPACES = 100  # at the header's end, at least; NumPy puts up to 84 there
 
+# What no file begins with but one of Delve's: a short header is padded to that length.
+_BEGINNING = _MAGIC + (_LENGTH - len(_MAGIC) - 2).to_bytes(2, "little") + b"{'descr': '<f"
+_SECTOR = 512  # bytes that a disk writes at once
+_ITEM = 8  # bytes, of a number
+
 
 class DamagedArrayError(ValueError):
     """A file does not hold the array that was written to it."""
@@ -110,14 +115,27 @@ def is_whole(path: Path) -> bool:
             return False
 
 
-def is_blank(path: Path) -> bool:
-    """Whether a file is empty or begins with zeros alone, as a power cut leaves it.
+def is_remnant(path: Path) -> bool:
+    """Whether a power cut can have left this of a file: nothing, zeros, or a part of the header.
 
     Raises:
         OSError: It cannot be read, or is no plain file.
     """
     with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
-        return not file.read(_LENGTH).strip(b"\0")
+        head = file.read(_LENGTH).rstrip(b"\0")
+    return len(head) < _LENGTH and head.startswith(_BEGINNING[: len(head)])
+
+
+def may_lack_values(path: Path) -> bool:
+    """Whether there are zeros where a power cut leaves them: in a whole sector, or at the end.
+
+    Raises:
+        OSError: It cannot be read, or is no plain file.
+    """
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        content = file.read()
+    sectors = (content[at : at + _SECTOR] for at in range(0, len(content), _SECTOR))
+    return content.endswith(bytes(_ITEM)) or not all(sector.strip(b"\0") for sector in sectors)
 
 
 def _size_by_header(file: BinaryIO) -> int:

@@ -14,25 +14,18 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from delve import plugins, signals
+from delve import plugins
+from delve.attempts import ATTEMPT_TIME, PATIENCE, WAIT_RATIO, Attempts
 from delve.checked_writer import NamedWriter
 from delve.discovery import GROUP
 from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
+from delve.feed import Feed
 from delve.journal import Journal
 from delve.log import get_logger
 from delve.records import EpochRecord, Metric, RunInfo, enumerate_epochs
-from delve.refusals import Refusals
 
-FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled each time
-LONGEST_WAIT = 300.0
-WAIT_RATIO = 20.0  # times the attempt's own duration: attempts take at most 5 % of a run
 CATCH_UP_TIME = 2.0  # seconds after which, within the training, no further epoch is fed again
-ATTEMPT_TIME = 10.0  # seconds that a writer is to take at most for an epoch, or to close
-SLOW_EPOCH = 1.0  # seconds from which a writer gets epochs only as often as WAIT_RATIO allows
-PATIENCE = 60.0  # seconds that it may take, by default, to open it or to feed it at the end
 LONGEST_REASON = 1000  # characters of a failure's first line, which may name files to look at
-QUICK = 1.0  # seconds up to which a writer that fails to close is closed once more
-SLOW_CALL = 10.0  # seconds from which a writer is named for blocking the training
 
 logger = get_logger("delve.delivery")  # one name for all that is said of the delivery
 
@@ -51,7 +44,6 @@ class Channel:
     Attributes:
         name: The writer's name.
         failure: Why its last call failed; None where it did not.
-        refusals: What its backend refuses for good.
     """
 
     def __init__(
@@ -64,37 +56,36 @@ class Channel:
     ) -> None:
         self.name = writer.name
         self.failure: Exception | None = None
-        self.refusals = Refusals(writer.name)
-        self._hook = writer.hook
         # Without the epoch in its calls a writer cannot replace what it already holds of one.
         self._replaces = any(
             writer.arguments(hook) & {"epoch", "global_step"}
             for hook in ("add_scalar", "add_scalars", "save")
         )
-        self._journal = journal
-        self._behind = behind
-        self._run = dataclasses.replace(
-            run,
-            config=_copied(run.config),
-            state=journal.state(self.name),
-            origin=journal.origin(self.name),
-            may_be_copy=journal.may_be_copy,
-            keep=lambda state: journal.remember(self.name, state),
-            time_left=lambda: max(0.0, self._give_up_at - time.monotonic()),
-        )
         self._stores_arrays = writer.implements("add_array")
+        self._journal = journal
         self._patience = patience
-        self._give_up_at = math.inf  # the attempt under way
+        self._attempts = Attempts(behind)
+        self._feed = Feed(
+            writer,
+            dataclasses.replace(
+                run,
+                config=_copied(run.config),
+                state=journal.state(self.name),
+                origin=journal.origin(self.name),
+                may_be_copy=journal.may_be_copy,
+                keep=lambda state: journal.remember(self.name, state),
+                time_left=self._attempts.time_left,
+            ),
+        )
         self._opened = False
         self._resumes_at = run.initial_epoch  # when it is opened
         self._lacks: int | None = None  # from this epoch on; None: it is up to date
-        self._begun: int | None = None  # the epoch that it may hold in part
-        self._saved: int | None = None  # the epoch that it was given last
         self._missed: list[int] = []  # never to be fed: they may be there in part
-        self._slow = False  # it has been said that it took long
-        self._took = 0.0  # seconds, the last attempt that succeeded
-        self._wait = 0.0
-        self._retry_at = 0.0
+        self._is_named_as_slow = False
+
+    def take_refusal(self) -> RejectedError | None:
+        """What its backend has refused since this was asked, for whoever has to raise it."""
+        return self._feed.refusals.take_last()
 
     @property
     def is_behind(self) -> bool:
@@ -107,7 +98,7 @@ class Channel:
         Raises:
             WriterConfigurationError: It can never work as it is set up.
         """
-        first = self._run.initial_epoch
+        first = self._resumes_at
         self._attempt(
             first, lambda: self._catch_up(first - 1), self._patience, WriterConfigurationError
         )
@@ -115,19 +106,19 @@ class Channel:
     def add_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
         """Pass a scalar on, unless the writer is behind: then it comes with its epoch."""
         if self._lacks is None:
-            give = functools.partial(self._give_scalar, name, value, epoch, timestamp)
+            give = functools.partial(self._feed.scalar, name, value, epoch, timestamp)
             self._attempt(epoch, give, ATTEMPT_TIME)
 
     def save(
         self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray], layers: tuple[str, ...]
     ) -> None:
         """Pass an epoch on, or what is lacking up to it if it is time to try again."""
-        if layers != self._run.layers:
-            self._run = dataclasses.replace(self._run, layers=layers)
-        is_due = time.monotonic() >= self._retry_at
-        # Arrays are not fed again, so that who stores them cannot be put off.
-        if self._lacks is None and (is_due or (arrays and self._stores_arrays)):
-            self._attempt(record.epoch, lambda: self._complete(record, arrays), ATTEMPT_TIME)
+        if layers != self._feed.run.layers:
+            self._feed.run = dataclasses.replace(self._feed.run, layers=layers)
+        is_due = self._attempts.is_due()
+        if self._lacks is None and (is_due or not self._can_wait(arrays)):
+            give = functools.partial(self._feed.rest_of, record, arrays)
+            self._attempt(record.epoch, give, ATTEMPT_TIME, is_epoch=True)
         elif self._lacks is None:
             self._lacks = record.epoch
             self._name_as_slow()
@@ -136,6 +127,13 @@ class Channel:
             catch_up = functools.partial(self._catch_up, record.epoch, arrays, pause)
             self._attempt(record.epoch, catch_up, ATTEMPT_TIME)
 
+    def _can_wait(self, arrays: Mapping[Metric, np.ndarray]) -> bool:
+        """Whether the epoch may come later, as one that is fed again: whole, without its arrays.
+
+        A writer that cannot replace what it has of it, since it was logged, would have that twice.
+        """
+        return not (arrays and self._stores_arrays) and (self._replaces or self._feed.begun is None)
+
     def close(self, error: BaseException | None) -> None:
         """Feed what is lacking a last time, close the writer, and name what it did not get."""
         # Who has interrupted the opening of the run is not kept waiting for more of it.
@@ -143,9 +141,9 @@ class Channel:
         if self._lacks is not None and is_wanted:
             last = max(self._journal.epochs, default=-1)
             self._attempt(last, lambda: self._catch_up(last), self._patience)
-        self._give_up_at = time.monotonic() + ATTEMPT_TIME
+        self._attempts.begin(ATTEMPT_TIME)
         try:
-            self._close_writer(error)
+            self._feed.close(error)
         except Exception as failure:
             self.failure = failure
             if not self._journal.is_deleted:  # all has been said of that
@@ -153,25 +151,14 @@ class Channel:
             logger.debug("its traceback", exc_info=failure)
         self._name_undelivered()
 
-    def _close_writer(self, error: BaseException | None) -> None:
-        """Close it; a fault that came quickly may pass as quickly, and nobody else tries again."""
-        begun = time.monotonic()
-        try:
-            self._call("close", error=error)
-        except Exception as failure:
-            if time.monotonic() - begun > QUICK:
-                raise
-            logger.debug("writer %r is closed once more", self.name, exc_info=failure)
-            self._call("close", error=error)
-
     def fall_behind(self, epoch: int) -> None:
         """The epoch did not get here whole: it is fed again, or named if that would double it."""
-        if self._lacks is None and self._saved != epoch:
+        begun, self._feed.begun = self._feed.begun, None
+        if self._lacks is None and self._feed.saved != epoch:
             self._lacks = epoch
-        if self._begun is not None and not self._replaces:
-            self._missed.append(self._begun)
-            self._lacks = self._begun + 1
-        self._begun = None
+        if begun is not None and not self._replaces:
+            self._missed.append(begun)
+            self._lacks = begun + 1
 
     def _attempt(
         self,
@@ -179,17 +166,17 @@ class Channel:
         action: Callable[[], None],
         seconds: float,
         passed_on: type[Exception] | tuple[()] = (),
+        is_epoch: bool = False,
     ) -> None:
-        begun = time.monotonic()
-        self._give_up_at = begun + seconds
+        self._attempts.begin(seconds)
         try:
             action()
         except passed_on:
             raise
         except Exception as failure:
-            self._set_aside(failure, epoch, time.monotonic() - begun)
+            self._set_aside(failure, epoch)
         else:
-            self._restore(time.monotonic() - begun)
+            self._restore(is_epoch)
 
     def _catch_up(
         self,
@@ -215,9 +202,10 @@ class Channel:
             epochs, f"feeding {self.name}", unit="epoch", delay=1, leave=False, disable=None
         )
         for epoch in progress:
-            self._feed(self._journal.read(epoch), arrays or {} if epoch == until else {})
+            self._feed.epoch(self._journal.read(epoch), arrays or {} if epoch == until else {})
             self._lacks = epoch + 1
-            if epoch != epochs[-1] and time.monotonic() > min(pause, self._give_up_at):
+            is_over = time.monotonic() > pause or not self._attempts.time_left()
+            if is_over and epoch != epochs[-1]:
                 return
         self._lacks = None
 
@@ -230,20 +218,20 @@ class Channel:
         if first:
             answer = self._resume(first)
         else:
-            self._call("start")
+            self._feed.call("start")
         self._journal.mark_opened(self.name)
         return self._lacks if answer in (None, first) else answer
 
     def _resume(self, first: int) -> int | None:
         """Have the writer hold the epochs below ``first``; returns what it answers."""
         run = dataclasses.replace(
-            self._run,
+            self._feed.run,
             initial_epoch=first,
             epochs=tuple(epoch for epoch in self._journal.epochs if epoch < first),
             metrics=self._journal.metrics,
         )
         try:
-            answer = self._call("resume_from_saved_state", run, initial_epoch=first)
+            answer = self._feed.call("resume_from_saved_state", run, initial_epoch=first)
         except NotImplementedError as error:
             logger.warning(
                 "writer %r cannot resume (%s); it gets the epochs from %d on",
@@ -261,86 +249,11 @@ class Channel:
             )
         return int(answer)
 
-    def _feed(self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray]) -> None:
-        for name, value in record.scalars.items():
-            self._give_scalar(name, value, record.epoch, record.timestamp)
-        self._complete(record, arrays)
-
-    def _give_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
-        if name in self.refusals:
-            return
-        self._begun = epoch
-        try:
-            self._call("add_scalar", name=name, value=value, epoch=epoch, timestamp=timestamp)
-        except RejectedError as error:
-            self.refusals.note(error, [name])
-
-    def _complete(self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray]) -> None:
-        """Give the rest of an epoch whose scalars the writer has, and have it saved."""
-        self._begun = record.epoch
-        metrics, taken = self.refusals.left_of(record.metrics), self.refusals.left_of(arrays)
-        try:
-            if metrics:
-                self._give_metrics(metrics, record, taken)
-            for name, value in taken.items():
-                self._give_array(name, value, record)
-            self._call("save", epoch=record.epoch, timestamp=record.timestamp)
-        except RejectedError as error:
-            self.refusals.note(error, [*record.scalars, *metrics, *taken])
-            if not error.rest_arrived:
-                self._feed(record, arrays)
-        self._begun, self._saved = None, record.epoch
-
-    def _give_metrics(
-        self,
-        metrics: dict[Metric, float],
-        record: EpochRecord,
-        arrays: Mapping[Metric, np.ndarray],
-    ) -> None:
-        self._call(
-            "add_scalars",
-            prefix="",
-            value_dict=metrics,
-            global_step=record.epoch,
-            timestamp=record.timestamp,
-            sample_value_dict={
-                name: _read_only(value)
-                for name, value in arrays.items()
-                if name.stat == "embedded-sample"
-            },
-        )
-
-    def _give_array(self, name: Metric, value: np.ndarray, record: EpochRecord) -> None:
-        try:
-            self._call(
-                "add_array",
-                name=name,
-                value=_read_only(value),
-                epoch=record.epoch,
-                timestamp=record.timestamp,
-            )
-        except RejectedError as error:
-            self.refusals.note(error, [name])
-
-    def _call(self, hook: str, run: RunInfo | None = None, **arguments: Any) -> Any:
-        begun = time.monotonic()
-        try:
-            with signals.interruptible():
-                return getattr(self._hook, hook)(run=run or self._run, **arguments)
-        finally:
-            seconds = time.monotonic() - begun
-            if seconds > SLOW_CALL and not self._slow:
-                self._slow = True
-                logger.warning(
-                    "writer %r held the training up for %.0f s in %s", self.name, seconds, hook
-                )
-
-    def _set_aside(self, failure: Exception, epoch: int, seconds: float) -> None:
+    def _set_aside(self, failure: Exception, epoch: int) -> None:
         self.fall_behind(epoch)
         if isinstance(failure, BackendLostError) and self._lacks is not None:
             self._opened, self._resumes_at = False, self._lacks
-        self._wait = min(max(FIRST_WAIT, 2 * self._wait), LONGEST_WAIT)
-        self._rest_after(seconds)
+        self._attempts.failed()
         if self.failure is None and not self._journal.is_deleted:
             logger.warning(
                 "writer %r failed at epoch %d: %s; the training goes on, and the writer is fed "
@@ -352,10 +265,8 @@ class Channel:
         logger.debug("writer %r: its traceback", self.name, exc_info=failure)
         self.failure = failure
 
-    def _restore(self, seconds: float) -> None:
-        self._wait, self._took = 0.0, seconds
-        if self._lacks is not None or seconds > SLOW_EPOCH:
-            self._rest_after(seconds)
+    def _restore(self, is_epoch: bool) -> None:
+        self._attempts.succeeded(self._lacks is not None, is_epoch)
         if self._lacks is not None and self.failure is None:
             self._name_as_slow()
         elif self._lacks is None and self.failure is not None:
@@ -363,21 +274,17 @@ class Channel:
         self.failure = None
 
     def _name_as_slow(self) -> None:
-        if not self._slow:
-            self._slow = True
+        if not self._is_named_as_slow:
+            self._is_named_as_slow = True
             logger.warning(
                 "writer %r is slow (%.1f s for what it got last) and falls behind: within the "
                 "training it is fed for at most %.0f %% of the time, and what it lacks at the end "
                 "for %.0f s, or as long as `patience` says",
                 self.name,
-                self._took,
+                self._attempts.took,
                 100 / WAIT_RATIO,
                 self._patience,
             )
-
-    def _rest_after(self, seconds: float) -> None:
-        rest = WAIT_RATIO * seconds * max(self._behind(), 1)
-        self._retry_at = time.monotonic() + max(self._wait, rest)
 
     def _name_undelivered(self) -> None:
         lacking = (
@@ -397,15 +304,9 @@ class Channel:
 
     def _way_to_deliver(self) -> str:
         if self.name in plugins.offers(GROUP):
-            folder = shlex.quote(str(self._run.savefile))
+            folder = shlex.quote(str(self._feed.run.savefile))
             return f"`delve export {folder} --to {self.name}` delivers them"
         return "resume the run with this writer in save_to to deliver them"
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _copied(value: Any) -> Any:

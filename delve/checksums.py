@@ -13,6 +13,8 @@ from delve.log import get_logger
 
 FILE_NAME = "checksums.jsonl"
 
+_BEGINNING = b'{"file": "'  # of each line
+
 logger = get_logger(__name__)
 
 
@@ -41,15 +43,19 @@ class Checksums:
         if not is_plain(self.path):
             self.is_usable = False
             return
+        is_remnant = True  # of a power cut: nothing, zeros, or a part of a first line
         with os.fdopen(open_plain(self.path, os.O_RDONLY), "rb") as file:
             for line in file:
+                is_remnant = is_remnant and _BEGINNING.startswith(
+                    line.strip(b"\0")[: len(_BEGINNING)]
+                )
                 self._is_torn = not line.endswith(b"\n")
                 with contextlib.suppress(ValueError, RecursionError):
                     match json.loads(line):
                         case {"file": str(name), "crc32": str(checksum)}:
                             self._held.setdefault(name, set()).add(checksum)
-        # A file in which nothing is Delve's is somebody else's, unless nothing at all is in it.
-        self.is_usable = bool(self._held) or self.path.stat().st_size == 0
+        # A file in which nothing is Delve's is somebody else's.
+        self.is_usable = bool(self._held) or is_remnant
 
     @property
     def is_there(self) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from delve.channel import PATIENCE, Channel, describe
+from delve.attempts import PATIENCE
+from delve.channel import Channel, describe
 from delve.checked_writer import NamedWriter
 from delve.errors import WriterFailedError
 from delve.journal import Journal
@@ -114,7 +115,7 @@ class Delivery:
 
     def _fault(self, channel: Channel) -> Exception | None:
         """What of a writer's is to be raised, if anything."""
-        refusal = channel.refusals.take_last()
+        refusal = channel.take_refusal()
         if self._raise_errors and channel.failure:
             return channel.failure
         return refusal if self._raise_refusals else None

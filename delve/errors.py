@@ -22,6 +22,10 @@ class JournalError(DelveError):
     """The run's journal cannot be read or started."""
 
 
+class NoHeaderError(JournalError):
+    """The run's journal has lost the line that says which run it is of."""
+
+
 class RunFolderInUseError(DelveError):
     """Another tracker, here or in another process, records into the same folder."""
 

@@ -8,12 +8,12 @@ changed, and what is to go warns at the plugin's own line for one minor version 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pluggy
 
-from delve.records import Metric, RunInfo
+from delve.records import HeldEpoch, Metric, RunInfo
 
 PROJECT = "delve"
 
@@ -26,7 +26,9 @@ class WriterSpec:
 
     ``start`` or ``resume_from_saved_state`` comes first; then, for each epoch, ``add_scalar`` as
     the user logs, ``add_scalars`` and ``add_array`` once the epoch is complete, and ``save``;
-    ``close`` comes last. A pair of epoch and name identifies a value: a writer that gets the same
+    ``close`` comes last. ``held_epochs`` stands apart: it is for runs whose journal is lost.
+
+    A pair of epoch and name identifies a value: a writer that gets the same
     pair again replaces what it holds.
     """
 
@@ -129,6 +131,22 @@ class WriterSpec:
 
             def close(self, error):
                 self.file.close()
+        """
+
+    @hookspec(firstresult=True)
+    def held_epochs(self, run: RunInfo) -> Iterable[HeldEpoch] | None:
+        """Read the epochs back that the backend holds whole. For local backends; changes nothing.
+
+        It is called instead of ``start`` and ``resume_from_saved_state``, where the run's journal
+        is lost: before a resume that would cut epochs which the journal does not know, and by
+        ``delve repair``, which writes the journal anew. So ``run`` tells what can still be known:
+        ``state`` may be empty. What another program wrote is not to be read back.
+
+        Example::
+
+            def held_epochs(self, run):
+                rows = map(json.loads, (run.savefile / "metrics.txt").read_text().splitlines())
+                return [delve.HeldEpoch(row.pop("epoch"), row) for row in rows]
         """
 
 

@@ -18,21 +18,22 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from delve.errors import JournalError
+from delve.errors import JournalError, NoHeaderError
 from delve.home import Home, Whereabouts, whereabouts
 from delve.journal_contents import FORMAT, Contents, read_contents
-from delve.journal_file import JournalFile, begin, is_begun
+from delve.journal_file import JournalFile, is_begun
 from delve.journal_lines import NUMBER, decode_epoch, encode, to_json
 from delve.log import get_logger
 from delve.recorded_run import FILE_NAME, holds_run, open_journal
 from delve.records import EpochRecord, Origin, enumerate_epochs
+from delve.salvage import renew, write_anew
 
 logger = get_logger(__name__)
 
 
 def now_in_ms() -> int:
-    """Wall time in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
+    """Wall time in milliseconds since 1970; 0 where a clock was set to before that in mid-run."""
+    return max(0, time.time_ns() // 1_000_000)
 
 
 class Journal:
@@ -51,7 +52,12 @@ class Journal:
     def open(
         cls, folder: Path, initial_epoch: int, layers: Sequence[str], config: Mapping[str, Any]
     ) -> Journal:
-        """The journal of a new run, or of one that goes on from ``initial_epoch``."""
+        """The journal of a new run, or of one that goes on from ``initial_epoch``.
+
+        Raises:
+            JournalError: It cannot be read or begun, or the clock stands before 1970.
+        """
+        _check_clock()
         if initial_epoch == 0:
             return cls.create(folder, layers, config)
         return cls.resume(folder, initial_epoch, layers, config)
@@ -62,7 +68,7 @@ class Journal:
         header = _header(folder, layers, config)
         if is_begun(folder / FILE_NAME):
             header["replaces_earlier"] = True
-        begin(folder / FILE_NAME, encode(header, 1))
+        write_anew(folder, [header])
         return cls.reopen(folder)
 
     @classmethod
@@ -75,14 +81,12 @@ class Journal:
     ) -> Journal:
         """Go on with the folder's journal from ``initial_epoch``, which voids that epoch and later.
 
-        Says which epochs below it are missing. Without a journal a new one begins there.
+        Says which epochs below it are missing. Without a journal a new one begins there; one
+        without a header is kept under another name, and what it still tells is taken over.
         """
         resume = {"type": "resume", "epoch": initial_epoch, "time": now_in_ms()}
         if not is_begun(folder / FILE_NAME):
-            begin(
-                folder / FILE_NAME,
-                encode(_header(folder, layers, config or {}), 1) + encode(resume, 2),
-            )
+            write_anew(folder, [_header(folder, layers, config or {}), resume])
             logger.warning(
                 "%s: there is no journal to resume from; each backend keeps what it holds below "
                 "epoch %d, and nothing can be fed again",
@@ -90,11 +94,17 @@ class Journal:
                 initial_epoch,
             )
             return cls.reopen(folder)
-        journal = cls.reopen(folder)
+        try:
+            journal = cls.reopen(folder)
+        except NoHeaderError:
+            if not renew(folder, _header(folder, layers, config or {})):
+                raise
+            journal = cls.reopen(folder)
         journal._report_damage(initial_epoch)
         journal._append(resume)
         if config and json.loads(to_json(config)) != journal.config:
             journal._append({"type": "config", "config": dict(config)})
+        journal.sync()  # before any backend drops what is void: a power cut must not bring it back
         return journal
 
     @classmethod
@@ -265,6 +275,10 @@ class Journal:
         """
         return decode_epoch(self._file.read(*self._contents.places[epoch]))
 
+    def sync(self) -> None:
+        """Have what was appended outlast a power cut, now and not within a second."""
+        self._file.sync()
+
     def close(self) -> None:
         """Make everything durable; a second call does nothing."""
         self._file.close()
@@ -291,6 +305,16 @@ def _header(folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> d
         "config": dict(config),
         "home": Home.of(folder).as_json(),
     }
+
+
+def _check_clock() -> None:
+    """Refuse a time that no line of a journal can have, and no backend."""
+    seconds = time.time_ns() / 1e9
+    if seconds < 0:
+        raise JournalError(
+            f"the clock of this machine stands {-seconds / 86_400:.1f} days before 1970, where the "
+            "times of journals and backends begin; set it, for example with `date -s`"
+        )
 
 
 def _missing(held: Collection[int], until: int) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from delve import line_shapes
-from delve.errors import JournalError
+from delve.errors import JournalError, NoHeaderError
 from delve.home import Home
 from delve.journal_lines import NUMBER, check_entry, is_whole, lines_of, parse
 
@@ -73,12 +75,16 @@ class Contents:
                 self.config = entry["config"]
             case "resume":
                 self.resumes.append(entry["epoch"])
+                if entry["epoch"] > next(reversed(self.places), -1) + 1:
+                    # The lines of epochs below it are lost: what a backend holds may be those.
+                    self.replaces_earlier = False
                 self._void(entry["epoch"])
                 self._doubt(entry["epoch"])
             case "state":
                 self.states[entry["writer"]] = entry["state"]
                 if entry.get("opened"):
-                    self.sound[entry["writer"]] = math.inf
+                    below = entry.get("sound_below")
+                    self.sound[entry["writer"]] = math.inf if below is None else below
 
     def sound_below(self, writer: str) -> float:
         """Below which epoch a backend that holds something of this folder can hold nothing void.
@@ -135,7 +141,25 @@ def read_contents(file: BinaryIO) -> Contents:
     repeated voids nothing that came after it.
 
     Raises:
-        JournalError: It has no readable header, or a later format.
+        NoHeaderError: It has no readable header.
+        JournalError: It has a later format.
+    """
+    contents = read_lines(file)
+    if not contents.run_id:
+        raise NoHeaderError(
+            f"{file.name} has no readable header, so it does not tell which run it is of; "
+            f"`delve repair {shlex.quote(str(Path(file.name).parent))}` writes it anew from what "
+            "it and the backends beside it hold, and initial_epoch=0 starts anew; either keeps it "
+            "under another name"
+        )
+    return contents
+
+
+def read_lines(file: BinaryIO) -> Contents:
+    """What the lines add up to, also where none of them is a header.
+
+    Raises:
+        JournalError: It has a later format.
     """
     contents = Contents()
     for line in _lines(file, contents):
@@ -145,11 +169,6 @@ def read_contents(file: BinaryIO) -> Contents:
         contents.lost_lines += max(0, line.number - contents.last_number - 1)
         contents.add(line.entry, line.offset, len(line.content))
     contents.lost_lines = max(0, contents.lost_lines - len(contents.damaged_lines))
-    if not contents.run_id:
-        raise JournalError(
-            f"{file.name} has no readable header, so it is not the journal of a run; move it away, "
-            "or start anew with initial_epoch=0, which keeps it under another name"
-        )
     return contents
 
 

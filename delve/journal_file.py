@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from delve.errors import JournalError
@@ -91,28 +91,35 @@ class JournalFile:
 
     def flush(self) -> None:
         """Write the lines that were added; from time to time have the disk confirm them."""
-        try:
-            self._write()
-        except OSError as error:
-            self._complain(_REFUSED, error)
-        else:
-            self._complaints.discard(_REFUSED)
+        self._try_to_write()
         if self._pace.is_due():
             with self._pace.measured():
                 self._sync()
+
+    def sync(self) -> None:
+        """Have the disk confirm all lines now, however short a while ago it last did."""
+        self._try_to_write()
+        self._sync()
 
     def close(self) -> None:
         """Make everything durable; a second call does nothing."""
         if self._file < 0:
             return
         try:
-            self.flush()
-            self._sync()
+            self.sync()
             self._name_what_is_lost()
         finally:
             descriptor, self._file = self._file, -1
             with contextlib.suppress(OSError):  # after an fsync it has nothing new to say
                 os.close(descriptor)
+
+    def _try_to_write(self) -> None:
+        try:
+            self._write()
+        except OSError as error:
+            self._complain(_REFUSED, error)
+        else:
+            self._complaints.discard(_REFUSED)
 
     def _write(self) -> None:
         while self._queue:
@@ -166,28 +173,31 @@ class JournalFile:
             )
 
 
-def begin(path: Path, lines: bytes) -> None:
+def begin(path: Path, lines: Iterable[bytes]) -> Path | None:
     """Make a new file of these lines; an earlier one is kept as ``journal.1.jsonl`` and so on.
 
     A crash at any moment leaves the one or the other.
+
+    Returns:
+        Where the earlier one is kept, if there was one.
 
     Raises:
         JournalError: It cannot be made.
     """
     try:
         with replacing(path) as file:
-            file.write(lines)
+            file.writelines(lines)
             file.flush()
             with contextlib.suppress(OSError):  # some file systems have no fsync
                 os.fsync(file.fileno())
-            if is_begun(path):
-                _keep(path)
+            kept = _keep(path) if is_begun(path) else None
     except OSError as error:
         raise JournalError(
             f"the journal cannot be begun ({error}); make room for it, change the permissions, or "
             "name another savefile"
         ) from error
     sync_folder(path.parent)
+    return kept
 
 
 def is_begun(path: Path) -> bool:
@@ -199,14 +209,15 @@ def is_begun(path: Path) -> bool:
     return status.st_size > 0 or not stat.S_ISREG(status.st_mode)
 
 
-def _keep(path: Path) -> None:
+def _keep(path: Path) -> Path:
     """Give a file one more name, under which it stays when another takes its place."""
     number = 1
     while os.path.lexists(kept := path.with_name(f"{path.stem}.{number}{path.suffix}")):
         if os.path.samestat(kept.lstat(), path.lstat()):
-            return  # it was given to it by a process that was killed right after
+            return kept  # it was given to it by a process that was killed right after
         number += 1
     try:
         os.link(path, kept, follow_symlinks=False)
     except OSError:  # a file system without links, or no file at all
         path.rename(kept)
+    return kept

@@ -17,7 +17,7 @@ from delve.records import EpochRecord, Metric
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 # Whole numbers beyond this are not the same for every reader of JSON.
-_LARGEST_EPOCH = 2**53
+LARGEST_EPOCH = 2**53
 # The year 2262 in milliseconds, where clocks that count nanoseconds end.
 _LATEST = 2**63 // 1_000_000
 
@@ -152,11 +152,15 @@ def decode_epoch(line: bytes) -> EpochRecord:
 
 
 def _is_epoch(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _LARGEST_EPOCH
+    return type(value) is int and 0 <= value <= LARGEST_EPOCH
+
+
+def _is_epoch_or_none(value: Any) -> bool:
+    return value is None or _is_epoch(value)
 
 
 def _is_line_number(value: Any) -> bool:
-    return value is None or (type(value) is int and 0 < value <= _LARGEST_EPOCH)
+    return value is None or (type(value) is int and 0 < value <= LARGEST_EPOCH)
 
 
 def _is_time(value: Any) -> bool:
@@ -218,7 +222,7 @@ _FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
     },
     "resume": {"epoch": _is_epoch},
     "config": {"config": _is_object},
-    "state": {"writer": _is_text, "state": _is_object},
+    "state": {"writer": _is_text, "state": _is_object, "sound_below": _is_epoch_or_none},
     "home": {"home": _is_object},
     "fork": {"run_id": _is_text, "origin": _is_text, "home": _is_object},
 }

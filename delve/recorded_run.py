@@ -6,6 +6,8 @@ import contextlib
 import functools
 import json
 import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from delve.records import EpochRecord, enumerate_epochs
 from delve.stored_records import Change, Records
 
 FILE_NAME = "journal.jsonl"
+_KEPT = re.compile(r"journal\.([0-9]{1,9})\.jsonl")
 # How lines begin that say which run it is; a journal may be long, and the others are not parsed.
 _IDENTIFYING = (b'{"type": "run"', b'{"type": "fork"')
 
@@ -90,9 +93,7 @@ def read_run(folder: Path) -> RecordedRun:
     """
     path = folder / FILE_NAME
     try:
-        with open_journal(path) as file:
-            contents = read_contents(file)
-            records = Records.stored(path, file, contents.places)
+        return _read(path)
     except (FileNotFoundError, NotADirectoryError):
         what = "holds no journal" if folder.is_dir() else "is not a folder"
         raise JournalError(
@@ -100,8 +101,29 @@ def read_run(folder: Path) -> RecordedRun:
         ) from None
     except OSError as error:
         raise JournalError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def read_kept_runs(folder: Path) -> list[RecordedRun]:
+    """The runs whose journals are kept beside the folder's own, the newest first.
+
+    One that cannot be read is left out.
+    """
+    kept = {
+        int(m[1]): path for path in folder.glob("journal.*") if (m := _KEPT.fullmatch(path.name))
+    }
+    runs = []
+    for number in sorted(kept, reverse=True):
+        with contextlib.suppress(JournalError, OSError):
+            runs.append(_read(kept[number]))
+    return runs
+
+
+def _read(path: Path) -> RecordedRun:
+    with open_journal(path) as file:
+        contents = read_contents(file)
+        records = Records.stored(path, file, contents.places)
     return RecordedRun(
-        folder=folder,
+        folder=path.parent,
         run_id=contents.run_id,
         created=contents.created,
         config=contents.config,
@@ -121,32 +143,36 @@ def read_epochs(folder: Path) -> list[int] | None:
     Raises:
         JournalError: It cannot be read.
     """
-    contents = _contents_in(folder)
+    contents = contents_in(folder)
     return None if contents is None else list(contents.places)
 
 
-def next_epoch(folder: Path) -> int | None:
-    """The epoch at which the folder's run goes on; None where there is no journal.
+def next_epoch(folder: Path, contents: Contents) -> int:
+    """The epoch at which a run goes on whose journal holds this.
 
     That is the one after the last recorded, or that of a later resume which has recorded none.
 
     Raises:
-        JournalError: It cannot be read, or no line tells any more where the run goes on.
+        JournalError: No line tells any more where the run goes on.
     """
-    contents = _contents_in(folder)
-    if contents is None:
-        return None
     if contents.damaged_lines and not contents.places:
         raise JournalError(
             f"{folder / FILE_NAME} holds no epoch that can be read, but unreadable lines: "
-            f"{enumerate_epochs(contents.damaged_lines)}; give initial_epoch as a number"
+            f"{enumerate_epochs(contents.damaged_lines)}; give initial_epoch as a number, or have "
+            f"`delve repair {shlex.quote(str(folder))}` write it anew from what backends hold"
         )
     after_the_last = next(reversed(contents.places), -1) + 1
     return max([after_the_last, *contents.resumes[-1:]])
 
 
-def _contents_in(folder: Path) -> Contents | None:
-    """What the folder's journal holds: nothing yet where its first line is not whole."""
+def contents_in(folder: Path) -> Contents | None:
+    """What the folder's journal holds: nothing yet where its first line is not whole.
+
+    None where there is no journal.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
     path = folder / FILE_NAME
     try:
         with open_journal(path) as file:

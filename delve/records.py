@@ -71,6 +71,24 @@ class EpochRecord:
     few_samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class HeldEpoch:
+    """What a backend holds of one epoch, read back from it.
+
+    Attributes:
+        epoch: The index of the row.
+        values: The user's scalars and the layer metrics, by the names that the writer was given.
+        timestamp: When it was saved, in milliseconds since 1970; None where the backend has no
+            times.
+        is_exact: Whether the values are as they were given, and not rounded to fewer digits.
+    """
+
+    epoch: int
+    values: Mapping[str, float]
+    timestamp: int | None = None
+    is_exact: bool = True
+
+
 @dataclass
 class StagedEpoch:
     """What there is so far of an epoch that has not ended.
@@ -169,8 +187,8 @@ class RunInfo:
         initial_epoch: The first epoch that this process records.
         images: False where the user wants no pictures (``nosave=True``).
         arrays: The arrays that this process computes, as ``{mode}-{stat}``.
-        epochs: The epochs below ``initial_epoch`` that the journal holds and can feed again. They
-            rise, and whether one is among them is known at once, however many there are.
+        epochs: The epochs below ``initial_epoch`` that the journal holds and can feed again, in
+            rising order; whether one is among them is known at once, however many there are.
         metrics: The names of all metrics that the journal holds, in first-seen order.
         state: What this writer remembered, in this process or an earlier one. A folder may come
             from somebody else: it is a hint where to look, and gives no right to change anything.

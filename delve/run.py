@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from delve.channel import PATIENCE
+from delve.attempts import PATIENCE
 from delve.checked_writer import NamedWriter
 from delve.delivery import Delivery
 from delve.journal import Journal, now_in_ms
@@ -75,6 +75,8 @@ class Run:
             )
             undo.push(lambda _kind, error, _traceback: self._delivery.close(error))
             self._delivery.open()
+            # What writers remember of their backends: an epoch may be long, and come to nothing.
+            self._journal.sync()
             self._undo = undo.pop_all()  # in the order of closing: writers, journal, lock
 
     @property

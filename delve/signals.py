@@ -34,7 +34,8 @@ class _Hold:
         self.waits = 0  # for somebody else, nested
         self.handling = 0  # handlers that came in during such a wait
         self.pending: dict[int, float] = {}  # signals, and when each came first
-        self.reminders: set[int] = set()  # signals that were sent again from here
+        self.reminded: dict[int, float] = {}  # signals that are to be sent again, as in pending
+        self.reminders: set[int] = set()  # those that were, and have not come yet
         self.sending = threading.RLock()  # a handler may come in that ends a block too
         self.handlers: dict[int, Handler] = {}  # those in whose place the stand-in is
 
@@ -74,9 +75,12 @@ def interruptible() -> Iterator[None]:
         return
     outside = _hold.waits
     try:
-        for number, since in tuple(_hold.pending.items()):
-            _remind(number, since)
         _hold.waits = outside + 1
+        for number, since in tuple(_hold.pending.items()):
+            if time.monotonic() - since >= GRACE:
+                _come_in(number, sys._getframe())
+            else:
+                _remind(number, since)
         yield
     finally:  # also where a handler comes in at the very edge
         _hold.waits = outside
@@ -101,12 +105,11 @@ def _take(number: int, frame: FrameType | None) -> None:
     _hold.reminders.discard(number)
     if is_reminder and number not in _hold.pending:
         return
-    is_second = number in _hold.pending and not is_reminder
+    is_due = number in _hold.pending  # it comes a second time, or again after a while
     since = _hold.pending.setdefault(number, time.monotonic())
     if not _hold.depth:  # a block has just ended
         _run_pending()
-    elif _hold.waits and (is_second or time.monotonic() - since >= GRACE):
-        _hold.pending.pop(number, None)
+    elif _hold.waits and is_due:
         _come_in(number, frame)
     elif _hold.waits:
         _remind(number, since)
@@ -114,6 +117,8 @@ def _take(number: int, frame: FrameType | None) -> None:
 
 def _come_in(number: int, frame: FrameType | None) -> None:
     """Run a handler inside of somebody else's call."""
+    if _hold.pending.pop(number, None) is None:
+        return
     waits, handling = _hold.waits, _hold.handling
     try:
         _hold.waits, _hold.handling = 0, handling + 1
@@ -128,16 +133,19 @@ def _remind(number: int, since: float) -> None:
     As a signal of the system it ends what the main thread waits in, which a flag would not.
     """
     main = threading.main_thread().ident
+    if _hold.reminded.get(number) == since or main is None or not hasattr(signal, "pthread_kill"):
+        return
+    _hold.reminded[number] = since
 
     def send() -> None:
         with _hold.sending:
-            if _hold.waits and _hold.pending.get(number) == since and main is not None:
+            if _hold.waits and _hold.pending.get(number) == since:
                 _hold.reminders.add(number)
                 signal.pthread_kill(main, number)
 
-    if main is not None and hasattr(signal, "pthread_kill"):
-        timer = threading.Timer(max(0.0, since + GRACE - time.monotonic()), send)
-        timer.daemon = True
+    timer = threading.Timer(max(0.0, since + GRACE - time.monotonic()), send)
+    timer.daemon = True
+    with contextlib.suppress(RuntimeError):  # no thread is to be had: it comes in at the next call
         timer.start()
 
 

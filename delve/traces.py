@@ -37,6 +37,35 @@ def find_traces(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in itertools.islice(found, _MOST_NAMED)]
 
 
+def traced_writers(folder: Path) -> list[str]:
+    """The writers of Delve's that have left a file with numbers."""
+    found = {
+        "csv": _table(folder),
+        "npy": (path for path in _arrays(folder) if path.suffix == ".npz"),
+        "tensorboard": _events(folder),
+    }
+    return [name for name, files in found.items() if any(files)]
+
+
+def epochs_of_files(folder: Path) -> dict[tuple[str, str], set[int]]:
+    """The epochs of files that hold one each and no numbers, by writer and what they are."""
+    held = {
+        ("npy", "arrays"): EpochFiles(folder / "npy", ".npy", depth=2),
+        ("plot", "pictures"): EpochFiles(folder / "plots", ".png"),
+    }
+    return {kind: epochs for kind, files in held.items() if (epochs := _epochs_of(files))}
+
+
+def _epochs_of(files: EpochFiles) -> set[int]:
+    groups = set(_groups(files))
+    return {
+        epoch
+        for place in (files.places() if groups else ())
+        if files.path / place.relative_to(files.path).parts[0] in groups
+        for epoch in files.in_place(place)
+    }
+
+
 def _kept_journals(folder: Path) -> Iterator[Path]:
     return (path for path in _inside(folder) if _KEPT_JOURNAL.fullmatch(path.name))
 

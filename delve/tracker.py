@@ -30,7 +30,7 @@ from delve.arguments import (
     check_stats,
     check_threshold,
 )
-from delve.channel import PATIENCE
+from delve.attempts import PATIENCE
 from delve.discovery import make_writers
 from delve.endings import check_ends_well, what_went_wrong
 from delve.errors import ArgumentError
@@ -189,9 +189,10 @@ class SaturationTracker:
 
         def open_run() -> tuple[Path, int, tuple[str, ...]]:
             folder = check_savefile(savefile)
-            first = check_initial_epoch(initial_epoch, folder)
-            if distributed.is_first():
-                writers = make_writers(save_to, folder, writer_args)
+            is_first = distributed.is_first()
+            writers = make_writers(save_to, folder, writer_args) if is_first else []
+            first = check_initial_epoch(initial_epoch, folder, writers)
+            if is_first:
                 with signals.held():
                     self._run = Run(
                         folder,

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from delve.array_file import (
     DamagedArrayError,
-    is_blank,
+    is_remnant,
     is_whole,
     is_written_by_delve,
+    may_lack_values,
     read_array,
     write_array,
 )
@@ -113,7 +114,28 @@ def test_a_block_that_was_never_written_is_found(tmp_path):
         path.write_bytes(path.read_bytes()[:kept] + bytes(size - kept))
         with pytest.raises(DamagedArrayError):
             read_array(path, [checksum])
-    assert is_blank(path)
+    assert is_remnant(path)
+
+
+@pytest.mark.parametrize("kept", range(257))
+def test_what_breaks_off_within_a_header_of_ours_is_a_remnant(tmp_path, kept):
+    content = written(tmp_path / "a.npy", np.eye(3)).read_bytes()
+    np.save(tmp_path / "theirs.npy", np.eye(3))
+    theirs = (tmp_path / "theirs.npy").read_bytes()
+    for behind in (b"", bytes(500)):
+        (tmp_path / "a.npy").write_bytes(content[:kept] + behind)
+        assert is_remnant(tmp_path / "a.npy") == (kept < 256)
+        (tmp_path / "a.npy").write_bytes(theirs[:kept] + behind)
+        assert is_remnant(tmp_path / "a.npy") == (kept <= 8)  # nothing but NumPy's mark
+
+
+@pytest.mark.parametrize(("first", "last", "lacks"), [(0, 0, 0), (512, 1024, 1), (1500, None, 1)])
+def test_zeros_where_a_power_cut_leaves_them_are_seen(tmp_path, first, last, lacks):
+    path = written(tmp_path / "a.npy", np.random.default_rng(0).random((15, 15)))
+    content = bytearray(path.read_bytes())
+    content[first:last] = bytes(len(content[first:last]))
+    path.write_bytes(content)
+    assert may_lack_values(path) == lacks
 
 
 def test_an_array_of_an_earlier_version_is_sound(tmp_path):
@@ -156,7 +178,7 @@ def test_a_file_larger_than_its_header_says_is_not_read(tmp_path):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
 def test_what_is_no_file_is_not_read_nor_waited_for(tmp_path, make):
     make(tmp_path / "a.npy")
-    for read in (read_array, is_written_by_delve, is_whole, is_blank):
+    for read in (read_array, is_written_by_delve, is_whole, is_remnant, may_lack_values):
         with pytest.raises(OSError, match=r"not a plain file|Is a directory|symbolic links"):
             read(tmp_path / "a.npy")
 

@@ -48,6 +48,26 @@ def test_a_torn_line_costs_no_other(tmp_path, checksums, keep):
     assert held.of("b") <= {"00000002"}
 
 
+@pytest.mark.parametrize(
+    "left", [b"", bytes(90), b'{"fi', b'{"file": "a", "cr', b'{"file"' + bytes(9)]
+)
+def test_what_a_power_cut_leaves_of_the_list_is_ours(tmp_path, left):
+    (tmp_path / FILE_NAME).write_bytes(left)
+    checksums = reopened(tmp_path)
+    assert checksums.is_usable
+    checksums.add("b", "00000002")
+    assert reopened(tmp_path).of("b") == {"00000002"}
+
+
+@pytest.mark.parametrize("theirs", [b'{"sha": "1"}\n', b"notes", bytes(9) + b"notes"])
+def test_what_is_not_ours_stays(tmp_path, theirs):
+    (tmp_path / FILE_NAME).write_bytes(theirs)
+    checksums = reopened(tmp_path)
+    assert not checksums.is_usable
+    checksums.add("b", "00000002")
+    assert (tmp_path / FILE_NAME).read_bytes() == theirs
+
+
 def test_what_is_no_longer_there_is_forgotten(tmp_path, checksums):
     for name in "abc":
         checksums.add(name, "00000001")

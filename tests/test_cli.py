@@ -19,7 +19,7 @@ from delve.lock import FolderLock
 from delve.recorded_run import read_run
 
 ROW = {"loss": 0.25, **saturations({"conv": 0.5, "fc": 1.0})}
-COMMANDS = ["export", "plot", "recompute", "show", "writers"]
+COMMANDS = ["export", "plot", "recompute", "repair", "show", "writers"]
 
 
 @pytest.fixture
@@ -231,6 +231,7 @@ def completed(monkeypatch):
 
 
 def test_a_shell_completes_the_names_of_writers(completed):
+    assert completed("delve repair runs/a --from cs") == ["plain,csv"]
     assert completed("delve export runs/a --to pr") == ["plain,print"]
 
 
@@ -241,7 +242,7 @@ def test_a_shell_completes_the_statistics_of_the_run(completed, tmp_path):
     assert "plain,erank" in completed("delve show nowhere --stat er")
 
 
-@pytest.mark.parametrize("command", ["show", "plot", "export", "recompute"])
+@pytest.mark.parametrize("command", ["show", "plot", "export", "recompute", "repair"])
 def test_a_shell_completes_a_run_as_a_folder(completed, command):
     assert completed(f"delve {command} ru") == ["dir,ru"]
 

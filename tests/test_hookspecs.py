@@ -15,7 +15,7 @@ import torch
 from support.markdown import code_blocks
 from torch import nn
 
-from delve import Metric, RunInfo, SaturationTracker
+from delve import HeldEpoch, Metric, RunInfo, SaturationTracker
 from delve.checked_writer import check_writer
 from delve.hookspecs import HOOKS, WriterSpec, hookspec
 from delve.testing import Recording, sample_rows
@@ -67,7 +67,8 @@ def test_each_hook_has_a_docstring_with_an_example(hook):
 
 def test_the_docstrings_examples_make_a_writer_that_works(tmp_path, model):
     methods = "\n".join(map(docstring_example, HOOKS))
-    code = f"import json\nimport numpy as np\nclass Example:\n{textwrap.indent(methods, '    ')}"
+    imports = "import json\nimport numpy as np\nimport delve"
+    code = f"{imports}\nclass Example:\n{textwrap.indent(methods, '    ')}"
     example = classes_of(code)[0]
     example.row, example.folder = {}, tmp_path
     with SaturationTracker(tmp_path, example(), model, on_writer_error="raise") as tracker:
@@ -78,6 +79,9 @@ def test_the_docstrings_examples_make_a_writer_that_works(tmp_path, model):
     rows = [json.loads(line) for line in (tmp_path / "metrics.txt").read_text().splitlines()]
     assert [(row["epoch"], row["accuracy"]) for row in rows] == [(0, 0), (1, 1 / 7), (2, 2 / 7)]
     assert all("train-saturation/2" in row for row in rows)
+
+    held = example().held_epochs(RunInfo(tmp_path, run_id="a", created=0))
+    assert [(one.epoch, one.values["accuracy"]) for one in held] == [(0, 0), (1, 1 / 7), (2, 2 / 7)]
 
     example().add_array(Metric("train", "spectrum", "2"), np.arange(3.0), 1)
     assert np.load(tmp_path / "spectrum-00001.npy").tolist() == [0, 1, 2]
@@ -113,6 +117,8 @@ def test_each_example_of_the_page_runs(heading, code, model, tmp_path, monkeypat
     else:
         (writer_class,) = classes_of(code)
         called = spy_on(writer_class, hook := heading.strip("`").partition("(")[0])
+        if hook == "held_epochs":
+            check_example_of_reading_back(writer_class, tmp_path)
         runs = [{"initial_epoch": first} for first in (0, 2)]
         for run in runs:
             recording = Recording(writer_class(), tmp_path, "the example works", **run)
@@ -121,6 +127,15 @@ def test_each_example_of_the_page_runs(heading, code, model, tmp_path, monkeypat
             recording.close()
         assert called, f"{hook} was never called"
     assert not caplog.messages
+
+
+def check_example_of_reading_back(writer_class, folder):
+    """It reads what another example of the page has written."""
+    lines = ({"epoch": epoch, "loss": epoch / 7} for epoch in range(3))
+    (folder / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    writer = check_writer("example", writer_class())
+    held = writer.hook.held_epochs(run=RunInfo(folder, run_id="a", created=0))
+    assert list(held) == [HeldEpoch(epoch, {"loss": epoch / 7}) for epoch in range(3)]
 
 
 def spy_on(writer_class, hook):
@@ -221,6 +236,10 @@ class TakesEverything:
 
     def close(self, error, run):
         self.note("close", locals())
+
+    def held_epochs(self, run):
+        self.note("held_epochs", locals())
+        return []
 
     def of(self, hook):
         """The arguments of each call of a hook."""

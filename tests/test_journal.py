@@ -2,6 +2,7 @@ import json
 import math
 import resource
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.errors import JournalError
-from delve.journal import Journal
+from delve.journal import Journal, now_in_ms
 from delve.recorded_run import FILE_NAME, read_epochs, read_run
 from delve.records import EpochRecord, Metric, enumerate_epochs
 
@@ -305,3 +306,27 @@ def test_a_journal_that_is_opened_again_voids_nothing_and_keeps_states(tmp_path)
     assert (run.epochs, run.resumes) == ([0, 1, 2], ())
     assert Journal.reopen(tmp_path).state("mlflow") == {"run_id": "1"}
     assert b"torn" not in path.read_bytes()
+
+
+# --- clocks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_a_clock_before_1970_is_refused_in_its_own_words(tmp_path, monkeypatch, first):
+    if first:
+        write(tmp_path, range(2)).close()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(time, "time_ns", lambda: -3 * 86_400 * 10**9)
+    with pytest.raises(JournalError, match=r"clock of this machine stands 3\.0 days before 1970"):
+        Journal.open(tmp_path, first, [], {})
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_clock_set_to_before_1970_in_mid_run_costs_no_epoch(tmp_path, monkeypatch):
+    journal = Journal.create(tmp_path, [], {})
+    monkeypatch.setattr(time, "time_ns", lambda: -(10**9))
+    journal.record(EpochRecord(0, now_in_ms(), {"loss": 1.0}, {}), [])
+    journal.close()
+    monkeypatch.undo()
+    assert read_epochs(tmp_path) == [0]
+    assert read_run(tmp_path).records[0].timestamp == 0

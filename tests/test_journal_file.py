@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 import delve
 from delve import journal_file
@@ -323,6 +324,50 @@ def test_a_new_journal_is_durable_with_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", noting)
     Journal.create(tmp_path, [], {})
     assert synced == [(False, False), (True, True)]  # its lines, and then its name
+
+
+class Confirmed:
+    """The bytes of the journal that the disk has been asked to keep."""
+
+    def __init__(self, monkeypatch):
+        self.size = 0
+        self._fsync = os.fsync
+        monkeypatch.setattr(os, "fsync", self._note)
+
+    def _note(self, file):
+        status = os.fstat(file)
+        if not stat.S_ISDIR(status.st_mode):
+            self.size = status.st_size
+        self._fsync(file)
+
+
+def test_what_a_resume_makes_void_is_durable_before_backends_are_told(tmp_path, monkeypatch):
+    """Also in a folder that was moved, whose journal gets a line about that before."""
+    begun(tmp_path / "a").close()
+    (tmp_path / "a").rename(tmp_path / "b")
+    confirmed = Confirmed(monkeypatch)
+    journal = Journal.resume(tmp_path / "b", 1)
+    content = journal.path.read_bytes()
+    *_, home, resume = content.splitlines()
+    assert home.startswith(b'{"type": "home"')
+    assert resume.startswith(b'{"type": "resume"')
+    assert confirmed.size == len(content)
+    journal.close()
+
+
+def test_what_writers_remember_when_they_open_is_durable_before_the_first_epoch(
+    tmp_path, monkeypatch
+):
+    class Remembering:
+        def start(self, run):
+            run.remember(remote="run 1")
+
+    confirmed = Confirmed(monkeypatch)
+    layers = {"fc": nn.Linear(3, 2)}
+    with delve.SaturationTracker(tmp_path, [Remembering(), Remembering()], layers) as tracker:
+        content = (tracker.savefile / FILE_NAME).read_bytes()
+        assert content.count(b"run 1") >= 2
+        assert confirmed.size == len(content)
 
 
 def test_a_journal_that_cannot_be_begun_says_what_to_do(tmp_path, monkeypatch):

@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from torch import nn
 
+from delve import SaturationTracker
 from delve.errors import RunFolderInUseError
 from delve.lock import FolderLock
 
@@ -40,6 +42,30 @@ def test_a_second_lock_is_refused_here_and_elsewhere_until_the_first_is_released
     lock.release()
     assert answer_of_another_process(tmp_path) == "held"
     FolderLock(tmp_path).release()
+
+
+@pytest.mark.parametrize("spelling", ["relative", "dots", "a link", "a link to the parent", "~"])
+def test_one_folder_by_two_spellings_is_one(tmp_path, monkeypatch, spelling):
+    folder = tmp_path / "runs" / "a"
+    folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "parent").symlink_to(folder.parent)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    other = {
+        "relative": "runs/a",
+        "dots": f"{folder}/../../runs/./a/",
+        "a link": tmp_path / "link",
+        "a link to the parent": "parent/a",
+        "~": "~/runs/a",
+    }[spelling]
+    options = {"save_to": "print", "modules": nn.Linear(2, 2)}
+    with SaturationTracker(folder, **options) as tracker:
+        with pytest.raises(RunFolderInUseError, match="this process"):
+            SaturationTracker(other, initial_epoch="auto", **options)
+        tracker.save()
+    with SaturationTracker(other, initial_epoch="auto", **options) as tracker:
+        assert tracker.epoch == 1
 
 
 def test_a_copy_of_the_folder_by_the_training_itself_does_not_open_it(tmp_path):

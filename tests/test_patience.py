@@ -6,7 +6,7 @@ import time
 import pytest
 from torch import nn
 
-from delve import SaturationTracker, channel
+from delve import SaturationTracker, attempts, channel
 from delve.errors import ArgumentError
 
 
@@ -40,7 +40,7 @@ class Slow:
 @pytest.fixture
 def quick(monkeypatch):
     """All that takes seconds takes hundredths."""
-    monkeypatch.setattr(channel, "SLOW_EPOCH", 0.01)
+    monkeypatch.setattr(attempts, "SLOW_EPOCH", 0.09)
     monkeypatch.setattr(channel, "CATCH_UP_TIME", 0.02)
 
 
@@ -102,8 +102,34 @@ def test_a_writer_is_told_how_much_time_there_is(tmp_path):
     writer = Slow(0.0)
     record(tmp_path / "run", writer, 3, patience=33.0)
     assert 20 < writer.left["start"][0] <= 33
-    assert all(5 < left <= channel.ATTEMPT_TIME for left in writer.left["save"])
-    assert 5 < writer.left["close"][0] <= channel.ATTEMPT_TIME
+    assert all(5 < left <= attempts.ATTEMPT_TIME for left in writer.left["save"])
+    assert 5 < writer.left["close"][0] <= attempts.ATTEMPT_TIME
+
+
+def test_a_writer_that_is_slow_to_open_alone_is_not_put_off(quick, tmp_path, caplog):
+    writer = Slow(0.2, hook="start")
+    tracker = SaturationTracker(tmp_path / "run", writer, nn.Linear(2, 2))
+    tracker.save()
+    assert writer.epochs == [0]
+    tracker.close()
+    assert "slow" not in caplog.text
+
+
+def test_a_writer_that_is_slow_now_and_then_is_not_put_off(quick, tmp_path, caplog):
+    """As one that draws a picture now and then."""
+
+    class Draws(Slow):
+        def wait(self, hook, run):
+            if hook == "save" and len(self.epochs) % 3 != 2:
+                time.sleep(0.2)
+
+    writer = Draws(0.0)
+    tracker = SaturationTracker(tmp_path / "run", writer, nn.Linear(2, 2))
+    for epoch in range(9):
+        tracker.save()
+        assert writer.epochs == list(range(epoch + 1))
+    tracker.close()
+    assert "slow" not in caplog.text
 
 
 def test_a_quick_writer_is_never_put_off(tmp_path, caplog):

@@ -216,6 +216,21 @@ def test_a_correct_writer_passes_every_test(contract):
             "close must work where start never succeeded; close raised AttributeError",
         ),
         (
+            "ReadsBackHalf",
+            "test_what_was_recorded_is_read_back",
+            "held_epochs must give every epoch as it was recorded; it holds epochs 0, 2 in place",
+        ),
+        (
+            "ReadsBackAfterAStart",
+            "test_what_was_recorded_is_read_back",
+            "held_epochs must give every epoch as it was recorded; it holds no epoch in place",
+        ),
+        (
+            "TidiesUpWhileReading",
+            "test_what_was_recorded_is_read_back",
+            "held_epochs must change nothing",
+        ),
+        (
             "PrintsInTheConstructor",
             "test_the_constructor_is_silent",
             "the constructor must be silent; it said ['writing to",

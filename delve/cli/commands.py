@@ -26,6 +26,7 @@ from delve.cli.options import (
     stats_option,
     writers_option,
 )
+from delve.cli.repairing import repair
 from delve.cli.report import LayerTable, as_json, layer_table
 from delve.cli.runs import counted, find_damage, read, run_names, with_printable_layers
 from delve.cli.terminal import CommandGroup, check_reader, one_line, say, table_lines
@@ -49,6 +50,7 @@ def main() -> None:
       delve show runs/a runs/b               two runs side by side
       delve export runs/a --to mlflow        send a recorded run to MLflow
       delve plot runs/a runs/b --out plots   both in one picture
+      delve repair runs/a                    write a damaged journal anew
 
     Exit codes:
       0  all is well
@@ -234,6 +236,9 @@ def plot(runs: Sequence[Path], out: Path, stats: Sequence[str], epoch: int | Non
         else:
             for path in pictures.draw_run(recorded[0], names[0], choices, out, epoch):
                 say(path)
+
+
+main.add_command(repair)
 
 
 def _width() -> int:

@@ -98,6 +98,15 @@ writers_option = click.option(
     help="csv, mlflow, ... as delve writers lists them. May be repeated.",
 )
 
+sources_option = click.option(
+    "--from",
+    "names",
+    multiple=True,
+    metavar="WRITER",
+    shell_complete=_complete_writer,
+    help="Read this backend: csv, npy, tensorboard. May be repeated. Default: all that are there.",
+)
+
 stats_option = click.option(
     "--stat",
     "stats",

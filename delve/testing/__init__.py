@@ -23,6 +23,7 @@ For tests of a plugin's own, :class:`Recording` drives a writer as the tracker d
 
 from delve.testing.closing import ClosingContract
 from delve.testing.construction import ConstructionContract
+from delve.testing.reading import ReadingContract
 from delve.testing.recording import Fault, Recording, run_id
 from delve.testing.resuming import ResumingContract
 from delve.testing.rows import Row, differences, sample_rows
@@ -31,7 +32,9 @@ from delve.testing.storing import StoringContract
 __all__ = ["Fault", "Recording", "Row", "WriterContract", "differences", "run_id", "sample_rows"]
 
 
-class WriterContract(ConstructionContract, StoringContract, ResumingContract, ClosingContract):
+class WriterContract(
+    ConstructionContract, StoringContract, ResumingContract, ReadingContract, ClosingContract
+):
     """What every writer promises, as tests.
 
     A subclass, named ``Test...``, overrides

@@ -92,13 +92,19 @@ class WriterTests:
 
     def check_scalars(self, recording: Recording, rows: Iterable[Row]) -> None:
         """The backend holds exactly these rows."""
+        self.check_points(self.read_scalars(recording.folder), recording, rows)
+
+    def check_points(
+        self, points: Iterable[Point], recording: Recording, rows: Iterable[Row]
+    ) -> None:
+        """These values are exactly those of these rows."""
         expected = {
             row.epoch: {
                 name: self.stored(value) for name, value in given_values(recording, row).items()
             }
             for row in rows
         }
-        found = differences(self.read_scalars(recording.folder), expected)
+        found = differences(points, expected)
         assert not found, f"{recording.promise}; {found}"
 
     def check_arrays(self, recording: Recording, rows: Iterable[Row]) -> None:

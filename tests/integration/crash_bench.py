@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.crashed_runs import MOST_KILLS, opened
+from support.crashed_runs import MOST_KILLS, opened, report
 
 
 def main() -> int:
@@ -34,11 +34,11 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bench = stack.enter_context(opened(folder, lambda line: print(line, flush=True)))
-        while (left := arguments.kills - bench.tally.kills.total()) > 0:
+        while (left := arguments.kills - bench.tally.tried.total()) > 0:
             name = f"run-{bench.tally.runs:02d}"
             rng = random.Random(f"{arguments.seed} {name}")
             bench.crash_one_run(name, min(left, MOST_KILLS), rng)
-    print(f"{bench.tally.report()}\nseconds:         {time.monotonic() - begun:.0f}")
+    print(f"{report(bench.tally)}\nseconds:         {time.monotonic() - begun:.0f}")
     return 1 if bench.tally.differences else 0
 
 

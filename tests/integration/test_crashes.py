@@ -1,10 +1,11 @@
-"""A few of the bench's kills, always the same ones but for those by the clock."""
+"""A few of the bench's kills and power cuts, always the same ones but for those by the clock."""
 
 import random
 
 import pytest
 from support.crash_points import CrashPoint
 from support.crashed_runs import CrashedRun
+from support.cut_runs import CutRun
 
 # How it goes on (where the journal ends, or from the last checkpoint), and where it is killed:
 # place, occurrence, steps inside, whether W&B's service dies too.
@@ -30,6 +31,27 @@ def test_a_killed_run_ends_with_what_an_undisturbed_one_holds(bench, auto, point
     run.train(crashes)
     assert run.differences(bench.undisturbed()) == []
     assert run.places == [crash.place for crash in crashes]
+
+
+# As above, and whether W&B is offline; the last is how long nothing happens before.
+CUTS = {
+    "where the journal ends": (True, False, [("npy.save", 5, 10, True), ("batch", 13, 0, True)]),
+    "from a checkpoint": (
+        False,
+        True,
+        [("tensorboard.save", 7, 20, True), ("csv.open", 1, 9, True)],
+    ),
+    "after quick epochs": (True, True, [("batch", 17, 0, True, 1.5)]),
+}
+
+
+@pytest.mark.parametrize(("auto", "offline", "points"), CUTS.values(), ids=CUTS)
+def test_a_power_cut_costs_what_was_named_or_nothing(bench, auto, offline, points, request):
+    folder = bench.folder / request.node.callspec.id
+    run = CutRun(bench, folder, random.Random(1), auto, offline)
+    run.train(CrashPoint(*point) for point in points)
+    assert run.differences(bench.undisturbed()) == []
+    assert len(run.cuts) == len(points)
 
 
 def test_the_comparison_sees_what_is_missing_or_changed(bench):

@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,12 +33,14 @@ class CrashPoint:
         steps: After so many calls and returns of functions inside, be they Python's or C's; when
             the call ends, at the latest.
         with_descendants: Whether processes that it started die with it.
+        pause: Seconds for which nothing happens before.
     """
 
     place: str
     occurrence: int
     steps: int
     with_descendants: bool
+    pause: float = 0.0
 
     def arm(self) -> None:
         """Have this process die there."""
@@ -61,6 +64,8 @@ class CrashPoint:
 
     def die(self) -> None:
         """End the process as a crash does: nothing of it runs any more."""
+        sys.setprofile(None)
+        time.sleep(self.pause)
         if self.with_descendants:
             for pid in descendants(os.getpid()):
                 os.kill(pid, signal.SIGKILL)

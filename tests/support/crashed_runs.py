@@ -14,13 +14,15 @@ import os
 import random
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from delve.epoch_files import epoch_of
 from delve.testing.rows import differences
 from support.crash_points import ANY_MOMENT, CrashPoint
 from support.mlflow_server import MLflowServer
@@ -36,11 +38,12 @@ from support.seven_writers import (
     Contents,
     read_all,
 )
+from support.tally import Tally
 from support.wandb_server import WandbServer
 
 MOST_KILLS = 8  # of one run, before it is left to end
 PATIENCE = 90.0  # seconds after which a process counts as hanging
-LONGEST_TIMER = 3.0  # seconds: about as long as a process lives
+LONGEST_TIMER = 3.0  # seconds, or as long as a process lives
 MOST_STEPS = 5000
 
 _KEEPING = ("csv", "npy", "plot", "tensorboard", "mlflow", "wandb")  # all but print
@@ -54,33 +57,22 @@ PLACES = {
 }
 
 
-@dataclass
-class Tally:
-    """What a bench has done and found."""
-
-    kills: Counter[str] = field(default_factory=Counter)  # by place
-    resumes: int = 0
-    runs: int = 0
-    epochs: int = 0
-    values: int = 0
-    lost_arrays: int = 0
-    differences: list[str] = field(default_factory=list)
-
-    def report(self) -> str:
-        """All of it, in a few lines."""
-        by_group = Counter(
-            {g: sum(self.kills[place] for place in places) for g, places in PLACES.items()}
-        )
-        lines = [
-            f"kills:           {self.kills.total()} in {self.runs} runs "
-            f"({', '.join(f'{count} {group}' for group, count in by_group.items() if count)})",
-            f"resumes:         {self.resumes}",
-            f"epochs compared: {self.epochs}, with {self.values} values",
-            f"backends:        journal, {', '.join(WRITERS)}",
-            f"arrays lost:     {self.lost_arrays}, each named by the resumed run",
-            f"differences:     {len(self.differences)}",
-        ]
-        return "\n".join([*lines, *(f"  {difference}" for difference in self.differences)])
+def report(tally: Tally) -> str:
+    """What a bench has done and found, in a few lines."""
+    by_group = Counter(
+        {g: sum(tally.tried[place] for place in places) for g, places in PLACES.items()}
+    )
+    lines = [
+        f"kills:           {tally.tried.total()} in {tally.runs} runs "
+        f"({', '.join(f'{count} {group}' for group, count in by_group.items() if count)})",
+        f"resumes:         {tally.resumes}",
+        f"epochs compared: {tally.epochs}, with {tally.values} values: {tally.lost} lost, "
+        f"{tally.doubled} doubled, {tally.stale} stale",
+        f"backends:        journal, {', '.join(WRITERS)}",
+        f"arrays lost:     {tally.named}, each named by the resumed run",
+        f"differences:     {len(tally.differences)}",
+    ]
+    return "\n".join([*lines, *(f"  {difference}" for difference in tally.differences)])
 
 
 class Bench:
@@ -107,15 +99,25 @@ class Bench:
         self.mlflow = mlflow
         self.wandb = wandb
         self.tally = Tally()
+        self.longest_timer = LONGEST_TIMER
         self._say = say
         self._reference: Contents | None = None
 
-    def crash_one_run(self, name: str, most_kills: int, rng: random.Random) -> None:
+    def crash_one_run(
+        self,
+        name: str,
+        most_kills: int,
+        rng: random.Random,
+        draw: Callable[[random.Random], CrashPoint] | None = None,
+    ) -> None:
         """Kill one run at random up to so many times, let it end, and compare it."""
         reference = self.undisturbed()
         run = CrashedRun(self, self.folder / name, rng)
-        run.train(_draw(rng) for _ in range(most_kills))
-        found = run.differences(reference)
+        run.train((draw or draw_any)(rng) for _ in range(most_kills))
+        self.take_in(name, run, run.differences(reference))
+
+    def take_in(self, name: str, run: CrashedRun, found: list[str]) -> None:
+        """Note what a run has shown, and say it."""
         self.tally.runs += 1
         self.tally.differences += [f"{name}: {difference}" for difference in found]
         self._say(f"{name}: {', '.join(run.places) or 'no kill'}: {'; '.join(found) or 'the same'}")
@@ -129,8 +131,10 @@ class Bench:
     @functools.cached_property
     def reference_run(self) -> CrashedRun:
         """A run that nobody kills."""
+        begun = time.monotonic()
         run = CrashedRun(self, self.folder / "undisturbed", random.Random(0))
         run.train([])
+        self.longest_timer = max(LONGEST_TIMER, time.monotonic() - begun)
         return run
 
     def undisturbed(self) -> Contents:
@@ -139,7 +143,7 @@ class Bench:
             if found := self.reference_run.differences(None):
                 raise RuntimeError(f"the undisturbed run is not as it should be: {found}")
             self._reference = self.reference_run.contents()
-            self.tally.epochs = self.tally.values = 0
+            self.tally = Tally()
         return self._reference
 
 
@@ -159,18 +163,25 @@ class CrashedRun:
         self._auto = rng.random() < 0.5 if auto is None else auto
         self._last_epochs: set[int] = set()  # in the journal when a process died
         self._faults: list[str] = []
+        self.environment: dict[str, str] = {}  # of the training, beside what all have
         folder.mkdir()
 
     def train(self, crashes: Iterable[CrashPoint]) -> None:
         """Crash once at each of these points, then train to the end, if not one comes too late."""
         for attempt, crash in enumerate([*crashes, None]):
             status = self._run_once(attempt, crash)
+            if status == 1 and self.has_another_way():
+                status = self._run_once(attempt, crash)
             if status == 0:
                 return
             if status != -signal.SIGKILL or crash is None:
                 self._faults.append(f"process {attempt} ended with status {status}: {self._tail()}")
                 return
-            self._note(crash)
+            self.note(crash)
+
+    def has_another_way(self) -> bool:
+        """Whether there is something to do about an error that a process has ended with."""
+        return False
 
     def contents(self) -> Contents:
         """What the backends hold, by their own readers."""
@@ -191,20 +202,26 @@ class CrashedRun:
             found += [*self._in_arrays(held, reference), *self._in_pictures(held, reference)]
         return found
 
+    def more_arguments(self) -> dict[str, str]:
+        """What else the training is told."""
+        return {}
+
     def _run_once(self, attempt: int, crash: CrashPoint | None) -> int | None:
         nursery = self._bench.nursery
         pid = nursery.fork(
             "support.seven_writers:train",
             self._log,
+            self.environment,
             folder=str(self._folder),
             attempt=attempt,
             writers=self._writers,
             auto=self._auto,
             crash=asdict(crash) if crash else None,
+            **self.more_arguments(),
         )
         self._bench.tally.resumes += any(self._folder.glob("checkpoint-*.pt"))
         if crash and crash.place == ANY_MOMENT:
-            status = nursery.wait(pid, self._rng.uniform(0, LONGEST_TIMER))
+            status = nursery.wait(pid, self._rng.uniform(0, self._bench.longest_timer))
             if status is None:
                 nursery.kill(pid, crash.with_descendants)
         status = nursery.wait(pid, PATIENCE)
@@ -213,65 +230,82 @@ class CrashedRun:
             nursery.kill(pid, with_descendants=True)
         return status
 
-    def _note(self, crash: CrashPoint) -> None:
+    def note(self, crash: CrashPoint) -> None:
+        """A process has died there."""
         self.places.append(crash.place)
-        self._bench.tally.kills[crash.place] += 1
+        self._bench.tally.tried[crash.place] += 1
         with contextlib.suppress(FileNotFoundError, ValueError):
             epochs = journal_entries_even_if_torn(self._folder / "run")
             self._last_epochs.add(max(epochs, default=-1))
 
     def _in_numbers(self, held: Contents, reference: Contents) -> Iterator[str]:
-        tally = self._bench.tally
         attempts = {e: {n: v} for e, n, v in held.points["journal"] if n == ATTEMPT}
+        excused = self.excused(held)
         for backend, points in held.points.items():
             wanted = _by_epoch(p for p in reference.points[backend] if p[1] != ATTEMPT)
             given = [point for point in points if point[1] != ATTEMPT]
+            recorded_by = [p for p in points if p[1] == ATTEMPT and p[0] not in excused]
             if backend == "print":  # what was printed stays, and what a crash kept back is lost
                 given = list(dict.fromkeys(_comparable(given)))
-                printed = {epoch for epoch, *_ in given}
                 for epoch in self._last_epochs:
                     given = [point for point in given if point[0] != epoch]
                     wanted.pop(epoch, None)
-                tally.epochs += len(printed)
-            else:
-                recorded_by = [point for point in points if point[1] == ATTEMPT]
-                if text := differences(recorded_by, attempts):
-                    yield f"{backend}, which process recorded the epoch: {text}"
-                tally.epochs += len({epoch for epoch, *_ in given})
-            tally.values += len(given)
+                recorded_by = []
+            elif text := differences(recorded_by, attempts):
+                yield f"{backend}, which process recorded the epoch: {text}"
+            for epoch in excused & wanted.keys():  # what is there of it must be right
+                names = {name for at, name, _ in given if at == epoch}
+                wanted[epoch] = {n: v for n, v in wanted[epoch].items() if n in names}
+            whole = {
+                e: {**row, **(attempts.get(e, {}) if recorded_by else {})}
+                for e, row in wanted.items()
+            }
+            self._bench.tally.count([*given, *recorded_by], whole)
             if text := differences(given, wanted):
                 yield f"{backend}: {text}"
 
+    def excused(self, held: Contents) -> set[int]:
+        """Epochs that need not be anywhere."""
+        return set()
+
+    def may_lack_picture(self, epoch: int) -> bool:
+        """Whether the picture of an epoch may be gone."""
+        return epoch in self._last_epochs
+
     def _in_arrays(self, held: Contents, reference: Contents) -> Iterator[str]:
-        named = self._named_as_lost()
+        named = self._named_as_lost() | self.excused(held)
         for place in sorted(held.arrays.keys() | reference.arrays.keys()):
             if place not in reference.arrays:
+                self._bench.tally.stale += 1
                 yield f"npy: {place} is too much"
             elif place in held.arrays:
                 if not np.array_equal(held.arrays[place], reference.arrays[place]):
+                    self._bench.tally.stale += 1
                     yield f"npy: {place} holds other numbers"
-            elif int(Path(place).stem.removeprefix("epoch")) in named:
-                self._bench.tally.lost_arrays += 1
+            elif epoch_of(Path(place).name, ".npy") in named:
+                self._bench.tally.named += 1
             else:
+                self._bench.tally.lost += 1
                 yield f"npy: {place} is lost, and nobody said so"
 
     def _named_as_lost(self) -> set[int]:
         text = self._log.read_text(encoding="utf-8")
-        return {
-            epoch
-            for ranges in re.findall(r"stay lost: epochs ([\d, -]+) of", text)
-            for one in ranges.split(", ")
-            for epoch in range(int(one.split("-")[0]), int(one.split("-")[-1]) + 1)
-        }
+        ranges = re.findall(r"stay lost: epochs ([\d, -]+) of", text)
+        return set().union(*map(numbers_in, ranges))
 
     def _in_pictures(self, held: Contents, reference: Contents) -> Iterator[str]:
         for place in sorted(held.pictures.keys() | reference.pictures.keys()):
             if place not in reference.pictures:
+                self._bench.tally.stale += 1
                 yield f"plot: {place} is too much"
             elif place in held.pictures:
                 if not np.array_equal(held.pictures[place], reference.pictures[place]):
+                    self._bench.tally.stale += 1
                     yield f"plot: {place} shows something else"
-            elif not any(place.endswith(f"epoch{epoch:05d}.png") for epoch in self._last_epochs):
+            elif (epoch := epoch_of(Path(place).name, ".png")) is None or (
+                not self.may_lack_picture(epoch)
+            ):
+                self._bench.tally.lost += 1
                 yield f"plot: {place} is missing"
 
     def _tail(self) -> str:
@@ -287,7 +321,14 @@ def journal_entries_even_if_torn(run: Path) -> Iterable[int]:
     return [int(epoch) for epoch in re.findall(rb'"type": "epoch", "epoch": (\d+)', whole)][-1:]
 
 
-def _draw(rng: random.Random) -> CrashPoint:
+def numbers_in(ranges: str) -> set[int]:
+    """The epochs of ``2, 4-6``."""
+    edges = [one.split("-") for one in ranges.split(", ")]
+    return {n for first, *last in edges for n in range(int(first), int((last or [first])[0]) + 1)}
+
+
+def draw_any(rng: random.Random) -> CrashPoint:
+    """Where a process is killed: anywhere."""
     group = rng.choice(list(PLACES))
     place = rng.choice(PLACES[group])
     calls = {
@@ -324,6 +365,11 @@ def _by_epoch(points: Iterable[tuple[int, str, float]]) -> dict[int, dict[str, f
     for epoch, name, value in points:
         rows.setdefault(epoch, {})[name] = value
     return rows
+
+
+def draw_by_the_clock(rng: random.Random) -> CrashPoint:
+    """Where a process is killed: at any moment."""
+    return CrashPoint(ANY_MOMENT, 1, 0, with_descendants=rng.random() < 0.5)
 
 
 @contextlib.contextmanager

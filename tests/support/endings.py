@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from delve import SaturationTracker, channel
-from delve.channel import Channel
+from delve import SaturationTracker, attempts
+from delve.attempts import Attempts
 from delve.errors import ArgumentError
 from support.crash_points import Interruption
 from support.seven_writers import OPTIONS, WRITERS
@@ -97,13 +97,13 @@ def train_with_dead_servers(folder: str, epochs: int) -> None:
     """Record epochs, and note how long each failed attempt took and what was left at the end."""
     _log_plainly()
     failed: list[float] = []
-    set_aside = Channel._set_aside
+    give_up = Attempts.failed
 
-    def count(self: Any, failure: Exception, epoch: int, seconds: float) -> None:
-        failed.append(seconds)
-        set_aside(self, failure, epoch, seconds)
+    def count(self: Any) -> None:
+        failed.append(time.monotonic() - self._begun)
+        give_up(self)
 
-    Channel._set_aside = count  # type: ignore[method-assign]
+    Attempts.failed = count  # type: ignore[method-assign]
     opening, tracker = _timed(lambda: _tracker(folder))
     recording, _ = _timed(lambda: _record(tracker, epochs))
     closing, _ = _timed(tracker.close)
@@ -208,7 +208,7 @@ def _change_modes(folder: Path, mode: int) -> None:
 
 @contextlib.contextmanager
 def _retrying_at_once() -> Iterator[None]:
-    channel.FIRST_WAIT = channel.WAIT_RATIO = 0.0
+    attempts.FIRST_WAIT = attempts.WAIT_RATIO = 0.0
     yield
 
 

@@ -27,6 +27,7 @@ from torch import nn
 from delve import SaturationTracker
 from delve.errors import DelveError
 from delve.recorded_run import read_run
+from support.tally import Tally
 
 EPOCHS = 4
 WRITERS = ["csv", "npy", "tensorboard", "plot"]
@@ -109,11 +110,18 @@ def train(folder: Path, first: int, last: int) -> None:
     tracker.close()
 
 
-def faults_in(folder: Path, epochs: int = EPOCHS) -> list[str]:
+def faults_in(folder: Path, tally: Tally) -> list[str]:
     """The backends that do not hold each epoch once, with its values."""
-    expected = {epoch: 1 / (epoch + 1) for epoch in range(epochs)}
-    found = {"journal": _journal, "csv": _csv, "npy": _npy, "tensorboard": _tensorboard}
-    return [name for name, read in found.items() if _answer(read, folder) != expected]
+    expected = {epoch: 1 / (epoch + 1) for epoch in range(EPOCHS)}
+    found = []
+    for read in (_journal, _csv, _npy, _tensorboard):
+        answer = _answer(read, folder)
+        if answer != expected:
+            found.append(f"{read.__name__.strip('_')}: {answer}")
+        rows = answer.items() if isinstance(answer, dict) else answer
+        points = [] if isinstance(rows, str) else [(epoch, "loss", value) for epoch, value in rows]
+        tally.count(points, {epoch: {"loss": value} for epoch, value in expected.items()})
+    return found
 
 
 def _answer(read: Callable[[Path], Any], folder: Path) -> Any:
@@ -152,7 +160,7 @@ def _tensorboard(folder: Path) -> dict[int, float] | list[tuple[int, float]]:
 def sweep(root: Path, how: str, every: int, first: int) -> dict[str, Any]:
     """Try a fault at every so many operations; returns what went wrong at which."""
     faults, wrong = Faults(), {}
-    log = _Log()
+    log, tally = _Log(), Tally()
     logging.getLogger("delve").addHandler(log)
     start = 0 if how == "new" else 2
     template = root / "template"
@@ -187,13 +195,20 @@ def sweep(root: Path, how: str, every: int, first: int) -> dict[str, Any]:
         log.lines.clear()
         try:
             folder, _ = attempt(at)
-            problems = faults_in(folder)
+            problems = faults_in(folder, tally)
         except Exception as error:
             problems = [f"raised {error!r}"]
         if problems:
             wrong[at] = {"at": faults.operations[at], "wrong": problems, "log": list(log.lines)}
         shutil.rmtree(root / f"run-{at}", ignore_errors=True)
-    return {"operations": count, "tried": len(range(first, count, every)), "wrong": wrong}
+    figures = {"epochs": tally.epochs, "lost": tally.lost, "doubled": tally.doubled}
+    return {
+        "operations": count,
+        "tried": len(range(first, count, every)),
+        "wrong": wrong,
+        **figures,
+        "stale": tally.stale,
+    }
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Nursery:
         # More threads than one would not survive the fork.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         paths = [str(TESTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-        self._environment = {
+        self.environment = {
             **environment,
             **threads,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -48,7 +48,7 @@ class Nursery:
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             self._command,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

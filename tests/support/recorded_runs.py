@@ -54,7 +54,9 @@ def record_and_die(
             holds the epoch and the writer does not.
     """
     call = [str(folder), save_to, list(epochs), where, options]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    inherited = [path for path in [os.environ.get("PYTHONPATH")] if path]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *inherited])
+    environment = os.environ | {"PYTHONPATH": path}
     code = (
         "import json, sys; from support.recorded_runs import _die; _die(*json.loads(sys.argv[1]))"
     )
@@ -68,25 +70,50 @@ def record_and_die(
     assert child.returncode == -signal.SIGKILL, child.stderr
 
 
-def journal_entries(folder: Path) -> dict[int, dict[str, Any]]:
-    """The journal's line of each epoch, but for those that a resume made void."""
+def journal_lines(folder: Path, damaged: bool = False) -> Iterator[dict[str, Any]]:
+    """The objects of the journal's lines; with ``damaged`` what is no object is passed over."""
+    return lines_of((folder / "journal.jsonl").read_bytes(), damaged)
+
+
+def lines_of(journal: bytes, damaged: bool = False) -> Iterator[dict[str, Any]]:
+    """The same for a journal that was read."""
+    for line in journal.split(b"\n"):
+        try:
+            if line:
+                yield json.loads(line)
+        except ValueError:
+            if not damaged:
+                raise
+
+
+def journal_entries(folder: Path, damaged: bool = False) -> dict[int, dict[str, Any]]:
+    """The journal's line of each epoch, but for those that a resume or an earlier epoch made void.
+
+    Args:
+        folder: The run's folder.
+        damaged: Whether lines that cannot be read are passed over.
+    """
+    return epochs_in_force(journal_lines(folder, damaged))
+
+
+def epochs_in_force(lines: Iterable[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """The epochs that these lines add up to."""
     entries: dict[int, dict[str, Any]] = {}
-    for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        if entry["type"] == "resume":
+    for entry in lines:
+        if entry["type"] in ("resume", "epoch"):
             entries = {epoch: kept for epoch, kept in entries.items() if epoch < entry["epoch"]}
-        elif entry["type"] == "epoch":
+        if entry["type"] == "epoch":
             entries[entry["epoch"]] = entry
     return entries
 
 
-def journal_rows(folder: Path) -> dict[int, dict[str, float]]:
-    """All values of each epoch in the journal, by name."""
+def journal_rows(folder: Path, damaged: bool = False) -> dict[int, dict[str, float]]:
+    """All values of each epoch in the journal, by name; see :func:`journal_entries`."""
     return {
         epoch: {
             name: float(value) for name, value in {**entry["scalars"], **entry["metrics"]}.items()
         }
-        for epoch, entry in journal_entries(folder).items()
+        for epoch, entry in journal_entries(folder, damaged).items()
     }
 
 

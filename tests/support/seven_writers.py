@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from delve import SaturationTracker
 from support import crash_points
 from support.crash_points import CrashPoint
-from support.mlflow_server import history
-from support.recorded_runs import journal_rows
+from support.disk_notes import DiskNotes
+from support.recorded_runs import journal_lines, journal_rows
 from support.tensorboard_runs import read_points as read_tensorboard_points
-from support.wandb_files import journal_entries
+from support.wandb_files import unsynced_rows
 from support.wandb_server import StoredRun, WandbServer
 
 WRITERS = ("csv", "npy", "plot", "tensorboard", "mlflow", "wandb", "print")
@@ -59,7 +59,12 @@ Point = tuple[int, str, float]
 
 
 def train(
-    folder: str, attempt: int, writers: Sequence[str], auto: bool, crash: dict[str, Any] | None
+    folder: str,
+    attempt: int,
+    writers: Sequence[str],
+    auto: bool,
+    crash: dict[str, Any] | None,
+    notes: str | None = None,
 ) -> None:
     """Train from the last checkpoint in ``folder`` to the end, or to the crash.
 
@@ -70,9 +75,12 @@ def train(
         auto: Whether to go on after the last epoch recorded, with a checkpoint of each epoch saved
             before it is recorded; if not, from the last one of the checkpoints saved now and then.
         crash: The fields of a crash point.
+        notes: Where to note what the disk confirms, if anywhere.
     """
     print()  # whatever line an earlier process was printing ends here
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", force=True)
+    if notes:
+        DiskNotes(Path(folder, "run"), Path(notes))
     if crash:
         CrashPoint(**crash).arm()
     torch.manual_seed(0)
@@ -173,27 +181,32 @@ class Contents:
     remote_states: dict[str, str] = field(default_factory=dict)
 
 
-def read_all(folder: Path, log: Path, wandb_server: WandbServer) -> Contents:
+def read_all(
+    folder: Path, log: Path, wandb_server: WandbServer | None, damaged: bool = False
+) -> Contents:
     """Read every backend of the run that :func:`train` recorded.
 
     Args:
         folder: The training's folder.
         log: What its processes printed.
-        wandb_server: The server that it recorded to; MLflow's is the tracking URI in force.
+        wandb_server: The server that it recorded to, None where it was offline; MLflow's is the
+            tracking URI in force.
+        damaged: Whether the journal may have lines that cannot be read.
     """
     run = folder / "run"
+    assert damaged or len(list(journal_lines(run))), "a journal has a line"
     points = {name: read_points_of(name, run) for name in ("journal", "csv", "npy", "tensorboard")}
-    points["mlflow"] = _flat(history(mlflow_run(run).info.run_id))
+    points["mlflow"] = _mlflow_points(mlflow_run(run).info.run_id)
     points["wandb"] = _wandb_points(run, wandb_server)
     points["print"] = _printed_points(log)
     contents = Contents(points)
     for path in (run / "npy").glob("*-*/*/epoch*.npy"):
-        contents.arrays[str(path.relative_to(run / "npy"))] = np.load(path, allow_pickle=False)
+        contents.arrays[str(path.relative_to(run / "npy"))] = _array(path)
     for path in (run / "plots").glob("*/*.png"):
         contents.pictures[str(path.relative_to(run / "plots"))] = _pixels(path)
     if (state := mlflow_run(run).info.status) != "FINISHED":
         contents.remote_states["mlflow"] = state
-    if (state := wandb_run(run, wandb_server).state) != "finished":
+    if wandb_server and (state := wandb_run(run, wandb_server).state) != "finished":
         contents.remote_states["wandb"] = state
     return contents
 
@@ -207,14 +220,14 @@ def read_points_of(backend: str, run: Path) -> list[Point]:
             return _npy_points(run)
         case "tensorboard":
             return read_tensorboard_points(run)
-    return _flat(journal_rows(run))
+    return _flat(journal_rows(run, damaged=True))
 
 
 def mlflow_run(run: Path) -> Any:
     """The one MLflow run in force that records this run."""
     from mlflow import MlflowClient
 
-    run_id = journal_entries(run)[0]["run_id"]
+    run_id = next(journal_lines(run, damaged=True))["run_id"]
     found = MlflowClient().search_runs(["0"], f"tags.`delve.run_id` = '{run_id}'")
     in_force = [each for each in found if "delve.superseded_by" not in each.data.tags]
     assert len(in_force) == 1, f"{len(in_force)} MLflow runs record {run}"
@@ -226,7 +239,7 @@ def wandb_run(run: Path, server: WandbServer) -> StoredRun:
     """The W&B run that records this run."""
     states = [
         entry["state"]
-        for entry in journal_entries(run)
+        for entry in journal_lines(run, damaged=True)
         if entry["type"] == "state" and entry["writer"] == "wandb"
     ]
     return server.runs[states[-1]["run_id"]]
@@ -264,9 +277,24 @@ def _npy_points(run: Path) -> list[Point]:
         ]
 
 
-def _wandb_points(run: Path, server: WandbServer) -> list[Point]:
+def _mlflow_points(run_id: str) -> list[Point]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    return [
+        (point.step, key, point.value)
+        for key in client.get_run(run_id).data.metrics
+        for point in client.get_metric_history(run_id, key)
+    ]
+
+
+def _wandb_points(run: Path, server: WandbServer | None) -> list[Point]:
     points: list[Point] = []
-    for row in wandb_run(run, server).rows:
+    if server:
+        rows = wandb_run(run, server).rows
+    else:
+        rows = [row | {"_step": step} for step, row in unsynced_rows(run).items()]
+    for row in rows:
         assert row["_step"] == row["epoch"], f"W&B holds epoch {row['epoch']} as {row['_step']}"
         points += [
             (row["epoch"], name, float(value))
@@ -284,8 +312,20 @@ def _printed_points(log: Path) -> list[Point]:
     return [(int(m[1]), m[2], float(m[3])) for m in matches if m]
 
 
+def _array(path: Path) -> np.ndarray:
+    """The array in a file; in one that cannot be read there is none."""
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except Exception:  # a damaged header raises whatever its bytes lead to
+        return np.empty(0)
+
+
 def _pixels(path: Path) -> np.ndarray:
+    """The picture in a file; in one that cannot be read there is none."""
     from PIL import Image
 
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError):  # as Pillow has it
+        return np.empty(0)

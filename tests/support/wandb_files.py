@@ -12,6 +12,8 @@ from typing import Any
 from delve_wandb import records
 from wandb.proto import wandb_internal_pb2
 
+from support.recorded_runs import journal_lines
+
 _Record: Any = vars(wandb_internal_pb2)["Record"]
 
 _NAMES = ("wandb", "WandbWriter")  # the writer's in a journal: by entry point, or by its class
@@ -78,7 +80,7 @@ def recorded_id(folder: Path) -> str:
     """The W&B run that the W&B writer remembered last."""
     states = [
         entry["state"]
-        for entry in journal_entries(folder)
+        for entry in journal_lines(folder, damaged=True)
         if entry["type"] == "state" and entry["writer"] in _NAMES
     ]
     return str(states[-1]["run_id"])

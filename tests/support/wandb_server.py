@@ -139,6 +139,8 @@ class WandbServer:
             "Viewer": self._viewer,
             "ServerFeaturesQuery": lambda _: {"serverInfo": {"features": []}},
             "RunStoppedStatus": lambda _: {"project": {"run": {"stopped": False}}},
+            "Run": self._look_at,
+            "RunHistoryKeys": self._look_at,
             "RunResumeStatus": self._resume_status,
             "UpsertBucket": self._upsert,
             "RewindRun": self._rewind,
@@ -193,6 +195,23 @@ class WandbServer:
                 "bucket": _resumable(run) if run else None,
             }
         }
+
+    def _look_at(self, variables: dict[str, Any]) -> Answer:
+        """What the public API reads of a run."""
+        run = self.runs.get(variables["name"])
+        if run is None or run.project != variables["project"]:
+            return {"project": {"run": None}}
+        seen = run.describe() | {
+            "projectId": "1",
+            "state": run.state,
+            "tags": run.tags,
+            "group": run.group,
+            "summaryMetrics": json.dumps(run.summary),
+            "systemMetrics": "{}",
+            "user": {"name": ENTITY, "username": ENTITY},
+            "historyKeys": {"lastStep": max((row["_step"] for row in run.rows), default=-1)},
+        }
+        return {"project": {"run": seen}}
 
     def _rewind(self, variables: dict[str, Any]) -> Answer:
         run = self.runs.get(variables["runName"])

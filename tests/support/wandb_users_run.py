@@ -28,17 +28,19 @@ def users_run(folder: Path, **options: Any) -> wandb.Run:
     return wandb.init(dir=folder / "mine", id=RUN_ID, **options)
 
 
-def record_in_users_run(folder: Path, epochs: Iterable[int], **options: Any) -> None:
+def record_in_users_run(
+    folder: Path, epochs: Iterable[int], commit: bool = False, **options: Any
+) -> None:
     """Record epochs, with the user's run open."""
     with users_run(folder, **options):
-        record(folder / "run", "wandb", epochs)
+        record(folder / "run", "wandb", epochs, writer_args={"commit": commit})
     wandb.teardown()  # only then W&B's file is complete
 
 
 def record_in_users_run_and_die(
     folder: Path, epochs: Sequence[int], on_disk: bool, **settings: str
 ) -> None:
-    """As :func:`record_in_users_run`, in a process that SIGKILL ends.
+    """As :func:`record_in_users_run` with ``commit``, in a process that SIGKILL ends.
 
     Args:
         folder: See :func:`users_run`.
@@ -47,7 +49,7 @@ def record_in_users_run_and_die(
         settings: More variables of W&B's.
     """
     environment = {
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *_inherited_path()]),
         "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "0.05" if on_disk else "0",
         **settings,
     }
@@ -79,21 +81,45 @@ def tear(file: Path, rows: int) -> None:
         file.write_bytes(data)
 
 
-def delves_rows(rows: Iterable[Row]) -> dict[int, Row]:
-    """The rows with an epoch, by it, without the keys that W&B adds."""
+def delves_rows(
+    rows: Iterable[Row], but: Sequence[str] = (), prefix: str = "", axis: str = "delve/epoch"
+) -> dict[int, Row]:
+    """The rows with an epoch of Delve's, by it, without the keys that others add.
+
+    Args:
+        rows: The rows.
+        but: The user's own keys, which may stand in the same rows.
+        prefix: What Delve's keys begin with; it is taken off.
+        axis: The key of the epoch; ``epoch`` on a run of Delve's own.
+    """
     found: dict[int, Row] = {}
+    axis = prefix + axis
     for row in rows:
-        if "epoch" in row:
-            assert row["epoch"] not in found, f"epoch {row['epoch']} is there twice"
-            found[row["epoch"]] = {
-                key: value for key, value in row.items() if key != "epoch" and key[0] != "_"
+        if axis in row:
+            assert row[axis] not in found, f"epoch {row[axis]} is there twice"
+            found[row[axis]] = {
+                key.removeprefix(prefix): value
+                for key, value in row.items()
+                if key.startswith(prefix)
+                and key not in (axis, *but)
+                and not key.startswith((f"{prefix}delve/", "_"))
             }
     return found
 
 
+def users_rows(rows: Iterable[Row], *keys: str) -> list[Row]:
+    """What the rows hold under the user's own keys, where there is any of it."""
+    found = [{key: row[key] for key in keys if key in row} for row in rows]
+    return [row for row in found if row]
+
+
+def _inherited_path() -> list[str]:
+    return [path for path in [os.environ.get("PYTHONPATH")] if path]
+
+
 def _die(folder: str, epochs: list[int], on_disk: bool) -> None:
     users_run(Path(folder))
-    record(Path(folder, "run"), "wandb", epochs)
+    record(Path(folder, "run"), "wandb", epochs, writer_args={"commit": True})
     (*_, file) = run_files(Path(folder, "mine"))
     while on_disk and len(read_run_file(file).rows) < len(epochs):
         time.sleep(0.02)

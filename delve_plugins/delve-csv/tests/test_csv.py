@@ -158,6 +158,21 @@ def test_a_table_without_a_readable_header_is_kept_aside(tmp_path, model, caplog
     assert_same_as_journal(tmp_path)
 
 
+@pytest.mark.parametrize("zeros", [512, 600, None])
+def test_a_table_whose_beginning_a_power_cut_took_is_rebuilt_in_its_place(tmp_path, model, zeros):
+    train(tmp_path, model, range(12)).close()
+    path = tmp_path / "metrics.csv"
+    content = path.read_bytes()
+    zeros = len(content) if zeros is None else zeros
+    damaged = bytes(zeros) + content[zeros:]
+    path.write_bytes(damaged)
+    train(tmp_path, model, range(12, 13), initial_epoch=12).close()
+    assert list(table(tmp_path)["epoch"]) == list(range(13))
+    assert_same_as_journal(tmp_path)
+    assert not (tmp_path / "metrics-delve.csv").exists()
+    assert (tmp_path / "metrics.damaged.csv").read_bytes() == damaged
+
+
 def test_a_row_damaged_in_the_middle_is_repaired_from_the_journal(tmp_path, model):
     train(tmp_path, model, range(5)).close()
     path = tmp_path / "metrics.csv"
@@ -208,8 +223,8 @@ def test_sigkill_in_the_middle_of_an_epoch_loses_no_row(tmp_path):
 
 
 def test_a_full_disk_does_not_end_the_run_and_loses_nothing(tmp_path, model, caplog, monkeypatch):
-    monkeypatch.setattr("delve.channel.FIRST_WAIT", 0.0)
-    monkeypatch.setattr("delve.channel.WAIT_RATIO", 0.0)
+    monkeypatch.setattr("delve.attempts.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("delve.attempts.WAIT_RATIO", 0.0)
     tracker = train(tmp_path, model, range(2))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

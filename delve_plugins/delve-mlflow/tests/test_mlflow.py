@@ -14,7 +14,7 @@ from delve_mlflow.keys import clean_key
 from delve_mlflow.patience import LIMITS
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
-from support.mlflow_server import MLflowServer, copy_store, history, make_store
+from support.mlflow_server import copy_store, history
 from support.recorded_runs import journal_rows
 from torch import nn
 
@@ -22,39 +22,7 @@ from delve import SaturationTracker
 from delve.errors import ArgumentError, WriterConfigurationError
 from delve.export import export
 
-VARIABLES = (
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_EXPERIMENT_ID",
-    "MLFLOW_EXPERIMENT_NAME",
-    "MLFLOW_RUN_ID",
-)
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    return make_store(tmp_path_factory.mktemp("store") / "mlflow.db")
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, empty_store, monkeypatch):
-    """A store of the test's own, and MLflow as a user finds it who has set nothing."""
-    for name in (*VARIABLES, *LIMITS):
-        monkeypatch.setenv(name, "")  # so that what MLflow sets in the test is undone after it
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    uri = copy_store(empty_store, tmp_path)
-    mlflow.set_tracking_uri(None)
-    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
-    yield uri
-    while mlflow.active_run():
-        mlflow.end_run()
-    mlflow.set_tracking_uri(None)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with MLflowServer(tmp_path_factory.mktemp("server")) as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture
@@ -549,8 +517,8 @@ def test_a_server_that_stops_and_comes_back_gets_every_epoch_and_one_line_in_the
 ):
     """Now and then is what a user gets; by trying at every epoch forty attempts fail, not two."""
     if tries == "every epoch":
-        monkeypatch.setattr("delve.channel.FIRST_WAIT", 0.0)
-        monkeypatch.setattr("delve.channel.WAIT_RATIO", 0.0)
+        monkeypatch.setattr("delve.attempts.FIRST_WAIT", 0.0)
+        monkeypatch.setattr("delve.attempts.WAIT_RATIO", 0.0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     mlflow.set_experiment("an outage")
     with SaturationTracker(tmp_path / "a", "mlflow", model) as tracker:

@@ -258,7 +258,10 @@ def test_an_array_that_a_kill_left_without_the_epochs_end_is_cut(tmp_path):
     assert arrays_in(tmp_path / "npy") == [f"{ArrayFolder.place(CONV)}/epoch00000.npy"]
 
 
-@pytest.mark.parametrize("left", [b"", bytes(4096)])
+TORN_HEADER = b"\x93NUMPY\x01\x00\xf6\x00{'descr': '<f8', 'fortran_order': Fal"
+
+
+@pytest.mark.parametrize("left", [b"", bytes(4096), TORN_HEADER, TORN_HEADER + bytes(200)])
 def test_what_a_power_cut_left_is_known_for_ours(tmp_path, left, caplog):
     """The file is there, and neither its content nor the line of its checksum."""
     state = Recorded(tmp_path).save(0, 1, 2).close()
@@ -274,6 +277,20 @@ def test_what_a_power_cut_left_is_known_for_ours(tmp_path, left, caplog):
         "epoch00002.npy",
     ]
     assert "1 arrays are damaged" in caplog.text
+
+
+@pytest.mark.parametrize("first", [256, 260])
+def test_an_array_of_zeros_whose_checksum_a_power_cut_took_does_not_count(tmp_path, first, caplog):
+    state = Recorded(tmp_path).save(0, 1, 2).close()
+    checksums = tmp_path / "npy/checksums.jsonl"
+    checksums.write_text("".join(checksums.read_text().splitlines(True)[:1]))
+    path = tmp_path / "npy" / ArrayFolder.place(CONV) / "epoch00001.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:first] + bytes(len(content) - first))
+    Recorded(tmp_path, 3, state).save(3).close()
+    assert "1 arrays are damaged" in caplog.text
+    assert path.with_name("epoch00001.damaged.npy").exists()
+    assert "stay lost: epochs 1 of" in caplog.text
 
 
 def test_without_its_checksums_an_array_counts_as_sound(tmp_path, caplog):

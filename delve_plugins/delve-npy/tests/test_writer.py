@@ -467,10 +467,10 @@ def test_arrays_lost_in_a_process_first_epoch_are_named(tmp_path, caplog, first)
         "epoch = int(sys.argv[2])\n"
         "record(Path(sys.argv[1]), [Killer(epoch), 'npy'], [epoch], stats=['lsat', 'cov_train'])"
     )
-    tests = Path(__file__).parents[3] / "tests"
+    paths = [str(Path(__file__).parents[3] / "tests"), os.environ.get("PYTHONPATH")]
     child = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), str(first)],
-        env=os.environ | {"PYTHONPATH": str(tests)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
         check=False,
     )
     assert child.returncode == -signal.SIGKILL

@@ -9,7 +9,7 @@ import signal
 import numpy as np
 import pytest
 from delve_plot import PlotWriter
-from delve_plot.signature import is_signed
+from delve_plot.signature import is_signed, is_whole
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -89,6 +89,33 @@ def test_pictures_of_others_are_neither_removed_nor_replaced(tmp_path, make, fir
     assert names(tmp_path / "plots/eval-saturation")[-2:] == ["epoch00002.png", "heatmap.png"]
     for path in before:
         assert str(path) in caplog.text
+
+
+@pytest.mark.parametrize("left", ["zeros", "cut", "holes", "first sector"])
+def test_what_a_power_cut_left_is_drawn_again(tmp_path, left, caplog):
+    record(tmp_path, "plot", range(4), **EVERY)
+    place = tmp_path / "plots/train-saturation"
+    before = content(place)
+    empty = place / "epoch00000.png"
+    empty.write_bytes(b"")
+    for name in ("epoch00001.png", "epoch00002.png", "heatmap.png"):
+        whole = before[place / name]
+        half = len(whole) // 2
+        remains = {
+            "zeros": bytes(len(whole)),
+            "cut": whole[:half],
+            "holes": whole[:half] + bytes(200) + whole[half + 200 :],
+            "first sector": bytes(512) + whole[512:],
+        }
+        (place / name).write_bytes(remains[left])
+    record(tmp_path, "plot", range(3, 4), **EVERY)
+    after = content(place)
+    for name in ("epoch00001.png", "epoch00002.png"):
+        assert after[place / name] == before[place / name]
+    assert after[empty] == b""
+    assert f"{empty} is empty, and stays" in caplog.text
+    assert is_whole(place / "heatmap.png")
+    assert "pictures of epochs 1-2 were damaged" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link", "dangling link"])

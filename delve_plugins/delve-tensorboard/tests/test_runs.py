@@ -125,7 +125,7 @@ def test_the_hparams_page_shows_the_run_with_its_settings_and_status(histories, 
     assert groups[0]["hparams"] == {
         "lr": 0.1,
         "optimizer.name": "sgd",
-        "bad": "nan",
+        "bad": "NaN",
         "seed": str(2**60),
     }
     metrics = {(m["name"].get("group", ""), m["name"]["tag"]) for m in groups[0]["metricValues"]}

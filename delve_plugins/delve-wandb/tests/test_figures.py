@@ -2,12 +2,14 @@ import sys
 
 import numpy as np
 import pytest
+import wandb
 from delve_plot.figures import rgba_pixels, saturation_figure
 from delve_wandb import WandbWriter
 from delve_wandb.figures import Pictures
 from PIL import Image
 from support.recorded_runs import journal_rows, record
 from support.wandb_files import read_run_file, run_files
+from support.wandb_users_run import delves_rows, users_run
 from torch import nn
 
 from delve import RunInfo, SaturationTracker
@@ -64,3 +66,44 @@ def test_without_delve_plot_figures_are_refused_at_once(tmp_path, monkeypatch):
     with pytest.raises(WriterConfigurationError, match=r"pip install \./delve_plugins/delve-plot"):
         writer.start(run)
     writer.close(None, run)
+
+
+class Broken:
+    """A picture that fails on its way to W&B, once it is drawn."""
+
+    def __init__(self, *_, **__):
+        raise PermissionError("the disk is full")
+
+
+def unusable_picture():
+    picture = wandb.Image(np.zeros((4, 4, 3), dtype=np.uint8))
+    picture._path = "/nowhere/to/be/found.png"  # a cleared temporary folder
+    return picture
+
+
+@pytest.mark.parametrize("where", ["drawing", "encoding", "logging"])
+@pytest.mark.parametrize("owner", ["Delve's", "the user's"])
+def test_a_picture_that_fails_costs_no_number(tmp_path, monkeypatch, caplog, where, owner):
+    def fail(*_, **__):
+        raise RuntimeError("latex could not be found")
+
+    if where == "drawing":
+        monkeypatch.setattr("delve_plot.paced.saturation_figure", fail)
+    elif where == "encoding":
+        monkeypatch.setattr(wandb, "Image", Broken)
+    else:
+        monkeypatch.setattr(
+            Pictures, "of_epoch", lambda *_: {"figures/saturation": unusable_picture()}
+        )
+    mine = users_run(tmp_path) if owner == "the user's" else None
+    record(tmp_path / "run", "wandb", range(3), **FIGURES)
+    if mine:
+        mine.finish()
+    wandb.teardown()
+    (file,) = run_files(tmp_path / ("mine" if mine else "run"))
+    rows = read_run_file(file).rows.values()
+    axis = "delve/epoch" if mine else "epoch"
+    assert delves_rows(rows, axis=axis) == journal_rows(tmp_path / "run")
+    said = "W&B gets no picture" if where == "logging" else "saturation cannot be drawn"
+    assert caplog.text.count(said) == 1
+    assert "failed at epoch" not in caplog.text

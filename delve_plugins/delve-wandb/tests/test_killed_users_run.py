@@ -12,6 +12,7 @@ from support.wandb_users_run import (
     record_in_users_run_and_die,
     rows_on_disk,
     tear,
+    users_rows,
     users_run,
 )
 
@@ -23,7 +24,7 @@ def test_offline_what_a_kill_took_is_logged_again_and_what_it_left_is_not(
     record_in_users_run_and_die(tmp_path, range(4), on_disk=on_disk > 0)
     (file,) = run_files(tmp_path / "mine")
     tear(file, rows=on_disk)
-    record_in_users_run(tmp_path, range(4, 6))
+    record_in_users_run(tmp_path, range(4, 6), commit=True)
     assert delves_rows(rows_on_disk(tmp_path)) == journal_rows(tmp_path / "run")
     assert not delves_warnings()
 
@@ -42,7 +43,7 @@ def test_offline_epochs_that_a_later_file_holds_are_not_logged_again(tmp_path):
     tear(run_files(tmp_path / "mine")[0], rows=2)
     record_in_users_run(tmp_path, range(6, 8))
     rows = rows_on_disk(tmp_path)
-    assert [row["epoch"] for row in rows] == [0, 1, 4, 5, 2, 3, 6, 7]
+    assert [row["delve/epoch"] for row in rows] == [0, 1, 4, 5, 2, 3, 6, 7]
     assert delves_rows(rows) == journal_rows(tmp_path / "run")
 
 
@@ -63,14 +64,15 @@ def test_offline_a_row_of_the_users_does_not_pass_for_an_epoch(tmp_path):
         record(tmp_path / "run", "print", [3])  # W&B lacks it, as after a kill
     wandb.teardown()
     record_in_users_run(tmp_path, [4])
-    rows = [row for row in rows_on_disk(tmp_path) if "mine" not in row]
-    assert delves_rows(rows) == journal_rows(tmp_path / "run")
+    rows = rows_on_disk(tmp_path)
+    assert delves_rows(rows, but=["epoch", "mine"]) == journal_rows(tmp_path / "run")
+    assert users_rows(rows, "epoch", "mine") == [{"epoch": 3, "mine": 1.0}]
 
 
 def test_offline_a_lower_epoch_than_recorded_keeps_both_and_says_so(tmp_path, caplog):
     record_in_users_run_and_die(tmp_path, range(4), on_disk=True)
     record_in_users_run(tmp_path, range(2, 5))
-    assert [row["epoch"] for row in rows_on_disk(tmp_path)] == [0, 1, 2, 3, 2, 3, 4]
+    assert [row["delve/epoch"] for row in rows_on_disk(tmp_path)] == [0, 1, 2, 3, 2, 3, 4]
     assert "keeps what was recorded for epochs 2-3" in caplog.text
 
 
@@ -107,7 +109,7 @@ def test_offline_nothing_is_sent_again_that_a_server_may_hold(
 NOTHING_SENT = {"WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "60"}
 
 
-@pytest.mark.parametrize("summary", [{}, {"epoch": 0}], ids=["nothing", "summary alone"])
+@pytest.mark.parametrize("summary", [{}, {"delve/epoch": 0}], ids=["nothing", "summary alone"])
 def test_online_what_never_reached_the_server_is_sent_again(tmp_path, server, summary):
     record_in_users_run_and_die(tmp_path, range(4), on_disk=False, **NOTHING_SENT)
     assert server.runs["mine"].rows == []
@@ -125,5 +127,5 @@ def test_online_nothing_is_sent_again_where_the_server_does_not_tell(
     settings = {"WANDB_RESUME": "must", **NOTHING_SENT}
     record_in_users_run_and_die(tmp_path, range(4), on_disk=False, **settings)
     record_in_users_run(tmp_path, range(4, 6), resume="must")
-    assert [row.get("epoch") for row in server.runs["mine"].rows] == [None, 4, 5]
+    assert [row.get("delve/epoch") for row in server.runs["mine"].rows] == [None, 4, 5]
     assert "its summary on the server" in assert_not_sent_again(delves_warnings, "0-3")

@@ -1,8 +1,14 @@
 """W&B's local files, read as far as they can be: whole, torn and damaged."""
 
+import time
+
 import pytest
 import wandb
+from delve_wandb import WandbWriter, records
 from delve_wandb.segments import Segment, segment_of, segments
+from support.wandb_files import read_run_file, run_files
+
+from delve import RunInfo
 
 LONG = 40_000  # characters of a value: a row goes over the end of the file's blocks of 32 KiB
 
@@ -53,3 +59,33 @@ def test_what_is_no_file_of_wandbs_has_no_rows(tmp_path):
     for content in (b"", b":W&B", b"something else " * 9000):
         segment.file.write_bytes(content)
         assert epochs(segment) == []
+
+
+def test_the_end_of_a_file_is_read_from_its_last_blocks(written):
+    whole, end = list(records.read(written.file)), list(records.read_end(written.file))
+    assert end == whole[-len(end) :]
+    assert 0 < len(end) < len(whole)
+    assert written._has_ended()
+
+
+def test_a_run_that_is_finished_offline_is_whole_on_disk(tmp_path):
+    wandb.setup()  # a service of the user's, which goes on
+    for number in range(12):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        writer, run = WandbWriter(folder), RunInfo(folder, "run", 0)
+        writer.start(run)
+        writer.add_scalar("loss", 1.0)
+        writer.save(0, 1000, run)
+        writer.close(None, run)
+        (file,) = run_files(folder)
+        assert read_run_file(file).exit_code == 0
+
+
+def test_a_torn_or_missing_file_is_waited_for_no_longer_than_a_moment(tmp_path):
+    torn = Segment(tmp_path / "run-a.wandb")
+    begun = time.monotonic()
+    torn.wait_for_end()
+    torn.file.write_bytes(b":W&B")
+    torn.wait_for_end()
+    assert time.monotonic() - begun < 6

@@ -11,6 +11,7 @@ from typing import BinaryIO
 EPOCH = "epoch"
 MAX_NAME_LENGTH = 100_000  # characters; Python's csv reads up to 131,072 in a cell
 
+_SECTOR = 512  # bytes that a disk writes at once
 _LONGEST = 64 << 20  # bytes of a header that are read
 
 
@@ -27,6 +28,13 @@ def first_record(path: Path) -> list[str]:
     """The cells that any table's file begins with; none where they are no text, or not whole."""
     with path.open("rb") as file:
         return _first_record(file)
+
+
+def begins_with_zeros(path: Path) -> bool:
+    """Whether a power cut may have taken a file's beginning: no program's table has zeros there."""
+    with path.open("rb") as file:
+        head = file.read(_SECTOR)
+    return bool(head) and not head.strip(b"\0")
 
 
 def _first_record(file: BinaryIO) -> list[str]:

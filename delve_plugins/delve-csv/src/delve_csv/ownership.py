@@ -12,7 +12,7 @@ from delve.journal_states import remembered_states
 from delve.log import get_logger
 from delve.records import Metric, RunInfo
 from delve.statistics import is_stat_name
-from delve_csv.header import EPOCH, first_record
+from delve_csv.header import EPOCH, begins_with_zeros, first_record
 
 FILE = "file"  # what the writer remembers
 
@@ -65,6 +65,12 @@ class TableFile:
         Raises:
             WriterConfigurationError: What stands there is no file.
         """
+        return self.found(run, written, avoid) or self.free()
+
+    def found(
+        self, run: RunInfo, written: Collection[str] = (), avoid: Path | None = None
+    ) -> Path | None:
+        """The file that the run wrote, if any is known for it; arguments as for :meth:`resumed`."""
         remembered = self._remembered(run)
         if remembered and remembered != avoid:
             refuse_unless_plain(remembered)
@@ -74,7 +80,7 @@ class TableFile:
         for path in taken_names(self._wanted):
             if path != avoid and self._is_ours(path, run, written):
                 return path
-        return self.free()
+        return None
 
     def free(self) -> Path:
         """A path at which there is nothing; says so where it is not the one asked for."""
@@ -128,7 +134,7 @@ class TableFile:
             return True
         if run is not None and self._remembered(run) == path:
             known = {*written, *run.metrics}
-            if _fits(cells, known):
+            if _fits(cells, known) or begins_with_zeros(path):
                 return True
         if run is not None and run.origin is not None and not self._is_inside(run):
             return False  # the copied journal names a table that the other run may still write

@@ -13,7 +13,7 @@ from delve.errors import BackendLostError, RejectedError
 from delve.files import open_plain, refuse_if_larger, replacing, set_aside, unfinished_name
 from delve.journal_states import most_bytes
 from delve.log import get_logger
-from delve.records import Metric, RunInfo
+from delve.records import HeldEpoch, Metric, RunInfo
 from delve_csv.header import EPOCH, MAX_NAME_LENGTH, encode_line, encode_row, read_header
 from delve_csv.ownership import FILE, TableFile
 
@@ -125,6 +125,11 @@ class CSVWriter:
         finally:
             self._row = {}
 
+    def held_epochs(self, run: RunInfo) -> Iterable[HeldEpoch]:
+        """The rows of the run's table; nothing where no table is known for Delve's."""
+        path = self._place.found(run)
+        return _held(path) if path and path.exists() else ()
+
     def read(self) -> pd.DataFrame:
         """The table so far, with one row an epoch."""
         import pandas as pd
@@ -224,19 +229,7 @@ class CSVWriter:
     def _rows(
         self, is_wanted: Callable[[int], bool] = lambda _: True
     ) -> Iterator[tuple[int, list[str]]]:
-        """Epoch and cells of each wanted, readable row; a torn or damaged one is passed over."""
-        if not self.path.exists():
-            return
-        with os.fdopen(open_plain(self.path, os.O_RDONLY), "rb") as file:
-            width = len(read_header(file))
-            for line in file:
-                with contextlib.suppress(ValueError, csv.Error):
-                    if not is_wanted(int(line.partition(b",")[0].strip(b'"'))):
-                        continue
-                    cells = next(csv.reader([line.decode()]), [])
-                    if line.endswith(b"\n") and len(cells) == width:
-                        numbers = [_number(float(cell)) if cell else "" for cell in cells[1:]]
-                        yield int(cells[0]), [cells[0], *numbers]
+        return _rows_of(self.path, is_wanted)
 
     def _read_columns(self) -> list[str]:
         if not self.path.exists():
@@ -264,6 +257,33 @@ class CSVWriter:
             raise
         self._last_epoch, self._last_start, self._end = last_epoch, last_start, end
         self._is_torn = self._is_unsure = False
+
+
+def _rows_of(
+    path: Path, is_wanted: Callable[[int], bool] = lambda _: True
+) -> Iterator[tuple[int, list[str]]]:
+    """Epoch and cells of each wanted, readable row; a torn or damaged one is passed over."""
+    if not path.exists():
+        return
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        width = len(read_header(file))
+        for line in file:
+            with contextlib.suppress(ValueError, csv.Error):
+                if not is_wanted(int(line.partition(b",")[0].strip(b'"'))):
+                    continue
+                cells = next(csv.reader([line.decode()]), [])
+                if line.endswith(b"\n") and len(cells) == width:
+                    numbers = [_number(float(cell)) if cell else "" for cell in cells[1:]]
+                    yield int(cells[0]), [cells[0], *numbers]
+
+
+def _held(path: Path) -> Iterator[HeldEpoch]:
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        names = read_header(file)[1:]
+    for epoch, (_, *cells) in _rows_of(path):
+        if epoch >= 0:
+            values = {name: float(c) for name, c in zip(names, cells, strict=True) if c}
+            yield HeldEpoch(epoch, values)
 
 
 def _number(value: float) -> str:

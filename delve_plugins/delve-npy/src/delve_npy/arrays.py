@@ -12,9 +12,10 @@ import numpy as np
 
 from delve.array_file import (
     DamagedArrayError,
-    is_blank,
+    is_remnant,
     is_whole,
     is_written_by_delve,
+    may_lack_values,
     read_array,
     write_array,
 )
@@ -84,7 +85,7 @@ class ArrayFolder:
                 return False
             if self._checksums.of(self._name(file)):
                 return True
-            return (is_blank(file) or not self._checksums.is_there) and self._is_known()
+            return (is_remnant(file) or not self._checksums.is_there) and self._is_known()
         except OSError:  # no file, or not ours to read
             return False
 
@@ -186,11 +187,13 @@ class ArrayFolder:
     def _is_damaged(self, file: Path) -> bool:
         if not self.is_ours(file):
             return False
+        checksums = self._checksums.of(self._name(file))
         try:
-            read_array(file, self._checksums.of(self._name(file)))
+            read_array(file, checksums)
         except DamagedArrayError:
             return True
-        return False
+        # A power cut may have taken the line and the values, and left the file with its length.
+        return not checksums and is_written_by_delve(file) and may_lack_values(file)
 
     def cut(self, first: int) -> None:
         """Remove Delve's arrays of epoch ``first`` and later, and folders that this leaves empty.

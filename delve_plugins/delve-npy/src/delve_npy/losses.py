@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from delve.files import file_name
-from delve.records import Metric, enumerate_epochs
+from delve.records import Metric, enumerate_epochs, shortened
 from delve_npy.scalars import has_value
-
-_NAMED = 3  # names in a message
 
 
 @dataclass(frozen=True)
@@ -97,12 +95,6 @@ def describe(lost: Mapping[str, list[int]]) -> str:
     """What was lost, in one line."""
     epochs = sorted({epoch for missing in lost.values() for epoch in missing})
     return f"epochs {enumerate_epochs(epochs)} of {shortened(sorted(lost))}"
-
-
-def shortened(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _epochs_with_scalars(

@@ -93,6 +93,19 @@ class OutputFolder:
         if self.scalars_path.exists():
             refuse_if_larger(self.scalars_path, most_bytes(run.savefile))
 
+    def table(self, run: RunInfo) -> Path | None:
+        """The run's file of scalars, if there is one; no file is changed.
+
+        Raises:
+            WriterConfigurationError: Its folder is a link.
+        """
+        folder = self._own(run)
+        if folder is None:
+            return None
+        self._refuse_link(folder)
+        self._use(folder, run)
+        return our_table(folder / SCALARS_NAME, self._known)
+
     def keep_off(self) -> None:
         """Have the file of scalars be Delve's or none; what came in its place meanwhile stays.
 

@@ -6,7 +6,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,14 @@ class ScalarTable:
     def cut(self, epoch: int) -> None:
         """Drop this epoch and all later ones; the columns stay."""
         self._rows = {held: row for held, row in self._rows.items() if held < epoch}
+
+    def rows(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """Epoch by epoch, the metrics that have a value; NaN is one."""
+        names = list(self._columns)
+        for epoch in self.epochs:
+            row = self._rows[epoch]
+            places = np.flatnonzero(has_value(row)).tolist()
+            yield epoch, {names[place]: float(row[place]) for place in places}
 
     def columns(self) -> dict[str, np.ndarray]:
         """Each metric's values, one an epoch in the order of ``epochs``."""

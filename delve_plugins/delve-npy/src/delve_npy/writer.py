@@ -13,9 +13,9 @@ from delve.errors import ArgumentError
 from delve.files import set_aside
 from delve.log import get_logger
 from delve.pace import Pace
-from delve.records import Metric, RunInfo
+from delve.records import HeldEpoch, Metric, RunInfo, shortened
 from delve_npy.archive import archive_name, our_archive, write_archive
-from delve_npy.losses import Expected, describe, lost_arrays, shortened
+from delve_npy.losses import Expected, describe, lost_arrays
 from delve_npy.output import OutputFolder
 from delve_npy.ownership import recalled
 from delve_npy.scalars import DamagedFileError, ScalarTable
@@ -58,7 +58,8 @@ class NPYWriter:
             raise ArgumentError(f"dtype must be {' or '.join(DTYPES)}, not {dtype!r}")
         if not isinstance(every, int) or every < 1:
             raise ArgumentError(f"every must be a number of epochs, at least 1, not {every!r}")
-        self._output = OutputFolder(Path(savepath) / FOLDER_NAME, np.dtype(dtype))
+        self._wanted, self._dtype = Path(savepath) / FOLDER_NAME, np.dtype(dtype)
+        self._output = OutputFolder(self._wanted, self._dtype)
         self._zip = zip
         self._every = every
         self._begin()
@@ -143,6 +144,16 @@ class NPYWriter:
         self._open = False
         expected = Expected(self._arrays_since, self._every)
         self._name_lost_arrays(self._table.epochs, expected)
+
+    def held_epochs(self, run: RunInfo) -> Iterable[HeldEpoch]:
+        """The epochs of ``scalars.npz``; of those for which it was not written yet nobody knows.
+
+        Raises:
+            DamagedFileError: The file is not whole.
+        """
+        path = OutputFolder(self._wanted, self._dtype).table(run)
+        rows = ScalarTable.read(path).rows() if path else ()
+        return (HeldEpoch(epoch, values) for epoch, values in rows)
 
     def _row_of(self, epoch: int) -> dict[str, float]:
         """What is staged for this epoch; what an epoch left that never came to its end goes."""

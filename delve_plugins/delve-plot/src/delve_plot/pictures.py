@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from delve.epoch_files import EpochFiles, epoch_file_name, epoch_of
 from delve.errors import WriterConfigurationError
 from delve.files import file_name, replacing, unfinished_name
 from delve.log import get_logger
-from delve_plot.signature import is_signed
+from delve.records import enumerate_epochs
+from delve_plot.signature import is_blank, is_signed, is_whole
 
 HEATMAP = "heatmap.png"
 SUFFIX = ".png"
@@ -50,7 +52,7 @@ class PictureFolder:
         path = self._files.path / place / name
         try:
             self._files.make_place(place)
-            if _is_there(path) and not is_signed(path):
+            if _is_there(path) and not _is_own(path):
                 raise FileExistsError(errno.EEXIST, "not a picture of Delve's", str(path))
             with replacing(path) as file:
                 file.write(png)
@@ -83,14 +85,44 @@ class PictureFolder:
                 with contextlib.suppress(OSError):  # it is not empty
                     place.rmdir()
 
+    def remove_damaged(self, until: float) -> set[tuple[str, int]]:
+        """Remove pictures that are not whole, as a power cut leaves them; says of which epochs.
+
+        Args:
+            until: When to look at no other, on the monotonic clock.
+
+        Returns:
+            The place and the epoch of each.
+        """
+        removed = set()
+        for place in self._files.places():
+            for epoch, path in sorted(self._files.in_place(place).items(), reverse=True):
+                if time.monotonic() > until:
+                    break
+                if path.stat().st_size == 0:  # it may be anybody's
+                    self._name_once(
+                        str(path), f"{path} is empty, and stays; if it was Delve's, remove it"
+                    )
+                elif _is_own(path) and not is_whole(path):
+                    path.unlink()
+                    removed.add((place.name, epoch))
+        if removed:
+            logger.warning(
+                "%s: pictures of epochs %s were damaged and are removed; what the journal holds of "
+                "them is drawn again",
+                self._files.path,
+                enumerate_epochs(sorted({epoch for _, epoch in removed})),
+            )
+        return removed
+
     def _void(self, place: Path, first: int) -> Iterator[tuple[Path, bool]]:
         """What bears the name of a void picture, or of one that is not whole; and whose it is."""
         for path in _plain_files(place):
             epoch = epoch_of(path.name, SUFFIX)
             if path.name == HEATMAP or (epoch is not None and epoch >= first):
-                yield path, is_signed(path)
+                yield path, _is_own(path)
             elif _is_unfinished(path.name):  # a crash may have left nothing of it
-                yield path, is_signed(path) or path.stat().st_size == 0
+                yield path, _is_own(path) or path.stat().st_size == 0
 
     def _check_folder(self) -> None:
         path = self._files.path
@@ -115,6 +147,11 @@ def _is_unfinished(name: str) -> bool:
     target = name.removeprefix(".").removesuffix(".tmp")
     is_ours = target == HEATMAP or epoch_of(target, SUFFIX) is not None
     return is_ours and name == unfinished_name(target)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file is a picture of Delve's, or what a power cut has left of one."""
+    return is_signed(path) or is_blank(path)
 
 
 def _is_there(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from pathlib import Path
 
 from delve.files import open_plain
@@ -11,8 +12,10 @@ from delve.files import open_plain
 SIGNATURE = {"Software": "Delve's plot writer"}  # a keyword that PNG's specification defines
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_SECTOR = 512  # bytes that a disk writes at once
 _LOOKED_AT = 4096  # bytes; texts stand before the pixels
-_CHUNK = struct.Struct(">I4s")  # length and type, then the data and four bytes of checksum
+_CHUNK = struct.Struct(">I4s")  # length and type, then the data and the checksum of type and data
+_CHECKSUM = struct.Struct(">I")
 
 
 def is_signed(path: Path) -> bool:
@@ -33,6 +36,38 @@ def is_signed(path: Path) -> bool:
         for text in _texts(head)
         for keyword, value in SIGNATURE.items()
     )
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a file begins with zeros, as a power cut leaves it: it is nobody's picture.
+
+    What may not be read is not known to.
+    """
+    try:
+        with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+            head = file.read(_SECTOR)
+    except PermissionError:
+        return False
+    return bool(head) and not head.strip(b"\0")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether all of a picture is there, by the checksums of its parts.
+
+    Raises:
+        OSError: It cannot be read, or is no plain file.
+    """
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        content = file.read()
+    start, kind = len(_PNG), b""
+    while start + _CHUNK.size <= len(content):
+        length, kind = _CHUNK.unpack_from(content, start)
+        end = start + _CHUNK.size + length
+        checksum = zlib.crc32(content[start + _CHUNK.size - len(kind) : end])
+        if content[end : end + _CHECKSUM.size] != _CHECKSUM.pack(checksum):
+            return False
+        start = end + _CHECKSUM.size
+    return kind == b"IEND" and start == len(content)
 
 
 def _texts(head: bytes) -> list[bytes]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from delve.errors import ArgumentError
+from delve.files import file_name
 from delve.log import get_logger
 from delve.pace import Pace
 from delve.records import Metric, RunInfo
@@ -32,6 +33,7 @@ logger = get_logger(__name__)
 
 PAUSE = 5.0  # seconds between pictures, at least
 SHARE = 0.05  # of the run's time, for drawing
+CHECK_TIME = 5.0  # seconds that a resume takes to look for damaged pictures
 
 
 class PlotWriter:
@@ -98,6 +100,7 @@ class PlotWriter:
         self._has_looked = False  # whether this run's first pictures are drawn
         self._not_before = 0.0  # the next ones
         self._mapped = -1  # the last epoch in the heatmaps
+        self._damaged: set[tuple[str, int]] = set()  # places and epochs of pictures to draw again
 
     def start(self) -> None:
         """Begin without pictures: an earlier run's are removed."""
@@ -108,6 +111,8 @@ class PlotWriter:
         """Remove what shows later epochs; asks for all epochs again, which the heatmaps show."""
         self._begin()
         self._folder.cut(initial_epoch)
+        if run.images:
+            self._damaged = self._folder.remove_damaged(time.monotonic() + CHECK_TIME)
         return run.first_lacking(()) if run.images else initial_epoch
 
     def add_scalar(self, name: str, value: float, epoch: int) -> None:
@@ -132,6 +137,7 @@ class PlotWriter:
             return
         self._remember(self._latest)
         if epoch < run.initial_epoch:  # fed again: its picture is there if it ever was
+            self._draw_damaged(run)
             if run.epochs[-1:] == (epoch,):
                 with self._pace.measured():
                     self._draw_heatmaps(run)
@@ -206,6 +212,19 @@ class PlotWriter:
                     epoch.drawn.add((mode, stat))
                 if time.monotonic() > end:
                     return
+
+    def _draw_damaged(self, run: RunInfo) -> None:
+        """Draw those of the epoch that were found damaged, as far as it holds what they show."""
+        epoch = self._latest
+        whole = [
+            (mode, stat)
+            for mode, stat in epoch.pictures()
+            if (file_name(f"{mode}-{stat}"), epoch.number) not in self._damaged
+        ]
+        if len(whole) < len(epoch.pictures()):
+            epoch.drawn.update(whole)
+            with self._pace.measured():
+                self._draw_epoch(run)
 
     def _draw_heatmaps(self, run: RunInfo) -> None:
         if self._mapped == self._latest.number:

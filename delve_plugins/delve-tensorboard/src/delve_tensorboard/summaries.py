@@ -73,6 +73,11 @@ def scalars(numbers: Iterable[tuple[str, float]], epoch: int, timestamp: int) ->
     return frame(event.SerializeToString())
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is one that :func:`scalar` has made."""
+    return bool(value.WhichOneof("value") == "simple_value")
+
+
 def histogram(tag: str, values: np.ndarray) -> Any:
     """The distribution of the finite values, in 30 bins."""
     return histogram_pb(as_text(tag), values[np.isfinite(values)]).value[0]

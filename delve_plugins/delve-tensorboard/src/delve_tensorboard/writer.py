@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 from delve.errors import ArgumentError, RejectedError, WriterConfigurationError
 from delve.journal import now_in_ms
 from delve.recorded_run import FILE_NAME as JOURNAL
-from delve.records import MODES, Metric, RunInfo
+from delve.records import MODES, HeldEpoch, Metric, RunInfo
 from delve_tensorboard.decoration import Decoration, Shown
 from delve_tensorboard.remembered import Remembered
 from delve_tensorboard.tags import LayerTags
@@ -81,7 +81,11 @@ class TensorBoardWriter:
         """Drop the epochs from ``initial_epoch`` on; returns the first that is not there whole."""
         self._prepare(run)
         remembered = self._recall(run)
-        lacking = run.first_lacking(self._whole_epochs() if remembered.knows_begins else ())
+        # Where a mode's run begins may be gone with a line of the journal: then no epoch is known
+        # to be whole.
+        modes = {metric.mode for metric in map(Metric.parse, run.metrics) if metric}
+        knows_begins = remembered.knows_begins and modes <= self._begins.keys()
+        lacking = run.first_lacking(self._whole_epochs() if knows_begins else ())
         self._begins = {mode: begin for mode, begin in self._begins.items() if begin < lacking}
         if remembered.unusable or (run.origin and not run.state):
             run.remember(numbers=self._tags.numbers, begins=self._begins, stats=self._stats)
@@ -141,6 +145,18 @@ class TensorBoardWriter:
                 stack.callback(folder.close, self._end_of_run(error) if last else b"")
             if folders:
                 self._decoration.add_last(folders)
+
+    def held_epochs(self, run: RunInfo) -> Iterable[HeldEpoch]:
+        """The epochs of the event files, up to any damage, with their times."""
+        if not self.path.is_dir():
+            return ()
+        from delve_tensorboard.folder import EventFolder
+        from delve_tensorboard.stored import stored_epochs
+
+        for path in (self.path, *(self.path / mode for mode in MODES)):
+            _check_folder(path)
+        folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
+        return stored_epochs(folders, _USER, Remembered.of(run).begins)
 
     def _prepare(self, run: RunInfo) -> None:
         """Import the backend, and forget what an attempt that failed has left here."""

@@ -1,13 +1,48 @@
-"""How epochs go into a W&B run: by step on Delve's own, beside the user's rows on theirs."""
+"""How epochs go into a W&B run of Delve's own: by step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wandb import Run
 
+from delve_wandb import service
+
 EPOCH = "epoch"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one epoch has to say.
+
+    Attributes:
+        numbers: Its values, by key.
+        pictures: What can be left out.
+        name_failure: Is told why that was left out.
+    """
+
+    numbers: Mapping[str, Any]
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    name_failure: Callable[[Exception], None] = lambda _: None
+
+    def with_numbers(self, **more: Any) -> Row:
+        """The row with further values, which stand first."""
+        return replace(self, numbers={**more, **self.numbers})
+
+    def send(self, run: Run, **how: Any) -> None:
+        """Log it: W&B takes a row whole or not at all, so without pictures where one fails."""
+        if self.pictures:
+            try:
+                run.log({**self.numbers, **self.pictures}, **how)
+            except Exception as error:
+                if service.has_died(error) or service.is_finished(run):
+                    raise
+                self.name_failure(error)
+            else:
+                return
+        run.log(dict(self.numbers), **how)
 
 
 class SteppedLog:
@@ -32,41 +67,7 @@ class SteppedLog:
         """Whether the epoch is there, or can no longer be added."""
         return epoch < self.next_epoch
 
-    def add(self, epoch: int, row: Mapping[str, Any]) -> None:
+    def add(self, epoch: int, row: Row) -> None:
         """Send one epoch; W&B would hold an uncommitted row back, and a kill lose it."""
-        self.run.log({EPOCH: epoch, **row}, step=epoch, commit=True)
+        row.with_numbers(**{EPOCH: epoch}).send(self.run, step=epoch, commit=True)
         self.next_epoch = epoch + 1
-
-
-class SharedLog:
-    """A run that the user logs to: the step is theirs, and charts show Delve's rows by epoch.
-
-    Args:
-        run: The W&B run.
-        held: The epochs that are there.
-    """
-
-    def __init__(self, run: Run, held: Iterable[int] = ()) -> None:
-        self.run = run
-        self._held = set(held)
-        self._defined: set[str] = set()
-
-    @property
-    def last_epoch(self) -> int | None:
-        """The last epoch that the run says it holds; offline, it knows those of this process."""
-        summary: Any = self.run.summary
-        last = summary.get(EPOCH)
-        return int(last) if isinstance(last, int | float) else None
-
-    def holds(self, epoch: int) -> bool:
-        """Whether the epoch is there: W&B would keep both rows."""
-        return epoch in self._held
-
-    def add(self, epoch: int, row: Mapping[str, Any]) -> None:
-        """Send one epoch, as a row of its own."""
-        for name in row.keys() - self._defined:
-            if "*" not in name and not name.startswith("_"):  # a pattern and hidden, to W&B
-                self.run.define_metric(name, step_metric=EPOCH)
-            self._defined.add(name)
-        self.run.log({EPOCH: epoch, **row}, commit=True)
-        self._held.add(epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from wandb.errors import AuthenticationError, CommError, UsageError
 from delve.errors import WriterConfigurationError
 from delve_wandb import service
 from delve_wandb.options import Options
+from delve_wandb.segments import segment_of
 
 INIT_TIMEOUT = 5.0  # seconds; W&B's own default of 90 would hold the training up
 FINISH_TIMEOUT = 8.0  # seconds; W&B's own default is to wait for ever
@@ -34,13 +36,13 @@ class UnreachableError(Exception):
 
 
 def open_run(options: Options, state: Mapping[str, Any], **how: Any) -> Run:
-    """``wandb.init``, apart from any other run of the process.
+    """``wandb.init``, apart from any other run of the process unless ``reinit=None`` asks for it.
 
     Args:
         options: The user's options.
         state: What an earlier process remembered: the project is the same one unless the user
             names another.
-        how: ``id``, ``resume``, ``resume_from``.
+        how: ``id``, ``resume``, ``resume_from``, ``config``, ``reinit``.
 
     Raises:
         WriterConfigurationError: Only the user can help.
@@ -54,21 +56,24 @@ def open_run(options: Options, state: Mapping[str, Any], **how: Any) -> Run:
         changes["resume"] = None  # WANDB_RESUME would exclude it
     try:
         with _faults_told_apart(), service.adjusted_settings(**changes):
-            project, entity = _place(options, state)
-            return wandb.init(
+            project, entity = place(options, state)
+            how.setdefault("reinit", "create_new")
+            opened = wandb.init(
                 project=project,
                 entity=entity,
                 dir=options.folder,
                 name=options.name,
                 group=options.group,
                 tags=options.tags,
-                reinit="create_new",
                 settings=_settings(options),
                 **how,
             )
     except Exception:
         service.restart()
         raise
+    if how["reinit"]:
+        service.keep_to_ourselves(opened)
+    return opened
 
 
 def _refuse_links(folder: Path) -> None:
@@ -83,16 +88,21 @@ def _refuse_links(folder: Path) -> None:
 
 def finish_run(run: Run, exit_code: int = 0) -> None:
     """End a run, and say where its data is if W&B did not take all of it in time."""
+    if service.is_finished(run):
+        return
     try:
         run.finish(exit_code)
+        if run.offline:
+            segment_of(run).wait_for_end()
     except TimeoutError as error:
         folder = Path(run.dir).parent
         raise TimeoutError(
             f"W&B did not take all data of run {run.id} in time; it is in {folder}: upload it "
             f"with `wandb sync --include-online {folder}`, or resume the run"
         ) from error
-    except ConnectionError:  # to W&B's service, not to the server
-        _let_go(run, exit_code)
+    except Exception as error:
+        if service.has_died(error):
+            _let_go(run, exit_code)
         raise
 
 
@@ -113,14 +123,25 @@ def is_offline(options: Options) -> bool:
     return (options.mode or service.users_settings().mode) in ("offline", "dryrun")
 
 
+def is_disabled(options: Options) -> bool:
+    """Whether the user wants nothing of W&B."""
+    if wandb.run is not None and wandb.run.disabled:
+        return True
+    if options.mode:
+        return options.mode == "disabled"
+    # W&B no longer knows the variable; Transformers and others do.
+    switched_off = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on")
+    return switched_off or service.users_settings().mode == "disabled"
+
+
 def address() -> str:
     """The server in force, without user and password."""
     parts = urlsplit(service.users_settings().base_url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _place(options: Options, state: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Project and entity: W&B's default project depends on the script's folder."""
+def place(options: Options, state: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Project and entity of a run: W&B's default project depends on the script's folder."""
     settings = service.users_settings()
     earlier = state if state.get("address") == address() else {}
     return (

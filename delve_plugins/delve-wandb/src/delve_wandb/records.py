@@ -26,11 +26,27 @@ def read(path: Path) -> Iterator[bytes]:
             yield record
 
 
-def _fragments(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_end(path: Path) -> Iterator[bytes]:
+    """The records that begin in the last two blocks."""
+    record: bytes | None = None
+    first_block = max(path.stat().st_size // _BLOCK - 1, 0)
+    for kind, fragment in _fragments(path, first_block):
+        if kind in (_WHOLE, _FIRST):
+            record = fragment
+        elif record is not None:
+            record += fragment
+        if record is not None and kind in (_WHOLE, _LAST):
+            yield record
+
+
+def _fragments(path: Path, first_block: int = 0) -> Iterator[tuple[int, bytes]]:
     with path.open("rb") as file:
         block, at = file.read(_BLOCK), len(_FILE_HEADER)
         if block[:at] != _FILE_HEADER:
             return
+        if first_block:
+            file.seek(first_block * _BLOCK)
+            block, at = file.read(_BLOCK), 0
         while block:
             while at + _FRAGMENT_HEADER.size <= len(block):  # zeros fill what is too short for one
                 checksum, length, kind = _FRAGMENT_HEADER.unpack_from(block, at)

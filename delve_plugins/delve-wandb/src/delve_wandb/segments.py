@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from delve_wandb.logs import EPOCH
 # a segment that was replaced from one that was uploaded.
 _MARK = ".synced"
 _SUPERSEDED = "superseded: a later segment of this run holds these epochs too\n"
+
+_END = 2.0  # seconds that W&B may take to write the end of a file; some milliseconds are usual
 
 _Record: Any = vars(wandb_internal_pb2)["Record"]
 
@@ -51,6 +54,21 @@ class Segment:
     def has_on_disk(self, epoch: int) -> bool:
         """Whether a kill would leave the epoch."""
         return any(row.get(EPOCH) == str(epoch) for row in self.rows())
+
+    def wait_for_end(self) -> None:
+        """Wait a moment until the file is whole: W&B finishes an offline run before it is."""
+        until = time.monotonic() + _END
+        while not self._has_ended() and time.monotonic() < until:
+            time.sleep(0.005)
+
+    def _has_ended(self) -> bool:
+        """Whether the file holds the run's exit, which stands among its last records."""
+        if not self.file.is_file():
+            return False
+        return any(
+            _Record.FromString(data).WhichOneof("record_type") == "exit"
+            for data in records.read_end(self.file)
+        )
 
     def supersede(self) -> None:
         """Keep `wandb sync` from sending it; what was sent already stays marked so."""

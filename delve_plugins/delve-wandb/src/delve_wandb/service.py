@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import wandb
+from wandb import Run
 
 from delve.errors import WriterConfigurationError
 from delve.log import get_logger
 
 _TOKEN = "WANDB_SERVICE"  # W&B sets it while a service runs
 _HOOKS = ("exit", "excepthook")  # of sys; W&B wraps them at each start and never unwraps them
-_MAILBOX = "wandb.sdk.mailbox."  # where W&B defines what it raises when no answer can come
+# Where W&B defines what it raises when no answer can come, and once it is torn down.
+_NO_ANSWER = ("wandb.sdk.mailbox.", "wandb.sdk.lib.asyncio_manager")
 
+_ours: list[Run] = []  # the runs of Delve's own that are open
 _started_here: dict[str, dict[str, Any]] = {}  # services that Delve started: sys's hooks before
 
 logger = get_logger(__name__)
@@ -68,9 +71,17 @@ def stop() -> None:
         _tear_down()
 
 
+def is_finished(run: Run) -> bool:
+    """Whether somebody has ended the run, so that it takes nothing more.
+
+    To ask the run anything else would then wait 30 s for an answer. W&B offers no public way.
+    """
+    return bool(getattr(run, "_is_finished", False))
+
+
 def has_died(error: Exception) -> bool:
     """Whether an error tells that the service is gone: the server's faults are told otherwise."""
-    return isinstance(error, ConnectionError) or type(error).__module__.startswith(_MAILBOX)
+    return isinstance(error, ConnectionError) or type(error).__module__.startswith(_NO_ANSWER)
 
 
 def restart() -> None:
@@ -88,12 +99,27 @@ def restart() -> None:
             wandb.setup(settings)
 
 
+def keep_to_ourselves(run: Run) -> None:
+    """Have the user's own ``wandb.init()`` know nothing of a run of Delve's.
+
+    W&B would return that run from it, or finish it, as notebooks do with earlier runs. Its list of
+    active runs is not public: where it has changed, the run stays in it.
+    """
+    _ours[:] = [run, *(other for other in _ours if not is_finished(other))]
+    forget = getattr(wandb.setup(), "remove_active_run", None)
+    if forget:
+        forget(run)
+
+
 def _is_idle() -> bool:
-    return wandb.setup().most_recent_active_run is None
+    """Whether no run of this process is open."""
+    others = getattr(wandb.setup(), "most_recent_active_run", None)
+    return others is None and all(is_finished(run) for run in _ours)
 
 
 def _tear_down() -> None:
     hooks = _started_here.pop(os.environ.get(_TOKEN, ""), {})
+    _ours.clear()
     try:
         wandb.teardown()
     except (Exception, SystemExit) as error:  # W&B exits where its service has died

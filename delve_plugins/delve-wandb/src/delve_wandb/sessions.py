@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import re
-import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import wandb
 from wandb import Run
 
+from delve.errors import BackendLostError
 from delve.log import get_logger
 from delve.pace import Pace
 from delve.records import RunInfo
 from delve_wandb import service
-from delve_wandb.logs import SharedLog, SteppedLog
+from delve_wandb.identity import is_marked, known_id, mark, new_id, remember
+from delve_wandb.logs import Row, SteppedLog
 from delve_wandb.opening import address, finish_run, open_run
 from delve_wandb.options import Options
 from delve_wandb.segments import Segment, segment_of
+from delve_wandb.shared_log import OpenRow, SharedLog
 
-# What is remembered of a W&B run before it is opened.
-_NOTHING_KNOWN: dict[str, Any] = {
-    "online": False,  # whether a server may hold some of it
-    "segments": {},  # by name: the first epoch of the process that added it
-    "project": None,
-    "entity": None,
-    "address": None,
-}
 _SHARE = 0.02  # of the run's time that goes into looking at what W&B has on disk
+
+_open_rows: dict[tuple[str, str], OpenRow] = {}  # by W&B run and prefix, in this process
 
 logger = get_logger(__name__)
 
@@ -50,14 +45,23 @@ class Session:
     last_again: int | None = None
     _pace: Pace = field(default_factory=lambda: Pace(_SHARE))
 
-    def add(self, epoch: int, row: Mapping[str, Any], run: RunInfo) -> None:
-        """Send one epoch."""
+    def add(self, epoch: int, row: Row, run: RunInfo) -> None:
+        """Send one epoch.
+
+        Raises:
+            BackendLostError: Somebody has finished the run.
+        """
+        if service.is_finished(self.log.run):
+            raise BackendLostError(f"W&B run {self.log.run.id} has been finished by others")
         if isinstance(self.log, SteppedLog) and self.log.is_overtaken:
             self._give_away(self.log, run)
         self.log.add(epoch, row)
 
     def finish(self, exit_code: int) -> None:
         """End the run if it is ours; W&B's own exit hook ends one that the user took over."""
+        if isinstance(self.log, SharedLog):
+            self.log.row.leave()
+            self.ours = self.ours and not self.log.row.is_used_by_others
         if self.ours:
             finish_run(self.log.run, exit_code)
 
@@ -85,7 +89,7 @@ class Session:
         return self.log.holds(self.last_again) and segment.has_on_disk(self.last_again)
 
     def _give_away(self, log: SteppedLog, run: RunInfo) -> None:
-        """A late ``wandb.init()`` of the user's returns our run: from then on it is theirs."""
+        """Where W&B gave a late ``wandb.init()`` our run: from then on it is theirs."""
         logger.warning(
             "W&B run %s, which Delve started, is logged to by others too, so that its steps are no "
             "longer the epochs; call wandb.init() before the tracker is made, and Delve uses your "
@@ -93,7 +97,7 @@ class Session:
             log.run.id,
         )
         self.ours = False
-        self.log = SharedLog(log.run, range(log.next_epoch))
+        self.log = SharedLog(OpenRow(log.run), run.run_id, held=range(log.next_epoch))
         remember(run, owned=False)
 
 
@@ -105,59 +109,131 @@ def start(options: Options, run: RunInfo) -> Session:
         Exception: Of W&B's, where the server or the service fails.
     """
     if wandb.run is not None:
-        return share(wandb.run, run, ours=False)
-    run_id = service.users_settings().run_id or known_id(run) or secrets.token_hex(4)
-    remember(run, run_id=run_id, owned=True)
-    opened = open_run(options, run.state, id=run_id)
-    if opened.starting_step:  # WANDB_RUN_ID and WANDB_RESUME name a run that holds something
-        return share(opened, run, ours=True)
-    return own(opened, run)
+        return share(wandb.run, options, run, ours=False)
+    if service.users_settings().run_id:
+        # The user has named one run for the process: their own later `wandb.init()` gets it too.
+        return share(open_run(options, run.state, reinit=None), options, run, ours=True)
+    return begin(options, run)
+
+
+def begin(options: Options, run: RunInfo, again: bool = True) -> Session:
+    """Begin a run of Delve's own.
+
+    Args:
+        options: The user's options.
+        run: What it is to record.
+        again: Whether to go on with one that an earlier attempt began.
+    """
+    run_id = (known_id(run) if again else None) or new_id(run)
+    opened = open_run(options, run.state, id=run_id, config=mark(run))
+    if not opened.resumed or is_marked(opened, run):
+        return own(opened, run)
+    let_go(opened)  # WANDB_RESUME alone can lead here
+    return begin(options, run, again=False)
+
+
+def let_go(opened: Run) -> None:
+    """Leave a run that is not this run's as it is."""
+    logger.warning(
+        "W&B run %s does not say that it was begun for this run, so it is left as it is, and a new "
+        "run gets all epochs",
+        opened.id,
+    )
+    finish_run(opened)
 
 
 def own(
     opened: Run, run: RunInfo, next_epoch: int = 0, superseded: list[Segment] | None = None
 ) -> Session:
     """Record into a run that nobody else logs to."""
-    _describe(opened, run, owned=True)
+    _describe(opened, {**run.config, **mark(run)})
+    _remember_place(opened, run, owned=True)
     last_again = max((epoch for epoch in run.epochs if epoch >= next_epoch), default=None)
     log = SteppedLog(opened, next_epoch)
     return Session(log, ours=True, superseded=superseded or [], last_again=last_again)
 
 
-def share(opened: Run, run: RunInfo, ours: bool) -> Session:
+def share(opened: Run, options: Options, run: RunInfo, ours: bool) -> Session:
     """Record into a run that the user logs to."""
-    _describe(opened, run, owned=False)
-    return Session(SharedLog(opened), ours)
+    if not opened.disabled:
+        _warn_of_another(opened, options, run)
+        _remember_place(opened, run, owned=False)
+    _add_to_config(opened, run)
+    log = SharedLog(_open_row(opened, options), run.run_id, options.prefix)
+    return Session(log, ours)
 
 
-def known_id(run: RunInfo) -> str | None:
-    """The W&B run that Delve started for this one, in this process or an earlier one."""
-    run_id = run.state.get("run_id")
-    # It becomes a part of paths, and a journal may come from somebody else.
-    is_plain = isinstance(run_id, str) and re.fullmatch(r"[\w-]+", run_id)
-    return run_id if is_plain and run.state.get("owned") else None
+def shared_log(opened: Run, options: Options, run: RunInfo, held: Iterable[int]) -> SharedLog:
+    """The log of a user's run that holds epochs already."""
+    row = _open_row(opened, options)
+    row.held.pop(run.run_id, None)
+    return SharedLog(row, run.run_id, options.prefix, held, run.state.get("attempt") or 0)
 
 
-def remember(run: RunInfo, **state: Any) -> None:
-    """Keep what a resume needs; another W&B run's is dropped."""
-    if state.get("run_id", run.state.get("run_id")) != run.state.get("run_id"):
-        state = _NOTHING_KNOWN | state
-    if any(run.state.get(name) != value for name, value in state.items()):
-        run.remember(**state)
+def held_here(opened: Run, options: Options, run: RunInfo) -> set[int]:
+    """The epochs that this process has given a user's run, be it that they still wait."""
+    return set(_open_row(opened, options).held.get(run.run_id, ()))
 
 
-def _describe(opened: Run, run: RunInfo, owned: bool) -> None:
-    if run.config:
-        config: Any = opened.config
-        config.update(dict(run.config), allow_val_change=True)
+def _open_row(opened: Run, options: Options) -> OpenRow:
+    """One for all trackers that log into a run: a row takes one epoch of each prefix."""
+    for key, row in list(_open_rows.items()):
+        if service.is_finished(row.run) or (key[0] == opened.id and row.run is not opened):
+            del _open_rows[key]
+    key = (opened.id, options.prefix)
+    if key not in _open_rows:
+        _open_rows[key] = OpenRow(opened)
+    _open_rows[key].commits = options.commit
+    return _open_rows[key]
+
+
+def _warn_of_another(opened: Run, options: Options, run: RunInfo) -> None:
+    """Say that epochs of several runs of Delve's cannot be told apart in one W&B run."""
+    summary: Any = opened.summary
+    here = _open_row(opened, options).held.keys() - {run.run_id}
+    is_known = run.state.get("run_id") == opened.id
+    if here or (not is_known and summary.get(options.prefix + "delve/epoch") is not None):
+        logger.warning(
+            "W&B run %s gets the epochs of another run of Delve's too, under the same names; tell "
+            'them apart by a prefix, such as writer_args={"wandb": {"prefix": "fold1/"}}',
+            opened.id,
+        )
+
+
+def _describe(opened: Run, config: Mapping[str, Any]) -> None:
+    """Merge values into the configuration; one that W&B cannot take costs no other."""
+    into: Any = opened.config
+    try:
+        into.update(dict(config), allow_val_change=True)
+    except (TypeError, ValueError):  # of its making JSON; the service's faults are others
+        for name, value in config.items():
+            try:
+                into.update({name: value}, allow_val_change=True)
+            except (TypeError, ValueError) as error:
+                logger.warning("W&B does not take the configuration's %r: %s", name, error)
+
+
+def _add_to_config(opened: Run, run: RunInfo) -> None:
+    """Give a user's run what its configuration lacks: values that it has are the user's."""
+    present: Any = opened.config
+    ours = set(run.state.get("config") or ()) if run.state.get("run_id") == opened.id else set()
+    added = {key: value for key, value in run.config.items() if key in ours or key not in present}
+    if added:
+        _describe(opened, added)
+        if not opened.disabled:
+            remember(run, config=sorted({*ours, *map(str, added)}))
+
+
+def _remember_place(opened: Run, run: RunInfo, owned: bool) -> None:
     if opened.disabled:  # it stores nothing, so that nobody has to find it again
         return
     remember(run, run_id=opened.id, owned=owned)
+    segments = run.state.get("segments") or {}
     remember(
         run,
         project=opened.project,
         entity=opened.entity,
         address=address(),
         online=bool(run.state.get("online")) or not opened.offline,
-        segments={**run.state.get("segments", {}), segment_of(opened).name: run.initial_epoch},
+        segments={**segments, segment_of(opened).name: run.initial_epoch},
     )

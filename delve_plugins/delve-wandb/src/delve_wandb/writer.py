@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from delve.discovery import how_to_install
-from delve.errors import BackendLostError, WriterConfigurationError
+from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
 from delve.log import get_logger
 from delve.records import Metric, RunInfo
+from delve_wandb.names import refusal
 from delve_wandb.options import Options, tags_of
 
 if TYPE_CHECKING:
     from delve_wandb.figures import Pictures
+    from delve_wandb.logs import Row
     from delve_wandb.sessions import Session
-
-_RESERVED = {"_step", "_timestamp", "_runtime", "_wandb"}  # keys of a row that W&B fills itself
 
 logger = get_logger(__name__)
 
@@ -26,7 +26,8 @@ logger = get_logger(__name__)
 class WandbWriter:
     """Records into Weights & Biases: keys are the metrics' names and ``epoch``.
 
-    An active ``wandb.run`` is used and never finished. Without one a run is started, with its
+    An active ``wandb.run`` is used and never finished; the key of the epoch is ``delve/epoch``
+    there, and its steps are never moved. Without one a run is started, with its
     local files in ``<savepath>/wandb``, and finished at the end. What is None here is left to
     W&B's settings and environment (WANDB_PROJECT, WANDB_MODE and so on).
 
@@ -41,6 +42,11 @@ class WandbWriter:
         figures: Whether to log a picture of all layers' saturation too; it needs the plugin
             delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
             without.
+        prefix: What Delve's keys begin with, such as ``fold0/``: it tells the epochs of several
+            trackers apart that log into one run.
+        commit: In a run that you opened yourself, send each epoch at once, as a row of its own. It
+            closes your open row and moves your step on: W&B drops what you log under a lower
+            ``step=``. By default an epoch joins the row that you log next.
         init_timeout: How long the server may take to open the run, in seconds. None: your W&B
             setting if you made one, else 5.
 
@@ -59,14 +65,26 @@ class WandbWriter:
         mode: str | None = None,
         figures: bool = False,
         init_timeout: float | None = None,
+        prefix: str = "",
+        commit: bool = False,
     ) -> None:
         self._options = Options(
-            Path(savepath), project, entity, name, group, tags_of(tags), mode, init_timeout
+            Path(savepath),
+            project,
+            entity,
+            name,
+            group,
+            tags_of(tags),
+            mode,
+            init_timeout,
+            prefix,
+            commit,
         )
         self._figures = figures
         self._pictures: Pictures | None = None
         self._session: Session | None = None
         self._prepared = False
+        self._disabled = False
         self._row: dict[str, float] = {}
 
     def start(self, run: RunInfo) -> None:
@@ -74,7 +92,7 @@ class WandbWriter:
         self._prepare(run)
         from delve_wandb import sessions
 
-        if self._session is None:
+        if self._session is None and not self._disabled:
             self._session = sessions.start(self._options, run)
 
     def resume_from_saved_state(self, run: RunInfo) -> int | None:
@@ -83,37 +101,44 @@ class WandbWriter:
         self._prepare(run)
         from delve_wandb import resuming
 
+        if self._disabled:
+            return None
         self._session, first_lacking = resuming.resume(self._options, run)
         return first_lacking
 
     def add_scalar(self, name: str, value: float) -> None:
-        """Stage a scalar of the user's."""
-        if name in _RESERVED:
-            logger.warning("W&B keeps the name %r for itself; the scalar is not sent there", name)
-        else:
-            self._row[name] = value
+        """Stage a scalar of the user's.
+
+        Raises:
+            RejectedError: W&B stores nothing under this name.
+        """
+        self._refuse([name])
+        self._row[name] = value
 
     def add_scalars(self, value_dict: dict[Metric, float]) -> None:
-        """Stage the layer metrics."""
+        """Stage the layer metrics.
+
+        Raises:
+            RejectedError: W&B stores nothing under some of their names.
+        """
+        self._refuse(value_dict)
         self._row.update(value_dict.items())
 
     def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
         """Send the epoch; one that W&B holds already has the same values and is passed over."""
-        row: dict[str, Any] = dict(self._row)
-        self._row = {}
-        if self._session is None:
-            raise RuntimeError("no W&B run is open")
-        if self._session.log.holds(epoch):
+        session = self._session
+        if self._disabled or (session and session.log.holds(epoch)):
+            self._row = {}
             return
-        if self._pictures and epoch >= run.initial_epoch:
-            row |= self._pictures.of_epoch(row, run.layers, epoch)
-        row["_timestamp"] = timestamp / 1000
+        if session is None:
+            raise RuntimeError("no W&B run is open")
+        row = self._row_of(epoch, timestamp, session, run)
         try:
-            self._session.add(epoch, row, run)
+            session.add(epoch, row, run)
         except Exception as error:
             self._let_go_if_lost(error)
             raise
-        self._session.look_after_superseded(run)
+        session.look_after_superseded(run)
 
     def close(self, error: BaseException | None, run: RunInfo) -> None:
         """Finish a run that Delve started, as failed after an exception."""
@@ -122,13 +147,44 @@ class WandbWriter:
         if session:
             session.retire_superseded(run)
 
+    def _refuse(self, names: Iterable[str]) -> None:
+        reasons = {name: refusal(self._options.prefix + name) for name in names}
+        refused = {name: reason for name, reason in reasons.items() if reason}
+        if refused:
+            raise RejectedError(refused, "; ".join(sorted(set(refused.values()))))
+
+    def _row_of(self, epoch: int, timestamp: int, session: Session, run: RunInfo) -> Row:
+        """The staged values under their keys, with a picture where there is one."""
+        from delve_wandb.logs import Row, SteppedLog
+
+        staged, self._row = self._row, {}
+        is_stepped = isinstance(session.log, SteppedLog)
+        prefix = self._options.prefix
+        numbers = {prefix + name: value for name, value in staged.items()}
+        if is_stepped:  # a row of the user's keeps its own time
+            numbers["_timestamp"] = timestamp / 1000
+        if not self._pictures or epoch < run.initial_epoch:
+            return Row(numbers)
+        pictures = self._pictures
+        of_delve = prefix if is_stepped else f"{prefix}delve/"
+        drawn = pictures.of_epoch(staged, run.layers, epoch)
+        return Row(
+            numbers,
+            {of_delve + key: picture for key, picture in drawn.items()},
+            lambda error: pictures.name_failure(error, epoch),
+        )
+
     def _prepare(self, run: RunInfo) -> None:
         _check_wandb()
-        from delve_wandb import service
+        from delve_wandb import identity, opening, service
 
         self._prepared = True
         service.start()
         self._row = {}
+        identity.pass_over_unusable(run)
+        was_disabled, self._disabled = self._disabled, opening.is_disabled(self._options)
+        if self._disabled and not was_disabled:
+            logger.warning("W&B is disabled, so that Delve sends nothing to it")
         if self._figures and run.images and not self._pictures:
             self._pictures = _make_pictures()
 
@@ -140,6 +196,9 @@ class WandbWriter:
         """
         from delve_wandb import service
 
+        if isinstance(error, BackendLostError):  # finished by others
+            self._part(exit_code=0)
+            return
         if self._session and self._session.ours and service.has_died(error):
             with contextlib.suppress(Exception):  # nothing reaches W&B any more
                 self._part(exit_code=1)

@@ -1,0 +1,298 @@
+"""The run in MLflow that a run of Delve's begins or goes on in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from delve.errors import WriterConfigurationError
+from delve.log import get_logger
+from delve.records import RunInfo
+from delve_mlflow import runs, succession
+from delve_mlflow.identity import (
+    COPIED_FROM,
+    PREFIX,
+    RECORDS,
+    RUN_ID,
+    SAVEFILE,
+    Identity,
+    Remembered,
+    shown,
+)
+from delve_mlflow.keys import RunsKeys
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run to record into.
+
+    Attributes:
+        run: The run in MLflow.
+        owned: Whether Delve made it.
+        prefix: What each key begins with.
+        last_epoch: The last one that it holds, as far as that can be told; -1 for none.
+        last_point: The last step of any metric that might be ours.
+    """
+
+    run: Run
+    owned: bool
+    prefix: str
+    last_epoch: int = -1
+    last_point: int = -1
+
+
+class Search:
+    """Finds the run to begin or to go on in, or makes it.
+
+    Args:
+        client: MLflow's client.
+        run: What the writer is told.
+        address: The tracking URI, without user and password.
+        name: What a run that is made is called.
+        tags: The user's tags for it.
+        given_prefix: What the user wants keys to begin with.
+        say: Tells the user something, once.
+
+    Attributes:
+        remembered: What the journal remembers of MLflow.
+        ended: The status of the run that was found, if it had ended.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        run: RunInfo,
+        address: str,
+        name: str,
+        tags: Mapping[str, str],
+        given_prefix: str,
+        say: Callable[..., None],
+    ) -> None:
+        self._client = client
+        self._run = run
+        self._address = address
+        self._name = name
+        self._tags = tags
+        self._say = say
+        self.remembered = Remembered.of(run.state)
+        self.ended: str | None = None
+        self._identity = Identity.of(run, self.remembered)
+        # An export knows no prefix, and goes on with that of the run.
+        self._prefix = given_prefix or self.remembered.prefix or ""
+        self._keys = RunsKeys(self._prefix, run.metrics)
+        if self.remembered.useless:
+            say(
+                "what the journal remembers of MLflow cannot be used and is passed over: %s",
+                ", ".join(self.remembered.useless),
+            )
+
+    def begin(self, initial_epoch: int = 0) -> Found:
+        """The user's run, or one of Delve's own."""
+        users_run = runs.users_run()
+        if users_run:
+            return self._as_guest(self._client.get_run(users_run))
+        in_force = self._in_force(self._experiment)  # an earlier attempt may have made it
+        if in_force:
+            return self._own_again(in_force[0], initial_epoch)
+        return Found(self._make(self._origins_run), owned=True, prefix=self._prefix)
+
+    def again(self, initial_epoch: int) -> Found:
+        """The run to go on in, without points at ``initial_epoch`` or later if Delve made it."""
+        users_run = runs.users_run()
+        if users_run:
+            return self._guest_again(self._client.get_run(users_run), initial_epoch)
+        if self._is_elsewhere:
+            self._say(
+                "the run was recorded in MLflow at %s, and the tracking URI is now %s: going on "
+                "there, with all epochs",
+                shown(self.remembered.address or ""),
+                self._address,
+            )
+        hinted = self.remembered.run_id and runs.active(self._client, self.remembered.run_id)
+        if hinted and self._identity.records_into(hinted.data.tags):
+            return self._guest_again(hinted, initial_epoch)
+        known = self._known(hinted or None)
+        if known is None:
+            if hinted:
+                self._say(
+                    "MLflow run %s, which the journal names, does not say that it records this "
+                    "run: it is left alone, and a run of this run's own begins",
+                    hinted.info.run_id,
+                )
+            return self.begin(initial_epoch)
+        return self._own_again(known, initial_epoch)
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        return self.remembered.address not in (None, self._address)
+
+    @cached_property
+    def _experiment(self) -> str:
+        return runs.experiment_in_force(self._client)
+
+    @property
+    def _origins_run(self) -> str | None:
+        """The run of the folder that this one was copied from."""
+        origin = self._run.origin
+        return Remembered.of(origin.state).run_id if origin else None
+
+    def _known(self, hinted: Run | None) -> Run | None:
+        """The run of Delve's own to go on in."""
+        in_force = self._in_remembered_experiment() or self._in_force(self._experiment)
+        if hinted and self._identity.owns(hinted.info.run_id, hinted.data.tags):
+            named = [run for run in in_force if run.info.run_id == hinted.info.run_id]
+            if named or (not in_force and runs.is_in_force(hinted)):
+                return next(iter(named), hinted)
+        return next(iter(in_force), None)
+
+    def _in_remembered_experiment(self) -> list[Run]:
+        if self._is_elsewhere or self.remembered.experiment_id is None:
+            return []
+        try:
+            return self._in_force(self.remembered.experiment_id)
+        except MlflowException as error:
+            if error.error_code in runs.ABSENT:
+                return []
+            raise
+
+    def _in_force(self, experiment: str) -> list[Run]:
+        found = runs.find(self._client, experiment, self._identity)
+        if self._identity.may_be_copy:  # who else may be at work on them cannot be seen
+            return found
+        return succession.settle(self._client, found, self._our_keys)
+
+    def _make(self, copied_from: str | None) -> Run:
+        tags = {
+            **self._tags,
+            RUN_ID: self._identity.run_id,
+            SAVEFILE: self._identity.savefile,
+        }
+        if copied_from:
+            tags[COPIED_FROM] = copied_from
+        run = self._client.get_run(runs.create(self._client, self._experiment, self._name, tags))
+        if self._run.origin:
+            self._say(
+                "the folder is a copy of %s: MLflow run %s is left to that one, and %s, a run of "
+                "its own, gets what the journal holds",
+                shown(self._run.origin.savefile),
+                copied_from or "(unknown)",
+                run.info.run_id,
+            )
+        return run
+
+    def _own_again(self, known: Run, initial_epoch: int) -> Found:
+        self._check_prefix(known)
+        our_keys = self._our_keys(known)
+        is_void = runs.last_epoch(known, our_keys) >= initial_epoch
+        if is_void and self._run.may_be_copy:
+            return self._parted(known)
+        if runs.has_ended(known):
+            self.ended = known.info.status
+        if is_void:
+            if not self._identity.others(known.data.tags):
+                known = self._cut(known, initial_epoch, our_keys)
+            else:
+                self._say_that_points_stay(known, "holds other runs of Delve's too", initial_epoch)
+        elif not self._run.may_be_copy:  # it may have been moved
+            runs.tag(self._client, known, {SAVEFILE: self._identity.savefile})
+        return self._found(known, owned=True, our_keys=our_keys)
+
+    def _cut(self, known: Run, initial_epoch: int, our_keys: set[str]) -> Run:
+        """Replace a run by a copy that ends before ``initial_epoch``."""
+        runs.tag(self._client, known, {SAVEFILE: self._identity.savefile})
+        known = self._client.get_run(known.info.run_id)
+        copy_id = succession.copy_below(self._client, known, initial_epoch, our_keys)
+        self._run.remember(run_id=copy_id, owned=True)
+        succession.put_in_force(self._client, copy_id)
+        copy = self._client.get_run(copy_id)
+        succession.settle(self._client, [copy], self._our_keys)
+        logger.info(
+            "MLflow run %s holds epochs from %d on: run %s takes its place without them",
+            known.info.run_id,
+            initial_epoch,
+            copy_id,
+        )
+        return copy
+
+    def _parted(self, known: Run) -> Found:
+        """A run of this folder's own, as another folder may still record into the known one."""
+        in_force = self._in_force(self._experiment)
+        ours = [run for run in in_force if run.data.tags.get(COPIED_FROM) == known.info.run_id]
+        run = ours[0] if ours else self._make(known.info.run_id)
+        self._say(
+            "MLflow run %s holds more than the journal, and the folder may be a copy of one that "
+            "still records into it: it is left alone, and %s, a run of this folder's own, gets "
+            "what the journal holds",
+            known.info.run_id,
+            run.info.run_id,
+        )
+        return Found(run, owned=True, prefix=self._prefix)
+
+    def _guest_again(self, known: Run, initial_epoch: int) -> Found:
+        was_recorded = (
+            self._identity.records_into(known.data.tags)
+            or self.remembered.run_id == known.info.run_id
+        )
+        if was_recorded:
+            self._check_prefix(known)
+        our_keys = self._keys.layers if was_recorded else set()
+        if runs.last_epoch(known, our_keys) >= initial_epoch:
+            self._say_that_points_stay(known, "is your own", initial_epoch)
+        self._as_guest(known)
+        return self._found(known, owned=False, our_keys=our_keys)
+
+    def _as_guest(self, known: Run) -> Found:
+        """Leave a mark in a run of the user's, by which it is known again."""
+        others = self._identity.others(known.data.tags)
+        beside = [folder for folder, prefix in others.items() if prefix == self._prefix]
+        if beside:
+            self._say(
+                "MLflow run %s gets the same metrics from another run of Delve's (%s): their "
+                "curves mix there. Give each names of its own, as by writer_args={'prefix': "
+                "'fold0/'}, or an MLflow run of its own",
+                known.info.run_id,
+                shown(", ".join(beside)),
+            )
+        tags = {RECORDS + self._identity.run_id: self._identity.savefile}
+        if self._prefix:
+            tags[PREFIX + self._identity.run_id] = self._prefix
+        runs.tag(self._client, known, tags)
+        return self._found(known, owned=False, our_keys=set())
+
+    def _found(self, known: Run, owned: bool, our_keys: set[str]) -> Found:
+        return Found(
+            known,
+            owned,
+            self._prefix,
+            last_epoch=runs.last_epoch(known, our_keys),
+            last_point=runs.last_epoch(known, our_keys | self._keys.all),
+        )
+
+    def _check_prefix(self, known: Run) -> None:
+        before = self.remembered.prefix
+        if self.remembered.run_id != known.info.run_id or before in (None, self._prefix):
+            return
+        raise WriterConfigurationError(
+            f"writer 'mlflow': the metrics of this run begin with {before!r} in MLflow run "
+            f"{known.info.run_id}, and would now begin with {self._prefix!r}; give the prefix of "
+            "before, or none"
+        )
+
+    def _our_keys(self, known: Run) -> set[str]:
+        return self._keys.in_own(known.data.metrics)
+
+    def _say_that_points_stay(self, known: Run, why: str, initial_epoch: int) -> None:
+        self._say(
+            "MLflow cannot drop points, and run %s %s, so it keeps what was recorded from epoch "
+            "%d on beside the new points",
+            known.info.run_id,
+            why,
+            initial_epoch,
+        )
