@@ -34,6 +34,8 @@ class Refusals:
 
     def left_of(self, values: Mapping[K, V]) -> dict[K, V]:
         """The values without those that are refused."""
+        if not self._items:
+            return dict(values)
         return {name: value for name, value in values.items() if name not in self._items}
 
     def note(self, error: RejectedError, given: Collection[str]) -> None:

@@ -18,8 +18,8 @@ from delve.journal_lines import encode
 from delve.recorded_run import FILE_NAME, read_run
 from delve.records import Epochs, RunInfo
 
-EPOCHS, LAYERS = 10_000, 47
-MOST = 60  # MiB; all the records are 180
+EPOCHS, LAYERS = 6_000, 47
+MOST = 50  # MiB; all the records are 110
 HEADER = {"type": "run", "format": 1, "run_id": "a", "created": 1, "layers": [], "config": {}}
 EPOCH = {"type": "epoch", "epoch": 1, "time": 2, "scalars": {"a": 0.5}, "metrics": {}}
 

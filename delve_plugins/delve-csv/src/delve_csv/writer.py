@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,8 +107,8 @@ class CSVWriter:
     def save(self, epoch: int) -> None:
         """Append the epoch's row; an epoch that is there already is replaced."""
         known = self._columns
-        columns = set(known)
-        new = [name for name in self._row if name not in columns]
+        unknown = self._row.keys() - set(known)
+        new = [name for name in self._row if name in unknown] if unknown else []
         try:
             if not self._end:
                 self._columns = known + new
@@ -199,7 +199,16 @@ class CSVWriter:
 
     def _cells(self, epoch: int) -> list[str]:
         values = map(self._row.get, self._columns[1:])
-        return [str(epoch), *["" if value is None else _number(value) for value in values]]
+        # A float that is none of NaN, as nearly all are, is spelt here: a call would cost as much.
+        return [
+            str(epoch),
+            *[
+                repr(value)
+                if type(value) is float and value == value
+                else ("" if value is None else _number(value))
+                for value in values
+            ],
+        ]
 
     def _rows_with(self, epoch: int) -> Iterator[list[str]]:
         """The file's rows, in the order of their epochs, with the staged one in its place."""
@@ -279,14 +288,12 @@ def _held(path: Path) -> Iterator[HeldEpoch]:
 
 def _number(value: float) -> str:
     """A value as all readers take it for a number: to many of them ``nan`` is a word."""
-    if type(value) is float:
-        return repr(value) if value == value else "NaN"
-    return _number(float(value))
+    return "NaN" if value != value else repr(float(value))
 
 
-def _refuse_long_names(names: Iterable[str]) -> None:
-    long = [name for name in names if len(name) > MAX_NAME_LENGTH]
-    if long:
+def _refuse_long_names(names: Collection[str]) -> None:
+    if max(map(len, names), default=0) > MAX_NAME_LENGTH:
+        long = [name for name in names if len(name) > MAX_NAME_LENGTH]
         raise RejectedError(
             long, f"a column's name of more than {MAX_NAME_LENGTH} characters cannot be read again"
         )
