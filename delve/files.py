@@ -145,10 +145,10 @@ def _kind(path: Path) -> str:
     return "a pipe" if stat.S_ISFIFO(mode) else "no plain file"
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder outlast a power cut, where the file system can promise it."""
+def sync(path: Path) -> None:
+    """Have a file's content, or the names in a folder, outlast a power cut, if that can be had."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

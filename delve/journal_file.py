@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from delve.errors import JournalError
-from delve.files import replacing, sync_folder
+from delve.files import replacing, sync
 from delve.log import get_logger
 from delve.pace import Pace
 from delve.recorded_run import journal_descriptor
@@ -196,7 +196,7 @@ def begin(path: Path, lines: Iterable[bytes]) -> Path | None:
             f"the journal cannot be begun ({error}); make room for it, change the permissions, or "
             "name another savefile"
         ) from error
-    sync_folder(path.parent)
+    sync(path.parent)
     return kept
 
 

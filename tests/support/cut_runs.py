@@ -25,10 +25,6 @@ from support.power_cuts import OnDisk, PowerCut
 from support.recorded_runs import epochs_in_force, journal_entries, journal_lines, lines_of
 from support.seven_writers import BATCHES, EPOCHS, Contents, read_all
 
-_HEATMAP = re.compile(r"plot: \S+/heatmap\.png shows something else")
-
-_AS_ELSE = "plot: {} shows something else"
-
 MOST_CUTS = 6  # of one run, before it is left to end
 _PAUSE = 1.8  # seconds, longer than what may be lost
 _SLACK = 0.25  # seconds, between the clock's being read and the line's being written
@@ -92,13 +88,7 @@ class CutRun(CrashedRun):
 
     def differences(self, reference: Contents | None) -> list[str]:
         """What is not as in the reference, and what the disk should have had."""
-        found = [*self._broken, *super().differences(reference)]
-        text = self._log.read_text(encoding="utf-8", errors="replace")
-        stays = re.findall(r"plots/(\S+) (?:was not drawn by|is no whole picture, and stays)", text)
-        found = [each for each in found if each not in map(_AS_ELSE.format, stays)]
-        if self._gaps & self._named_as_gaps():  # of epochs that are gone there is nothing to draw
-            found = [each for each in found if not _HEATMAP.match(each)]
-        return found
+        return [*self._broken, *super().differences(reference)]
 
     def excused(self, held: Contents) -> set[int]:
         """Epochs that the journal lost and the checkpoint presumed, where that was said."""
@@ -108,6 +98,14 @@ class CutRun(CrashedRun):
     def may_lack_picture(self, epoch: int) -> bool:
         """Pictures are not fsynced, so that any before the last cut may be gone."""
         return bool(self.cuts)
+
+    def may_show_something_else(self, place: str, held: Contents) -> bool:
+        """Of epochs that are gone a heatmap shows nothing; what may be anybody's is named."""
+        if place.endswith("heatmap.png") and self.excused(held):
+            return True
+        text = self._log.read_text(encoding="utf-8", errors="replace")
+        named = r"plots/(\S+) (?:was not drawn by|is no whole picture, and stays)"
+        return place in re.findall(named, text)
 
     def has_another_way(self) -> bool:
         """Where the journal cannot tell the epoch, the user gives the checkpoint's number."""

@@ -553,3 +553,22 @@ def test_what_may_be_another_runs_is_kept_on_a_resume(tmp_path, caplog):
     assert "kept as npy.earlier" in caplog.text
     assert scalar_rows(tmp_path) == journal_rows(tmp_path)
     assert list(scalar_rows(tmp_path)) == [0, 1, 2, 3]
+
+
+def test_what_a_resume_drops_from_the_table_is_durable(tmp_path, monkeypatch):
+    """A power cut brought the table of before back otherwise, whose values nobody compares."""
+    record(tmp_path, "npy", range(4))
+    fsync, synced = os.fsync, {}
+
+    def noting(file):
+        status = os.fstat(file)
+        synced[status.st_ino] = status.st_size
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    writer = NPYWriter(tmp_path)
+    writer.resume_from_saved_state(2, RunInfo(tmp_path, "id", 0, initial_epoch=2, epochs=(0, 1)))
+    status = (tmp_path / "npy/scalars.npz").stat()
+    assert synced[status.st_ino] == status.st_size
+    assert (tmp_path / "npy").stat().st_ino in synced
+    writer.close()

@@ -1,6 +1,7 @@
 """Files that a crash has damaged, and disks that refuse."""
 
 import contextlib
+import os
 import resource
 import signal
 
@@ -139,6 +140,24 @@ def test_a_file_that_a_power_cut_brought_back_does_not_count(tmp_path, mode):
         save(writer, told, epoch)
     writer.close(None, told)
     assert held_epochs(tmp_path) == EVERYTHING
+
+
+def test_what_a_resume_drops_is_durable(tmp_path, monkeypatch):
+    """A power cut brought it back otherwise, and took what was recorded in its place."""
+    run = recorded(tmp_path, 5)
+    fsync, synced = os.fsync, {}
+
+    def noting(file):
+        status = os.fstat(file)
+        synced[status.st_ino] = status.st_size
+        fsync(file)
+
+    before = [only_file(tmp_path, mode) for mode in ("", "train", "eval")]
+    monkeypatch.setattr(os, "fsync", noting)
+    resumed(tmp_path, run, 2)
+    for path in before:
+        assert synced[path.stat().st_ino] == path.stat().st_size
+        assert path.parent.stat().st_ino in synced
 
 
 def test_epochs_that_the_journal_lost_are_kept_behind_the_damage(tmp_path):

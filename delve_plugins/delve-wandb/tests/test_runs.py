@@ -1,6 +1,7 @@
 """Runs of a real tracker, read back from the server or the files and compared with the journal."""
 
 import logging
+import os
 import shutil
 import time
 
@@ -237,3 +238,27 @@ def test_disabled_wandb_takes_no_part_of_the_run(tmp_path, server, monkeypatch):
         wandb.teardown()  # W&B reads its variables once in a session
     sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
+
+
+def test_what_a_torn_file_lacks_is_logged_again_also_where_the_journal_has_gaps(
+    tmp_path, monkeypatch
+):
+    """A power cut took a line of the journal, and the end of W&B's file."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    record(tmp_path, "wandb", range(8))
+    journal = tmp_path / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    (place,) = [at for at, line in enumerate(lines) if b'"epoch", "epoch": 6' in line]
+    lines[place] = bytes(len(lines[place]) - 1) + b"\n"
+    journal.write_bytes(b"".join(lines))
+    (file,) = run_files(tmp_path)
+    while 5 in read_run_file(file).rows:
+        os.truncate(file, file.stat().st_size - 50)
+    assert 4 in read_run_file(file).rows
+    record(tmp_path, "wandb", range(8, 9))
+    rows = journal_rows(tmp_path, damaged=True)
+    assert sorted(rows) == [0, 1, 2, 3, 4, 5, 7, 8]
+    held = unsynced_rows(tmp_path)
+    assert {step: row["accuracy"] for step, row in held.items()} == {
+        epoch: row["accuracy"] for epoch, row in rows.items()
+    }

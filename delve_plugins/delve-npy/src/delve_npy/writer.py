@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from delve.errors import ArgumentError
-from delve.files import set_aside
+from delve.files import set_aside, sync
 from delve.log import get_logger
 from delve.pace import Pace
 from delve.records import HeldEpoch, Metric, RunInfo, shortened
@@ -98,6 +98,8 @@ class NPYWriter:
         self._table = self._read_scalars()
         self._table.cut(initial_epoch)
         self._write_scalars()
+        for path in (self._output.scalars_path, self.path):
+            sync(path)  # a power cut must not bring back what is void
         self._open = True
         lacking = run.first_lacking(self._table.epochs)
         if lacking < initial_epoch:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from delve.files import replacing
+from delve.files import replacing, sync
 from delve.log import get_logger
 from delve_tensorboard import event_files, records
 from delve_tensorboard.event_files import SUFFIX, events
@@ -131,8 +131,11 @@ class EventFolder:
             if kept:
                 _cut(path, [e for e in entries if e.epoch in kept or e.is_mark], entries)
                 self._last_epoch = max(self._last_epoch, *kept)
+                sync(path)  # a power cut must not bring back what is void
             else:
                 path.unlink()
+        if self._entries:
+            sync(self.path)
 
     def open(self, first_epoch: int, more: bytes = b"") -> None:
         """Begin a file; TensorBoard drops what it has seen here from ``first_epoch`` on.

@@ -14,6 +14,7 @@ from delve.errors import WriterConfigurationError
 from delve.log import get_logger
 from delve.records import RunInfo
 from delve_wandb.identity import is_begun_here, is_marked, known_id, remember
+from delve_wandb.logs import EPOCH
 from delve_wandb.opening import finish_run, is_offline, open_run
 from delve_wandb.options import Options
 from delve_wandb.remote import rows_held
@@ -116,9 +117,12 @@ def _rewind(options: Options, run: RunInfo, run_id: str) -> Session:
 def _resume_offline(options: Options, run: RunInfo, run_id: str) -> tuple[Session, int]:
     """Log all that the journal holds into a new segment: no server can tell what it has."""
     earlier = segments(options.folder, run_id)
-    gaps = _gaps(run)
+    gaps, may_be_on_server = _gaps(run), _may_be_on_server(run, run_id, earlier)
+    if gaps and not may_be_on_server:  # a torn file may not hold them either
+        rows = {row.get(EPOCH) for segment in earlier for row in segment.rows()}
+        gaps = [epoch for epoch in gaps if str(epoch) in rows]
     superseded = [] if gaps else earlier
-    if not (_may_be_on_server(run, run_id, earlier) or gaps):
+    if not (may_be_on_server or gaps):
         opened = open_run(options, run.state, id=run_id)
         return own(opened, run, 0, superseded), run.first_lacking(())
     # How much the server holds is not known: it is cut back as far as the journal can refill it.

@@ -14,7 +14,7 @@ from typing import Any
 from wandb import Run
 from wandb.proto import wandb_internal_pb2
 
-from delve.files import replacing, sync_folder
+from delve.files import replacing, sync
 from delve_wandb import records
 from delve_wandb.logs import EPOCH
 
@@ -80,7 +80,7 @@ class Segment:
                 file.flush()
                 with contextlib.suppress(OSError):  # some file systems have no fsync
                     os.fsync(file.fileno())  # emptied by a power cut, it would say: uploaded
-            sync_folder(self._mark.parent)
+            sync(self._mark.parent)
 
     @property
     def _mark(self) -> Path:
