@@ -5,6 +5,7 @@ On a run of Delve's own W&B's step is the epoch, so that the server can tell wha
 
 from __future__ import annotations
 
+import itertools
 import shlex
 
 import wandb
@@ -81,7 +82,7 @@ def _begin_beside(options: Options, run: RunInfo, run_id: str) -> tuple[Session,
 
 
 def _resume_online(options: Options, run: RunInfo, run_id: str) -> tuple[Session, int]:
-    earlier = [] if _gaps(run) else segments(options.folder, run_id)
+    earlier = [] if _last_gap(run) is not None else segments(options.folder, run_id)
     opened = open_run(options, run.state, id=run_id, resume="allow")
     if opened.resumed and not is_marked(opened, run):
         let_go(opened)
@@ -126,7 +127,7 @@ def _resume_offline(options: Options, run: RunInfo, run_id: str) -> tuple[Sessio
         opened = open_run(options, run.state, id=run_id)
         return own(opened, run, 0, superseded), run.first_lacking(())
     # How much the server holds is not known: it is cut back as far as the journal can refill it.
-    last_kept = max(gaps, default=min(run.epochs, default=run.initial_epoch - 1))
+    last_kept = min(run.epochs, default=run.initial_epoch - 1) if gap is None else gap
     opened = open_run(options, run.state, resume_from=f"{run_id}?_step={last_kept}")
     session = own(opened, run, last_kept + 1, superseded)
     return session, run.first_lacking(range(last_kept + 1))
@@ -152,8 +153,9 @@ def _may_be_on_server(run: RunInfo, run_id: str, earlier: list[Segment]) -> bool
     return may_be
 
 
-def _gaps(run: RunInfo) -> list[int]:
-    """Epochs that W&B may hold and the journal, which has damaged lines, cannot feed again."""
-    if not run.epochs:
-        return []
-    return sorted(set(range(min(run.epochs), max(run.epochs))) - set(run.epochs))
+def _last_gap(run: RunInfo) -> int | None:
+    """The last epoch that W&B may hold and the journal, which has damaged lines, cannot feed."""
+    for epoch, following in reversed(list(itertools.pairwise(run.epochs))):
+        if following - epoch > 1:
+            return following - 1
+    return None
