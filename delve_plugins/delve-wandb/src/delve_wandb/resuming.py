@@ -82,7 +82,7 @@ def _begin_beside(options: Options, run: RunInfo, run_id: str) -> tuple[Session,
 
 
 def _resume_online(options: Options, run: RunInfo, run_id: str) -> tuple[Session, int]:
-    earlier = [] if _last_gap(run) is not None else segments(options.folder, run_id)
+    earlier = [] if _gaps(run) else segments(options.folder, run_id)
     opened = open_run(options, run.state, id=run_id, resume="allow")
     if opened.resumed and not is_marked(opened, run):
         let_go(opened)
@@ -119,15 +119,18 @@ def _resume_offline(options: Options, run: RunInfo, run_id: str) -> tuple[Sessio
     """Log all that the journal holds into a new segment: no server can tell what it has."""
     earlier = segments(options.folder, run_id)
     gaps, may_be_on_server = _gaps(run), _may_be_on_server(run, run_id, earlier)
+    lacking = gaps[-1][-1] if gaps else None  # the last epoch that cannot be fed again
     if gaps and not may_be_on_server:  # a torn file may not hold them either
-        rows = {row.get(EPOCH) for segment in earlier for row in segment.rows()}
-        gaps = [epoch for epoch in gaps if str(epoch) in rows]
-    superseded = [] if gaps else earlier
-    if not (may_be_on_server or gaps):
+        rows = [row.get(EPOCH, "") for segment in earlier for row in segment.rows()]
+        epochs = [int(epoch) for epoch in rows if epoch.isdecimal()]
+        lacking = max((e for e in epochs if any(e in gap for gap in gaps)), default=None)
+    superseded = earlier if lacking is None else []
+    if not may_be_on_server and lacking is None:
         opened = open_run(options, run.state, id=run_id)
         return own(opened, run, 0, superseded), run.first_lacking(())
     # How much the server holds is not known: it is cut back as far as the journal can refill it.
-    last_kept = min(run.epochs, default=run.initial_epoch - 1) if gap is None else gap
+    first = min(run.epochs, default=run.initial_epoch - 1)
+    last_kept = first if lacking is None else lacking
     opened = open_run(options, run.state, resume_from=f"{run_id}?_step={last_kept}")
     session = own(opened, run, last_kept + 1, superseded)
     return session, run.first_lacking(range(last_kept + 1))
@@ -153,9 +156,7 @@ def _may_be_on_server(run: RunInfo, run_id: str, earlier: list[Segment]) -> bool
     return may_be
 
 
-def _last_gap(run: RunInfo) -> int | None:
-    """The last epoch that W&B may hold and the journal, which has damaged lines, cannot feed."""
-    for epoch, following in reversed(list(itertools.pairwise(run.epochs))):
-        if following - epoch > 1:
-            return following - 1
-    return None
+def _gaps(run: RunInfo) -> list[range]:
+    """Epochs that W&B may hold and the journal, which has damaged lines, cannot feed again."""
+    pairs = itertools.pairwise(run.epochs)
+    return [range(epoch + 1, following) for epoch, following in pairs if following - epoch > 1]
