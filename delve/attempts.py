@@ -9,7 +9,7 @@ from collections.abc import Callable
 FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled each time
 LONGEST_WAIT = 300.0
 WAIT_RATIO = 20.0  # times the attempt's own duration: attempts take at most 5 % of a run
-ATTEMPT_TIME = 10.0  # seconds that a writer is to take at most for an epoch, or to close
+ATTEMPT_TIME = 9.5  # seconds that a writer is to take at most for an epoch, or to close
 QUICKLY = 0.1  # seconds
 SLOW_EPOCH = 1.0  # seconds from which an epoch took long
 SLOW_EPOCHS = 3  # in a row, after which they come only as often as WAIT_RATIO allows

@@ -68,7 +68,8 @@ def wait_for_all(bench, trainings):
 def check_the_end(folder, ends, *harmless):
     """Nothing was left behind, but for such threads, and nothing keeps the process from ending."""
     facts = facts_of(folder)
-    assert set(facts["threads"]) - set(harmless) == {"MainThread"}
+    # A call to MLflow that was left behind at its deadline waits in a thread that ends by itself.
+    assert set(facts["threads"]) - {*harmless, "delve-mlflow"} == {"MainThread"}
     assert ends[folder] - facts["closed at"] < 5
 
 

@@ -77,6 +77,7 @@ def test_ctrl_c_comes_through_while_an_answer_drips(tmp_path, proxy):
     writer, run = opened(tmp_path, 30.0)
     proxy.drips = is_batch
     begun = time.monotonic()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the shell has set
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         give(writer, 0, run)
