@@ -1,11 +1,13 @@
 """Delve shows people who train neural networks what their layers are doing."""
 
-from delve.covariance import TorchCovarianceMatrix
+from pathlib import Path
+
 from delve.errors import DelveError
 from delve.hookspecs import hookimpl
-from delve.legacy import CheckLayerSat
+from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.records import HeldEpoch, Metric, RunInfo
-from delve.tracker import SaturationTracker
+from delve.tracker.legacy import CheckLayerSat
+from delve.tracker.tracker import SaturationTracker
 
 __version__ = "1.0.0"
 
@@ -19,3 +21,7 @@ __all__ = [
     "TorchCovarianceMatrix",
     "hookimpl",
 ]
+
+# What delve 0.1 calls delve.metrics, delve.torch_utils and delve.torchcallback lies in one folder,
+# out of the way of who reads this one.
+__path__.append(str(Path(__file__).parent / "old_paths"))

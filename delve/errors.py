@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from delve.printable import printable
+from delve.base.printable import printable
 
 
 class DelveError(Exception):

@@ -16,26 +16,21 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from delve.arguments import check_threshold
-from delve.array_archive import read_archive
-from delve.array_file import DamagedArrayError, read_array
-from delve.checksums import FILE_NAME as CHECKSUMS
-from delve.checksums import Checksums
-from delve.epoch_files import epoch_of
+from delve.base.checks import check_share
 from delve.errors import ArgumentError, WriterConfigurationError
-from delve.files import (
-    file_name,
-    is_plain,
-    open_plain,
-    refuse_if_larger,
-    replacing,
-    taken_names,
-)
-from delve.journal_states import most_bytes
-from delve.metrics import intrinsic_dimensionality, saturation
-from delve.recorded_run import read_run
+from delve.files.array_archive import read_archive
+from delve.files.array_file import DamagedArrayError, read_array
+from delve.files.checksums import FILE_NAME as CHECKSUMS
+from delve.files.checksums import Checksums
+from delve.files.epoch_files import epoch_of
+from delve.files.names import file_name, taken_names
+from delve.files.plain import is_plain, open_plain, refuse_if_larger
+from delve.files.whole import replacing
+from delve.journal.recorded_run import read_run
+from delve.journal.states import most_bytes
+from delve.numerics.spectrum import Spectrum
 from delve.records import MODES, Metric, enumerate_epochs
-from delve.spectrum import Spectrum
+from delve.stats.functions import intrinsic_dimensionality, saturation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,7 +176,7 @@ def reconstruct_csv_from_npy_data(
         ]
     )
     if thresh is not None:
-        for row in recompute(stored_covariances(folder.parent), [check_threshold(thresh)]):
+        for row in recompute(stored_covariances(folder.parent), [check_share("thresh", thresh)]):
             values = (row.saturation, row.intrinsic_dimensionality)
             for stat, value in zip(RECOMPUTABLE.values(), values, strict=True):
                 if stat in wanted:

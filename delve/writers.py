@@ -15,11 +15,11 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from delve.checked_writer import NamedWriter, check_writer
-from delve.discovery import how_to_install
+from delve.base.log import get_logger
+from delve.base.printable import printable
+from delve.delivery.checked_writer import NamedWriter, check_writer
+from delve.delivery.discovery import how_to_install
 from delve.errors import WriterNotFoundError
-from delve.log import get_logger
-from delve.printable import printable
 from delve.records import Metric, RunInfo
 
 # Each documented name, its module, and the plugin that the module comes with.
@@ -36,6 +36,14 @@ _ELSEWHERE = {
     "plot_stat_level_from_results": ("delve_plot", "plot"),
     "plot_scatter_from_results": ("delve_plot", "plot"),
 }
+
+__all__ = [
+    "AbstractWriter",
+    "CompositWriter",
+    "PrintWriter",
+    "how_to_install",
+    *_ELSEWHERE,
+]
 
 logger = get_logger(__name__)
 

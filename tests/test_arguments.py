@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from delve.arguments import (
+from delve.errors import ArgumentError
+from delve.tracker.arguments import (
     check_config,
     check_savefile,
     check_scalar,
     check_scalar_name,
     check_stats,
 )
-from delve.errors import ArgumentError
 
 
 @pytest.mark.parametrize("savefile", ["", b"run", 3, None])

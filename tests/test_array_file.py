@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delve.array_file import (
+from delve.files.array_file import (
     DamagedArrayError,
     is_remnant,
     is_whole,

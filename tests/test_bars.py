@@ -11,8 +11,8 @@ from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import notes
 from delve.cli.report import layer_table
 from delve.cli.runs import Damage, run_names
-from delve.journal import Journal
-from delve.recorded_run import read_run
+from delve.journal.journal import Journal
+from delve.journal.recorded_run import read_run
 
 
 def tables(folder, *runs, stats=("saturation",), few_samples=None):

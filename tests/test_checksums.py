@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from delve.checksums import FILE_NAME, Checksums
+from delve.files.checksums import FILE_NAME, Checksums
 
 
 @pytest.fixture

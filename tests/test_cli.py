@@ -16,8 +16,8 @@ from torch import nn
 
 from delve import SaturationTracker, __version__
 from delve.cli import main
-from delve.lock import FolderLock
-from delve.recorded_run import read_run
+from delve.journal.lock import FolderLock
+from delve.journal.recorded_run import read_run
 
 ROW = {"loss": 0.25, **saturations({"conv": 0.5, "fc": 1.0})}
 COMMANDS = ["export", "plot", "recompute", "repair", "show", "writers"]
@@ -419,7 +419,7 @@ def test_export_says_what_each_writer_was_sent(delve, tmp_path):
 
 
 def test_export_says_what_a_writer_had_already(delve, tmp_path, monkeypatch):
-    from delve.export import Outcome
+    from delve.delivery.export import Outcome
 
     run = write_run(tmp_path, [ROW] * 3)
     outcomes = [
@@ -428,7 +428,7 @@ def test_export_says_what_a_writer_had_already(delve, tmp_path, monkeypatch):
         Outcome("dead", [], "no route"),
         Outcome("dying", [0, 1], "reset"),
     ]
-    monkeypatch.setattr("delve.export.export", lambda *_: iter(outcomes))
+    monkeypatch.setattr("delve.delivery.export.export", lambda *_: iter(outcomes))
     result = delve("export", run, "--to", "any")
     assert result.stdout == "some: sent epoch 2, had epochs 0-1\nall: had all epochs\n"
     assert result.stderr == (

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from delve.console import show_saturations
+from delve.tracker.console import show_saturations
 
 LINE = re.compile(r"(?P<name>\w+): +(?P<percent>\d+)%\|(?P<bar>#* *)\| (?P<value>\d+\.\d)/100")
 

@@ -7,8 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delve import moments
-from delve.covariance import BLOCK_ELEMENTS, BLOCK_SAMPLES, EMBEDDED_SAMPLES, TorchCovarianceMatrix
+from delve.numerics import moments
+from delve.numerics.covariance import (
+    BLOCK_ELEMENTS,
+    BLOCK_SAMPLES,
+    EMBEDDED_SAMPLES,
+    TorchCovarianceMatrix,
+)
 
 BOUND = 1e-6  # of the largest eigenvalue
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -324,7 +329,7 @@ def test_a_gpu_is_exact_also_where_tf32_is_allowed(allow_tf32):
 
 LOWERED = """
 import torch
-from delve.covariance import TorchCovarianceMatrix
+from delve.numerics.covariance import TorchCovarianceMatrix
 def settings():
     return [b.fp32_precision for b in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)]
 {setting}

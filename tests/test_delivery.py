@@ -8,12 +8,13 @@ import pytest
 from support.writers import Recorder
 from torch import nn
 
-from delve import SaturationTracker, attempts, channel, feed
-from delve.checked_writer import check_writer
-from delve.delivery import Delivery
+from delve import SaturationTracker
+from delve.delivery import attempts, channel, feed
+from delve.delivery.checked_writer import check_writer
+from delve.delivery.delivery import Delivery
 from delve.errors import BackendLostError, WriterConfigurationError, WriterFailedError
 from delve.hookspecs import HOOKS
-from delve.journal import Journal
+from delve.journal.journal import Journal
 from delve.records import EpochRecord, Metric, RunInfo
 from delve.writers import AbstractWriter
 

@@ -13,9 +13,16 @@ from importlib.metadata import entry_points
 import packaging.requirements  # noqa: F401  # the tests' sys.path does not lead to it
 import pytest
 
-from delve import discovery, hookimpl
-from delve.checked_writer import check_writer
-from delve.discovery import GROUP, OUR_PLUGINS, installed_writers, load_writer_class, make_writers
+from delve import hookimpl
+from delve.delivery import discovery
+from delve.delivery.checked_writer import check_writer
+from delve.delivery.discovery import (
+    GROUP,
+    OUR_PLUGINS,
+    installed_writers,
+    load_writer_class,
+    make_writers,
+)
 from delve.errors import (
     ArgumentError,
     DelveError,

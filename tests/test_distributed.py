@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from delve.recorded_run import read_epochs
+from delve.journal.recorded_run import read_epochs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROLOGUE = """
@@ -19,8 +19,8 @@ from pathlib import Path
 import torch, torch.distributed as dist
 from torch import nn
 from delve import SaturationTracker
-from delve.distributed import CovarianceReducer
-from delve.covariance import TorchCovarianceMatrix
+from delve.numerics.processes import CovarianceReducer
+from delve.numerics.covariance import TorchCovarianceMatrix
 dist.init_process_group("gloo")
 rank, folder = dist.get_rank(), Path(sys.argv[1])
 logging.basicConfig(format="%(message)s")
@@ -176,7 +176,7 @@ def test_a_layer_of_other_size_in_another_process_is_left_out_and_named_once(tmp
 MISTAKES = {
     "an unknown writer": ('SaturationTracker(folder, "cvs", model)', "WriterNotFoundError"),
     "a locked folder": (
-        'lock = rank == 0 and __import__("delve.lock").lock.FolderLock(folder); '
+        'lock = rank == 0 and __import__("delve.journal.lock").lock.FolderLock(folder); '
         'SaturationTracker(folder, "print", model)',
         "RunFolderInUseError",
     ),
@@ -297,7 +297,7 @@ def test_without_a_group_the_environment_names_the_first_process(tmp_path):
 
 def test_distributed_data_parallel_adds_nothing_to_names_wherever_it_is(tmp_path):
     body = """
-        from delve.layers import find_layers
+        from delve.capture.layers import find_layers
         from torch.nn.parallel import DistributedDataParallel
         inner = DistributedDataParallel(model)
         say("FOUND", *find_layers(inner), *find_layers(nn.Sequential(nn.ReLU(), inner)))

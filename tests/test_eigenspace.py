@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from delve.covariance import TorchCovarianceMatrix
-from delve.eigenspace import rough_eigenvalues
-from delve.metrics import intrinsic_dimensionality
-from delve.spectrum import Spectrum
+from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.eigenspace import rough_eigenvalues
+from delve.numerics.spectrum import Spectrum
+from delve.stats.functions import intrinsic_dimensionality
 
 RANKS = np.arange(1, 257)
 SPECTRA = {

@@ -6,8 +6,8 @@ from support.writers import Recorder
 from torch import nn
 
 from delve import SaturationTracker
-from delve.endings import check_ends_well, what_went_wrong
 from delve.errors import ArgumentError
+from delve.tracker.endings import check_ends_well, what_went_wrong
 
 
 class PrunedError(Exception):

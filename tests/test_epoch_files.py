@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delve.epoch_files import EpochFiles, epoch_file_name, epoch_of
 from delve.errors import WriterConfigurationError
+from delve.files.epoch_files import EpochFiles, epoch_file_name, epoch_of
 
 
 def touch(*paths):

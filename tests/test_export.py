@@ -14,10 +14,10 @@ from support.writers import Recorder
 from torch import nn
 
 from delve import SaturationTracker
+from delve.delivery.export import export
 from delve.errors import JournalError, RunFolderInUseError, WriterConfigurationError
-from delve.export import export
-from delve.lock import FolderLock
-from delve.recorded_run import read_run
+from delve.journal.lock import FolderLock
+from delve.journal.recorded_run import read_run
 
 ROWS = [
     {"loss": 1.0, **saturations({"a": 0.5})},

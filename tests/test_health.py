@@ -73,6 +73,6 @@ def test_a_name_that_two_distributions_claim_is_a_problem_of_this_name_alone(ins
 
 
 def test_plugins_of_ours_that_are_not_installed_are_known(monkeypatch):
-    monkeypatch.setattr("delve.plugins.entry_points", lambda group: [])
+    monkeypatch.setattr("delve.base.entry_points.entry_points", lambda group: [])
     assert health.not_installed()["csv"] == "delve-csv"
     assert health.installed() == []

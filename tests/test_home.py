@@ -7,10 +7,11 @@ import shutil
 import pytest
 from torch import nn
 
-from delve import SaturationTracker, home
-from delve.export import export
-from delve.journal import Journal
-from delve.recorded_run import FILE_NAME, read_run
+from delve import SaturationTracker
+from delve.delivery.export import export
+from delve.journal import home
+from delve.journal.journal import Journal
+from delve.journal.recorded_run import FILE_NAME, read_run
 
 
 class Remote:

@@ -16,7 +16,7 @@ from support.markdown import code_blocks
 from torch import nn
 
 from delve import HeldEpoch, Metric, RunInfo, SaturationTracker
-from delve.checked_writer import check_writer
+from delve.delivery.checked_writer import check_writer
 from delve.hookspecs import HOOKS, WriterSpec, hookspec
 from delve.testing import Recording, sample_rows
 
@@ -184,7 +184,7 @@ def test_a_writer_of_today_works_where_arguments_and_hooks_are_added(monkeypatch
         def add_text(self, name, value):
             pass
 
-    monkeypatch.setattr("delve.checked_writer.WriterSpec", Later)
+    monkeypatch.setattr("delve.delivery.checked_writer.WriterSpec", Later)
     writer = check_writer("of today", OfToday())
     writer.hook.save(epoch=3, timestamp=0, run=None, duration=0.5)
     writer.hook.add_text(name="note", value="no writer takes it")
@@ -198,7 +198,7 @@ def test_what_is_to_go_warns_at_the_writers_own_line(monkeypatch):
         def save(self, epoch, timestamp, run):
             pass
 
-    monkeypatch.setattr("delve.checked_writer.WriterSpec", Later)
+    monkeypatch.setattr("delve.delivery.checked_writer.WriterSpec", Later)
     with pytest.warns(DeprecationWarning, match=r"epoch goes in 2\.0") as warned:
         check_writer("of today", OfToday())
     line = inspect.getsourcelines(OfToday.save)[1]

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from delve.errors import ArgumentError
-from delve.hyperparameters import MAX_DEPTH, resolve
+from delve.tracker.hyperparameters import MAX_DEPTH, resolve
 
 
 class Colour(enum.Enum):
@@ -347,7 +347,7 @@ def test_models_of_pydantic_hide_what_they_hide():
 
 def test_no_library_of_configurations_is_imported():
     program = (
-        "import sys; from delve.hyperparameters import resolve; resolve({'a': [1]});"
+        "import sys; from delve.tracker.hyperparameters import resolve; resolve({'a': [1]});"
         "print([n for n in ('omegaconf', 'pydantic', 'attrs', 'attr') if n in sys.modules])"
     )
     done = subprocess.run(

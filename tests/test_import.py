@@ -22,7 +22,7 @@ def test_importing_delve_imports_no_backend():
 def test_finding_a_writer_imports_no_other_plugin_and_no_backend(writer):
     pytest.importorskip(f"delve_{writer}")
     program = (
-        "import sys; from delve.discovery import load_writer_class;"
+        "import sys; from delve.delivery.discovery import load_writer_class;"
         f"load_writer_class({writer!r});"
         "print([m for m in sys.modules if m.startswith('delve_') and '.' not in m],"
         f"[name for name in {BACKENDS} if name in sys.modules])"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.errors import JournalError
-from delve.journal import Journal, now_in_ms
-from delve.recorded_run import FILE_NAME, read_epochs, read_run
+from delve.journal.journal import Journal, now_in_ms
+from delve.journal.recorded_run import FILE_NAME, read_epochs, read_run
 from delve.records import EpochRecord, Metric, enumerate_epochs
 
 FC = Metric("train", "saturation", "fc")

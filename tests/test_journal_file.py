@@ -18,13 +18,13 @@ import pytest
 from torch import nn
 
 import delve
-from delve import journal_file
-from delve.arguments import check_initial_epoch
 from delve.errors import JournalError
-from delve.journal import Journal
-from delve.journal_contents import read_contents
-from delve.recorded_run import FILE_NAME, open_journal, read_epochs, read_run
+from delve.journal import file as journal_file
+from delve.journal.contents import read_contents
+from delve.journal.journal import Journal
+from delve.journal.recorded_run import FILE_NAME, open_journal, read_epochs, read_run
 from delve.records import EpochRecord
+from delve.tracker.arguments import check_initial_epoch
 
 JOURNAL_MODULES = ("journal.py", "journal_file.py", "journal_lines.py", "recorded_run.py")
 
@@ -230,7 +230,7 @@ def test_a_folder_that_is_deleted_in_the_last_second_is_named_at_the_end(tmp_pat
 CRASH_IN_CREATE = """
 import io, os, shutil, sys
 from pathlib import Path
-from delve.journal import Journal
+from delve.journal.journal import Journal
 
 folder, template, links = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 if not links:

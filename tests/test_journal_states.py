@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from delve.journal import Journal
-from delve.journal_states import most_bytes, remembered_states
+from delve.journal.journal import Journal
+from delve.journal.states import most_bytes, remembered_states
 from delve.records import EpochRecord
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from delve.capture.layers import find_layers, select_layers
 from delve.errors import ArgumentError
-from delve.layers import find_layers, select_layers
 
 
 def test_layers_are_called_as_in_named_modules():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delve import line_shapes
-from delve.journal_lines import check_entry, encode, is_whole
+from delve.journal import line_shapes
+from delve.journal.lines import check_entry, encode, is_whole
 from delve.records import Metric
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)

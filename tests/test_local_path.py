@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from delve.base.local_path import local_path
 from delve.errors import ArgumentError
-from delve.local_path import local_path
 
 ADDRESSES = [
     "s3://bucket/run",

@@ -11,10 +11,10 @@ from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import RunFolderInUseError
-from delve.lock import FolderLock
+from delve.journal.lock import FolderLock
 
 HOLD = (
-    "import sys; from pathlib import Path; from delve.lock import FolderLock;"
+    "import sys; from pathlib import Path; from delve.journal.lock import FolderLock;"
     "lock = FolderLock(Path(sys.argv[1])); print('held', flush=True);"
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import delve
-from delve.log import get_logger
+from delve.base.log import get_logger
 
 TITLE = "\x1b]0;owned\x07"
 ROOT = Path(__file__).parents[1]

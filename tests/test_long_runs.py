@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from support.journals import write_run
 
-from delve.journal_lines import encode
-from delve.recorded_run import FILE_NAME, read_run
+from delve.journal.lines import encode
+from delve.journal.recorded_run import FILE_NAME, read_run
 from delve.records import Epochs, RunInfo
 
 EPOCHS, LAYERS = 6_000, 47
@@ -210,7 +210,7 @@ def test_what_an_export_sent_is_told_quickly():
 @pytest.mark.parametrize("name", ["csv", "npy", "tensorboard"])
 def test_a_resume_takes_no_longer_for_each_epoch_of_a_long_run(name, tmp_path):
     need_plugins([name])
-    from delve.discovery import make_writers
+    from delve.delivery.discovery import make_writers
 
     run = RunInfo(tmp_path, "a", 0, initial_epoch=40_000, epochs=tuple(range(40_000)))
     if name == "csv":

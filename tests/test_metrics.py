@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.errors import ArgumentError
-from delve.metrics import intrinsic_dimensionality, saturation
-from delve.spectrum import Spectrum
-from delve.statistics import select_stats
+from delve.numerics.spectrum import Spectrum
+from delve.stats.computation import select_stats
+from delve.stats.functions import intrinsic_dimensionality, saturation
 
 
 def spectrum(*eigenvalues):

@@ -2,7 +2,7 @@ from unittest import mock
 
 import pytest
 
-from delve.pace import Pace
+from delve.files.pace import Pace
 
 
 @pytest.fixture

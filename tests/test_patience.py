@@ -6,7 +6,8 @@ import time
 import pytest
 from torch import nn
 
-from delve import SaturationTracker, attempts, channel
+from delve import SaturationTracker
+from delve.delivery import attempts, channel
 from delve.errors import ArgumentError
 
 

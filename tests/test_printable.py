@@ -5,8 +5,8 @@ import unicodedata
 
 import pytest
 
+from delve.base.printable import printable
 from delve.errors import DelveError, JournalError
-from delve.printable import printable
 
 DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 

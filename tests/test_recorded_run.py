@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.errors import JournalError
-from delve.journal import Journal
-from delve.journal_lines import encode
-from delve.recorded_run import FILE_NAME, read_epochs, read_run
+from delve.journal.journal import Journal
+from delve.journal.lines import encode
+from delve.journal.recorded_run import FILE_NAME, read_epochs, read_run
 from delve.records import EpochRecord, Metric
 
 FC = Metric("train", "saturation", "fc")

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from delve import SaturationTracker
+from delve.delivery.export import export
 from delve.errors import RejectedError, WriterFailedError
-from delve.export import export
-from delve.recorded_run import read_run
+from delve.journal.recorded_run import read_run
 
 COVARIANCE = "train-covariance-matrix/a*"
 

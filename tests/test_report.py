@@ -10,8 +10,8 @@ from delve.cli.report import as_json, layer_table
 from delve.cli.runs import Damage, counted, find_damage, read, run_names
 from delve.cli.scalars import summarise_scalars
 from delve.errors import ArgumentError, JournalError
-from delve.journal import Journal
-from delve.recorded_run import read_run
+from delve.journal.journal import Journal
+from delve.journal.recorded_run import read_run
 from delve.records import EpochRecord
 
 SATURATION = Choice("saturation")

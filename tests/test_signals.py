@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from delve import signals
+from delve.base import signals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 

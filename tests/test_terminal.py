@@ -13,7 +13,7 @@ from support.journals import write_run
 
 from delve.cli import main
 from delve.files import file_name
-from delve.journal_lines import encode
+from delve.journal.lines import encode
 
 HOSTILE = [
     "\x1b]0;owned\x07",  # the title

@@ -6,7 +6,7 @@ import pytest
 from support import json_writers
 from support.json_writers import JsonWriter
 
-from delve.journal import Journal
+from delve.journal.journal import Journal
 from delve.testing import Fault, Recording, differences, run_id, sample_rows
 
 pytest_plugins = ["pytester"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from support.journals import write_run
 
-from delve.checksums import Checksums
 from delve.errors import ArgumentError
 from delve.files import file_name
+from delve.files.checksums import Checksums
 from delve.tools import recompute, stored_covariances, write_table
 
 LAYERS = ["conv", "a/b", "fc"]  # one whose folder has another name
@@ -57,7 +57,7 @@ def test_a_recorded_saturation_is_found_again_at_its_own_threshold(tmp_path):
     from torch import nn
 
     from delve import SaturationTracker
-    from delve.recorded_run import read_run
+    from delve.journal.recorded_run import read_run
 
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4))

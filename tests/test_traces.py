@@ -12,7 +12,7 @@ from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import ArgumentError
-from delve.traces import find_traces
+from delve.journal.traces import find_traces
 
 TABLE = "epoch,train-saturation/fc,loss\n0,0.5,1\n"
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import ArgumentError, DelveError, JournalError, RunFolderInUseError
-from delve.recorded_run import read_epochs, read_run
+from delve.journal.recorded_run import read_epochs, read_run
 
 
 @pytest.fixture
@@ -578,7 +578,7 @@ def test_the_folder_is_free_again_after_a_failed_construction(tmp_path, model):
 
 def test_a_tracker_of_another_process_keeps_the_folder(tmp_path, model):
     program = (
-        "import sys; from pathlib import Path; from delve.lock import FolderLock;"
+        "import sys; from pathlib import Path; from delve.journal.lock import FolderLock;"
         "lock = FolderLock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
@@ -664,8 +664,8 @@ def test_a_ctrl_c_inside_the_journal_costs_the_writers_no_epoch(tmp_path, monkey
         result = real(*arguments)
         raise KeyboardInterrupt(result)
 
-    monkeypatch.setattr("delve.journal_file.FSYNC_INTERVAL", 0.0)
-    monkeypatch.setattr("delve.journal_file.FSYNC_SHARE", float("inf"))
+    monkeypatch.setattr("delve.journal.file.FSYNC_INTERVAL", 0.0)
+    monkeypatch.setattr("delve.journal.file.FSYNC_SHARE", float("inf"))
     tracker = SaturationTracker(tmp_path, [first, second], nn.Linear(2, 2))
     tracker.save()
     tracker.add_scalar("only in 1", 1.0)

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from delve.base.printable import printable
 from delve.cli.choice import SATURATION, key_of
 from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import FEW_MARK, TAIL_MARK, misled_layers
 from delve.cli.report import Cell, LayerTable
-from delve.printable import printable
 from delve.records import MODES
 
 _GAP = "  "

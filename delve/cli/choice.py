@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from delve.errors import ArgumentError
-from delve.metrics import STATS, Stat
-from delve.recorded_run import RecordedRun
+from delve.journal.recorded_run import RecordedRun
 from delve.records import MODES
+from delve.stats.functions import STATS, Stat
 
 SATURATION = "saturation"
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 
 import delve
-from delve import export as replay
 from delve import tools
 from delve.cli import bars, facts, health, pictures
 from delve.cli.choice import choose_stats, in_pictures
@@ -31,8 +30,9 @@ from delve.cli.report import LayerTable, as_json, layer_table
 from delve.cli.runs import counted, find_damage, read, run_names, with_printable_layers
 from delve.cli.terminal import CommandGroup, check_reader, one_line, say, table_lines
 from delve.cli.thresholds import threshold_table
+from delve.delivery import export as replay
 from delve.errors import ArgumentError, WriterNotFoundError
-from delve.recorded_run import RecordedRun
+from delve.journal.recorded_run import RecordedRun
 from delve.records import enumerate_epochs
 
 FAILED = 1  # something is wrong with a run or a writer; a wrong call exits with 2, as click does

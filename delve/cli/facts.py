@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from delve.base.printable import printable
 from delve.cli.bars import merge_orders
 from delve.cli.labels import shorten
 from delve.cli.runs import Damage
 from delve.cli.scalars import ScalarSummary, summarise_scalars
-from delve.printable import printable
-from delve.recorded_run import RecordedRun
+from delve.journal.recorded_run import RecordedRun
 from delve.records import enumerate_epochs
 
 _GAP = "  "

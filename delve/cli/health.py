@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from delve import plugins
-from delve.discovery import GROUP, OUR_PLUGINS, load_writer_class, make_writers
+from delve.base import entry_points as plugins
+from delve.delivery.discovery import GROUP, OUR_PLUGINS, load_writer_class, make_writers
 from delve.errors import DelveError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from delve.printable import printable
+from delve.base.printable import printable
 
 _GAP = "…"
 _DIGITS = "0123456789"

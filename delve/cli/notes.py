@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from delve.base.printable import printable
 from delve.cli.choice import SATURATION
 from delve.cli.report import LayerTable
 from delve.cli.tail import EXPLANATION, SOURCE, stretches
-from delve.printable import printable
 
 TAIL_MARK, FEW_MARK = "~", "!"
 

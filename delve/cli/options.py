@@ -10,14 +10,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from delve import plugins
+from delve.base import entry_points as plugins
+from delve.base.local_path import local_path
 from delve.cli.choice import key_of, recorded_stats
-from delve.discovery import GROUP
+from delve.delivery.discovery import GROUP
 from delve.errors import ArgumentError, DelveError
-from delve.local_path import local_path
-from delve.metrics import STATS
-from delve.recorded_run import read_run
+from delve.journal.recorded_run import read_run
 from delve.records import MODES
+from delve.stats.functions import STATS
 
 _NUMBERS = tuple(dict.fromkeys(stat.key for stat in STATS if not stat.is_array))
 

@@ -16,10 +16,11 @@ from delve.cli.choice import Choice
 from delve.cli.labels import shorten
 from delve.cli.report import LayerTable, layer_table
 from delve.cli.tail import TAIL_LABEL, stretches
-from delve.discovery import OUR_PLUGINS
+from delve.delivery.discovery import OUR_PLUGINS
 from delve.errors import ArgumentError, DelveError, WriterNotFoundError
-from delve.files import file_name, replacing
-from delve.recorded_run import RecordedRun
+from delve.files.names import file_name
+from delve.files.whole import replacing
+from delve.journal.recorded_run import RecordedRun
 from delve.records import Metric
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from delve import repair as rewriting
 from delve.cli.options import run_argument, sources_option
 from delve.cli.runs import counted
 from delve.cli.terminal import say
+from delve.delivery import repair as rewriting
+from delve.delivery.repair import Repair, Source
 from delve.errors import ArgumentError, WriterNotFoundError
 from delve.records import enumerate_epochs
-from delve.repair import Repair, Source
 
 
 @click.command()

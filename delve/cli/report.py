@@ -13,8 +13,8 @@ from delve.cli.runs import Damage, counted
 from delve.cli.scalars import summarise_scalars
 from delve.cli.tail import find_tail
 from delve.errors import ArgumentError
-from delve.journal_lines import to_json
-from delve.recorded_run import RecordedRun
+from delve.journal.lines import to_json
+from delve.journal.recorded_run import RecordedRun
 from delve.records import EpochRecord, enumerate_epochs
 
 

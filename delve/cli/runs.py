@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from delve.base.printable import printable
 from delve.errors import ArgumentError, JournalError
-from delve.printable import printable
-from delve.recorded_run import FILE_NAME, RecordedRun, read_run
+from delve.journal.recorded_run import FILE_NAME, RecordedRun, read_run
 from delve.records import EpochRecord, Metric, enumerate_epochs
 
 _DEPTHS = ("*", "*/*")  # below a folder, where its runs are looked for

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from delve.overview import Extremes
-from delve.recorded_run import RecordedRun
+from delve.journal.overview import Extremes
+from delve.journal.recorded_run import RecordedRun
 
 _LOWEST_IS_BEST = ("loss", "err", "nll", "perplexity", "ppl", "mse", "mae")  # parts of names
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
+from delve.base.printable import printable
 from delve.errors import DelveError
-from delve.files import unfinished_name
-from delve.printable import printable
+from delve.files.whole import unfinished_name
 
 _GAP = "  "
 _NARROWEST = 30  # characters of a last column that is wrapped

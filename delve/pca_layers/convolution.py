@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from delve.arguments import check_count
+from delve.base.checks import check_count
 from delve.pca_layers.linear import LinearPCALayer
 
 

@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from delve.arguments import check_count
-from delve.compiled import uncompiled
-from delve.covariance import TorchCovarianceMatrix
-from delve.eigenspace import eigenspace, random_directions
+from delve.base.checks import check_count
+from delve.base.log import get_logger
+from delve.capture.compiled import uncompiled
 from delve.errors import ArgumentError
-from delve.log import get_logger
-from delve.metrics import intrinsic_dimensionality
-from delve.moments import Moments
-from delve.spectrum import Spectrum
+from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.eigenspace import eigenspace, random_directions
+from delve.numerics.moments import Moments
+from delve.numerics.spectrum import Spectrum
+from delve.stats.functions import intrinsic_dimensionality
 
 logger = get_logger("delve.pca_layers")
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from delve.eigenspace import random_directions
-from delve.log import get_logger
+from delve.base.log import get_logger
+from delve.numerics.eigenspace import random_directions
 from delve.pca_layers.convolution import Conv2DPCALayer
 from delve.pca_layers.linear import LinearPCALayer
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from delve.checked_writer import check_writer
+from delve.delivery.checked_writer import check_writer
 from delve.errors import DelveError
 from delve.hookspecs import HOOKS
 from delve.testing.recording import Recording

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from delve.checked_writer import check_writer
-from delve.discovery import load_writer_class
+from delve.delivery.checked_writer import check_writer
+from delve.delivery.discovery import load_writer_class
 from delve.errors import DelveError
 from delve.testing.base import WriterTests
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from delve.checked_writer import check_writer
-from delve.holdings import Holding, read_holding
-from delve.journal_contents import Contents
-from delve.recorded_run import FILE_NAME
-from delve.salvage import salvage
+from delve.delivery.checked_writer import check_writer
+from delve.delivery.holdings import Holding, read_holding
+from delve.journal.contents import Contents
+from delve.journal.recorded_run import FILE_NAME
+from delve.journal.salvage import salvage
 from delve.testing.base import Record, WriterTests, needs
 from delve.testing.recording import Recording
 from delve.testing.rows import Row, sample_rows

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from delve.checked_writer import check_writer
-from delve.delivery import Delivery
+from delve.delivery.checked_writer import check_writer
+from delve.delivery.delivery import Delivery
 from delve.errors import WriterConfigurationError
 from delve.hookspecs import HOOKS, hookimpl
-from delve.journal import Journal, now_in_ms
-from delve.recorded_run import FILE_NAME
+from delve.journal.journal import Journal, now_in_ms
+from delve.journal.recorded_run import FILE_NAME
 from delve.records import EpochRecord, RunInfo
 from delve.testing.rows import LAYERS, Row
 

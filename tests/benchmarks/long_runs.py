@@ -23,7 +23,7 @@ WRITERS = ("csv", "npy", "tensorboard")
 MAKE = """
 import sys
 from pathlib import Path
-from delve.journal import Journal
+from delve.journal.journal import Journal
 from delve.records import EpochRecord, Metric
 import random
 folder, epochs, metrics = Path(sys.argv[1]), *map(int, sys.argv[2:])

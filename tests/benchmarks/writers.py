@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from delve.delivery import Delivery
-from delve.discovery import installed_writers, make_writers
-from delve.journal import Journal, now_in_ms
+from delve.delivery.delivery import Delivery
+from delve.delivery.discovery import installed_writers, make_writers
+from delve.journal.journal import Journal, now_in_ms
 from delve.records import MODES, EpochRecord, Metric, RunInfo
 
 MILESTONES = (10, 100, 1000, 5000)

@@ -23,9 +23,9 @@ from support.recorded_runs import journal_rows, record
 from support.seven_writers import mlflow_run, read_all, read_points_of, wandb_run
 from support.wandb_files import recorded_id
 
+from delve.delivery.export import export
 from delve.errors import DelveError
-from delve.export import export
-from delve.recorded_run import read_epochs
+from delve.journal.recorded_run import read_epochs
 from delve.testing.rows import differences
 
 LOCAL = ("csv", "npy", "tensorboard")

@@ -18,9 +18,9 @@ from torch import nn
 
 from delve import HeldEpoch, SaturationTracker
 from delve.cli import main
+from delve.delivery.repair import repair
 from delve.errors import DelveError, JournalError
-from delve.recorded_run import read_epochs, read_run
-from delve.repair import repair
+from delve.journal.recorded_run import read_epochs, read_run
 from delve.testing.rows import differences
 
 for plugin in ("delve_csv", "delve_npy", "delve_tensorboard"):
@@ -114,7 +114,7 @@ def run(recorded, tmp_path):
 
 
 def with_checksum(line):
-    from delve.journal_lines import encode
+    from delve.journal.lines import encode
 
     entry = json.loads(line)
     del entry["crc32"]

@@ -12,7 +12,7 @@ from support.disk_notes import Confirmed
 from support.power_cuts import OnDisk, PowerCut
 from support.tally import Tally
 
-from delve.journal_lines import encode
+from delve.journal.lines import encode
 
 WRITES = """
 import os, sys

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from delve import journal
-from delve.discovery import load_writer_class
-from delve.statistics import Statistics
+from delve.delivery.discovery import load_writer_class
+from delve.journal import journal
+from delve.stats.computation import Statistics
 from support.nursery import descendants
 
 ANY_MOMENT = "any moment"  # somebody else kills the process, after a time

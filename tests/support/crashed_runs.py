@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from delve.epoch_files import epoch_of
+from delve.files.epoch_files import epoch_of
 from delve.testing.rows import differences
 from support.crash_points import ANY_MOMENT, CrashPoint
 from support.mlflow_server import MLflowServer

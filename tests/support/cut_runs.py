@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from delve.journal_file import FSYNC_INTERVAL, FSYNC_SHARE
+from delve.journal.file import FSYNC_INTERVAL, FSYNC_SHARE
 from support.crash_points import CrashPoint
 from support.crashed_runs import PATIENCE, Bench, CrashedRun, draw_any, numbers_in
 from support.disk_notes import Confirmed

@@ -21,8 +21,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from delve import SaturationTracker, attempts
-from delve.attempts import Attempts
+from delve import SaturationTracker
+from delve.delivery import attempts
+from delve.delivery.attempts import Attempts
 from delve.errors import ArgumentError
 from support.crash_points import Interruption
 from support.seven_writers import OPTIONS, WRITERS

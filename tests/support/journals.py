@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from delve.journal import Journal
+from delve.journal.journal import Journal
 from delve.records import EpochRecord, Metric
 
 BEGUN = 1_700_000_000_000

@@ -223,8 +223,8 @@ def test_sigkill_in_the_middle_of_an_epoch_loses_no_row(tmp_path):
 
 
 def test_a_full_disk_does_not_end_the_run_and_loses_nothing(tmp_path, model, caplog, monkeypatch):
-    monkeypatch.setattr("delve.attempts.FIRST_WAIT", 0.0)
-    monkeypatch.setattr("delve.attempts.WAIT_RATIO", 0.0)
+    monkeypatch.setattr("delve.delivery.attempts.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("delve.delivery.attempts.WAIT_RATIO", 0.0)
     tracker = train(tmp_path, model, range(2))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

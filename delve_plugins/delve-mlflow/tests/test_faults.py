@@ -22,8 +22,8 @@ EVERY = 1 if os.environ.get("DELVE_FAULTS") == "all" else 24
 @pytest.fixture
 def proxy(server, no_settings, monkeypatch):
     # Tries come with each epoch, as in a run whose epochs take long.
-    monkeypatch.setattr("delve.attempts.FIRST_WAIT", 0.0)
-    monkeypatch.setattr("delve.attempts.WAIT_RATIO", 0.0)
+    monkeypatch.setattr("delve.delivery.attempts.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("delve.delivery.attempts.WAIT_RATIO", 0.0)
     with FaultyProxy(server.url) as proxy:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.url)
         mlflow.set_experiment("faults")

@@ -11,8 +11,8 @@ from support.mlflow_runs import LAYER, Recording, in_force, rows, unchanged
 from support.mlflow_server import history
 from support.recorded_runs import journal_rows, record
 
+from delve.delivery.export import export
 from delve.errors import WriterConfigurationError
-from delve.export import export
 from delve.records import Origin
 from delve.testing import run_id as journal_id
 

@@ -19,8 +19,8 @@ from support.recorded_runs import journal_rows
 from torch import nn
 
 from delve import SaturationTracker
+from delve.delivery.export import export
 from delve.errors import ArgumentError, WriterConfigurationError
-from delve.export import export
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -517,8 +517,8 @@ def test_a_server_that_stops_and_comes_back_gets_every_epoch_and_one_line_in_the
 ):
     """Now and then is what a user gets; by trying at every epoch forty attempts fail, not two."""
     if tries == "every epoch":
-        monkeypatch.setattr("delve.attempts.FIRST_WAIT", 0.0)
-        monkeypatch.setattr("delve.attempts.WAIT_RATIO", 0.0)
+        monkeypatch.setattr("delve.delivery.attempts.FIRST_WAIT", 0.0)
+        monkeypatch.setattr("delve.delivery.attempts.WAIT_RATIO", 0.0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     mlflow.set_experiment("an outage")
     with SaturationTracker(tmp_path / "a", "mlflow", model) as tracker:

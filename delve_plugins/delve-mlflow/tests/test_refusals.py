@@ -16,8 +16,8 @@ from support.mlflow_server import history
 from support.recorded_runs import journal_rows
 
 from delve import SaturationTracker
+from delve.delivery.export import export
 from delve.errors import ArgumentError, WriterConfigurationError
-from delve.export import export
 from delve.records import RunInfo
 
 pytestmark = pytest.mark.usefixtures("no_settings")

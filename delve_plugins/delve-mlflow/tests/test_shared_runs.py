@@ -7,8 +7,8 @@ from support.mlflow_runs import LAYER, Recording, in_a_process, in_force, rows
 from support.mlflow_server import history
 from support.recorded_runs import journal_rows, record
 
+from delve.delivery.export import export
 from delve.errors import ArgumentError, WriterConfigurationError
-from delve.export import export
 
 pytestmark = pytest.mark.usefixtures("store")
 

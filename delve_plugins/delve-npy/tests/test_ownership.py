@@ -15,8 +15,8 @@ from delve_npy.arrays import ArrayFolder
 from delve_npy.scalars import ScalarTable
 from support.recorded_runs import journal_rows, record
 
-from delve.array_file import read_array
 from delve.errors import RejectedError, WriterConfigurationError
+from delve.files.array_file import read_array
 from delve.records import Metric, Origin, RunInfo
 
 CONV = Metric("train", "covariance-matrix", "conv")

@@ -17,10 +17,10 @@ from delve_npy.arrays import ArrayFolder
 from delve_npy.writer import CHECK_TIME
 from support.recorded_runs import journal_rows, record, record_and_die
 
-from delve.delivery import Delivery
-from delve.discovery import make_writers
+from delve.delivery.delivery import Delivery
+from delve.delivery.discovery import make_writers
 from delve.errors import ArgumentError, WriterConfigurationError
-from delve.journal import Journal
+from delve.journal.journal import Journal
 from delve.records import EpochRecord, Metric, RunInfo
 
 CONV = Metric("train", "covariance-matrix", "features.0")

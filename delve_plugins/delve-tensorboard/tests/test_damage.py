@@ -224,8 +224,8 @@ def test_what_was_staged_for_a_failed_epoch_does_not_get_into_the_next(tmp_path)
 
 
 def test_a_full_disk_does_not_end_the_run_and_nothing_is_lost(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("delve.attempts.FIRST_WAIT", 0.0)
-    monkeypatch.setattr("delve.attempts.WAIT_RATIO", 0.0)
+    monkeypatch.setattr("delve.delivery.attempts.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("delve.delivery.attempts.WAIT_RATIO", 0.0)
     with SaturationTracker(tmp_path, "tensorboard", nn.Linear(2, 2)) as tracker:
         for epoch in range(5):
             tracker.add_scalar("loss", epoch)

@@ -16,7 +16,7 @@ from support.tensorboard_runs import accumulator, read_points, serving
 
 from delve import Metric, RunInfo
 from delve.errors import ArgumentError, RejectedError
-from delve.pace import Pace
+from delve.files.pace import Pace
 
 FIGURES = {"writer_args": {"figures": True}}
 SATURATION = {Metric("train", "saturation", "a"): 0.5}
@@ -99,7 +99,7 @@ def test_the_numbers_are_in_the_files_before_a_figure_is_tried(tmp_path, monkeyp
 def test_a_kill_within_the_drawing_loses_no_number(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from delve_tensorboard import figures;"
-        "from delve.pace import Pace; from support.recorded_runs import record;"
+        "from delve.files.pace import Pace; from support.recorded_runs import record;"
         "Pace.is_due = lambda _: True;"
         "figures._png = lambda f, p=figures._png, n=[]: n.append(0) or ("
         "p(f) if len(n) < 3 else os.kill(os.getpid(), signal.SIGKILL));"

@@ -15,8 +15,9 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch.utils.tensorboard import SummaryWriter
 
-from delve import Metric, RunInfo, plugins
-from delve.discovery import GROUP
+from delve import Metric, RunInfo
+from delve.base import entry_points as plugins
+from delve.delivery.discovery import GROUP
 from delve.records import Origin
 
 STAMP = 1_000_000_000

@@ -15,7 +15,7 @@ from tensorboard.util import tensor_util
 
 from delve import Metric, RunInfo
 from delve.errors import WriterConfigurationError
-from delve.pace import Pace
+from delve.files.pace import Pace
 
 FIGURES = {"writer_args": {"figures": True}}
 

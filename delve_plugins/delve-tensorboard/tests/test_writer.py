@@ -10,7 +10,7 @@ from support.recorded_runs import record
 from support.tensorboard_runs import accumulator, events, read_points
 
 from delve import Metric, RunInfo
-from delve.journal import Journal
+from delve.journal.journal import Journal
 
 
 def run_info(folder, initial_epoch=0, **told):

@@ -15,7 +15,7 @@ from support.wandb_users_run import delves_rows, users_run
 from torch import nn
 
 from delve import RunInfo, SaturationTracker
-from delve.journal_lines import encode
+from delve.journal.lines import encode
 from delve.records import Origin
 
 

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from delve.base import get_logger
 from delve.files import free_name, is_plain, refuse_unless_plain, taken_names
-from delve.journal_states import remembered_states
-from delve.log import get_logger
+from delve.journal import remembered_states
 from delve.records import Metric, RunInfo
-from delve.statistics import is_stat_name
+from delve.stats import is_stat_name
 from delve_csv.header import EPOCH, begins_with_zeros, first_record
 
 FILE = "file"  # what the writer remembers

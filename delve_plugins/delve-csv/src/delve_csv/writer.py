@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from delve.base import get_logger
 from delve.errors import BackendLostError, RejectedError
 from delve.files import open_plain, refuse_if_larger, replacing, set_aside, unfinished_name
-from delve.journal_states import most_bytes
-from delve.log import get_logger
+from delve.journal import most_bytes
 from delve.records import HeldEpoch, Metric, RunInfo
 from delve_csv.header import EPOCH, MAX_NAME_LENGTH, encode_line, encode_row, read_header
 from delve_csv.ownership import FILE, TableFile

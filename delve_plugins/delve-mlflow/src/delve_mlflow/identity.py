@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from delve.recorded_run import holds_run
+from delve.journal import holds_run
 from delve.records import RunInfo
 from delve_mlflow.keys import clean_key
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlflow.entities import Param
 
-from delve.log import get_logger
+from delve.base import get_logger
 from delve_mlflow import refusals, runs
 from delve_mlflow.client import Client
 from delve_mlflow.identity import readable

@@ -9,8 +9,8 @@ from functools import cached_property
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from delve.base import get_logger
 from delve.errors import WriterConfigurationError
-from delve.log import get_logger
 from delve.records import RunInfo
 from delve_mlflow import points, runs, succession
 from delve_mlflow.client import Client

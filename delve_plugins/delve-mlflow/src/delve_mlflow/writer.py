@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from delve.base import get_logger
 from delve.errors import ArgumentError, BackendLostError, RejectedError
-from delve.log import get_logger
 from delve.records import Metric, RunInfo, enumerate_epochs
 from delve_mlflow import addresses, database
 from delve_mlflow.identity import Remembered, is_prefix, readable

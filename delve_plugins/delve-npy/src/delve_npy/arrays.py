@@ -10,20 +10,25 @@ from pathlib import Path
 
 import numpy as np
 
-from delve.array_file import (
+from delve.base import get_logger
+from delve.errors import RejectedError
+from delve.files import (
+    Checksums,
     DamagedArrayError,
+    EpochFiles,
+    epoch_file_name,
+    file_name,
+    is_plain,
     is_remnant,
     is_whole,
     is_written_by_delve,
     may_lack_values,
     read_array,
+    refuse_if_larger,
+    replacing,
+    set_aside,
     write_array,
 )
-from delve.checksums import Checksums
-from delve.epoch_files import EpochFiles, epoch_file_name
-from delve.errors import RejectedError
-from delve.files import file_name, is_plain, refuse_if_larger, replacing, set_aside
-from delve.log import get_logger
 from delve.records import Metric
 
 SUFFIX = ".npy"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from delve.base import get_logger
 from delve.errors import WriterConfigurationError
 from delve.files import (
     free_name,
@@ -17,8 +18,7 @@ from delve.files import (
     set_aside,
     taken_names,
 )
-from delve.journal_states import most_bytes
-from delve.log import get_logger
+from delve.journal import most_bytes
 from delve.records import RunInfo
 from delve_npy.arrays import ArrayFolder
 from delve_npy.ownership import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from delve.files import is_plain, taken_names
-from delve.journal_states import remembered_states
+from delve.journal import remembered_states
 from delve.records import RunInfo
 from delve_npy.scalars import is_table
 

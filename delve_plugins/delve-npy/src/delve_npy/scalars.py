@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from delve.array_archive import read_archive
-from delve.files import ends_in_digest, open_plain, replacing, with_digest
+from delve.files import ends_in_digest, open_plain, read_archive, replacing, with_digest
 from delve.records import Metric
 
 EPOCH = "epoch"

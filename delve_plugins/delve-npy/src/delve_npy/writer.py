@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from delve.base import get_logger
 from delve.errors import ArgumentError
-from delve.files import set_aside, sync
-from delve.log import get_logger
-from delve.pace import Pace
+from delve.files import Pace, set_aside, sync
 from delve.records import HeldEpoch, Metric, RunInfo, shortened
 from delve_npy.archive import archive_name, our_archive, write_archive
 from delve_npy.losses import Expected, describe, lost_arrays

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from delve.discovery import how_to_install
 from delve.errors import WriterNotFoundError
 from delve.records import Metric, RunInfo
+from delve.writers import how_to_install
 from delve_plot.settings import Style
 from delve_plot.writer import PlotWriter
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from delve.log import get_logger
+from delve.base import get_logger
 
 _LONGEST_REASON = 500  # characters
 

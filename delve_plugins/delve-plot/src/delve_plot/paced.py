@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from matplotlib.figure import Figure
 
-from delve.pace import Pace
+from delve.files import Pace
 from delve.records import Metric
 from delve_plot.failures import Failures
 from delve_plot.figures import saturation_figure

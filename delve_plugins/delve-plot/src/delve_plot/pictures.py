@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from delve.epoch_files import EpochFiles, epoch_file_name, epoch_of
+from delve.base import get_logger
 from delve.errors import WriterConfigurationError
-from delve.files import file_name, replacing, unfinished_name
-from delve.log import get_logger
+from delve.files import EpochFiles, epoch_file_name, epoch_of, file_name, replacing, unfinished_name
 from delve.records import enumerate_epochs
 from delve_plot.signature import is_blank, is_signed, is_whole
 

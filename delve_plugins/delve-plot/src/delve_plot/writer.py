@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from delve.base import get_logger
 from delve.errors import ArgumentError
-from delve.files import file_name
-from delve.log import get_logger
-from delve.pace import Pace
+from delve.files import Pace, file_name
 from delve.records import Metric, RunInfo
 from delve_plot.drawing import EMBEDDED, Drawing, Epoch
 from delve_plot.failures import Failures

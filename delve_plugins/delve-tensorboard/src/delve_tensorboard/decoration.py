@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from delve.discovery import how_to_install
+from delve.base import get_logger
 from delve.errors import WriterConfigurationError
-from delve.log import get_logger
 from delve.records import MODES, Metric, RunInfo
+from delve.writers import how_to_install
 from delve_tensorboard.tags import LayerTags
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorboard.compat.proto.event_pb2 import Event
 
-from delve.log import get_logger
+from delve.base import get_logger
 from delve_tensorboard import records
 from delve_tensorboard.summaries import WRITER
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from delve.base import get_logger
 from delve.files import replacing
-from delve.log import get_logger
 from delve_tensorboard import event_files, records
 from delve_tensorboard.event_files import SUFFIX, events
 from delve_tensorboard.summaries import header, is_about_the_run, is_number, start_mark

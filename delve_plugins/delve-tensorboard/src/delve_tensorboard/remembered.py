@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from delve.log import get_logger
+from delve.base import get_logger
 from delve.records import MODES, RunInfo
 
 _MOST_LAYERS = 10**6

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from delve.errors import ArgumentError, RejectedError, WriterConfigurationError
+from delve.journal import FILE_NAME as JOURNAL
 from delve.journal import now_in_ms
-from delve.recorded_run import FILE_NAME as JOURNAL
 from delve.records import MODES, HeldEpoch, Metric, RunInfo
 from delve_tensorboard.decoration import Decoration, Shown
 from delve_tensorboard.remembered import Remembered

@@ -9,7 +9,7 @@ import wandb
 from delve_plot.figures import rgba_pixels
 from delve_plot.paced import STAT, PacedSaturation
 
-from delve.log import get_logger
+from delve.base import get_logger
 
 KEY = f"figures/{STAT}"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from wandb import Run
 
-from delve.log import get_logger
+from delve.base import get_logger
 from delve.records import RunInfo
 
 MARK = "delve.run_id"  # in the configuration of a W&B run of Delve's own

@@ -6,7 +6,7 @@ import threading
 
 import wandb
 
-from delve.log import get_logger
+from delve.base import get_logger
 from delve.records import RunInfo
 from delve_wandb.identity import MARK
 from delve_wandb.opening import INIT_TIMEOUT, address, place

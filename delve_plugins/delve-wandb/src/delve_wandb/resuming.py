@@ -11,8 +11,8 @@ import shlex
 import wandb
 from wandb.errors import CommError
 
+from delve.base import get_logger
 from delve.errors import WriterConfigurationError
-from delve.log import get_logger
 from delve.records import RunInfo
 from delve_wandb.identity import is_begun_here, is_marked, known_id, remember
 from delve_wandb.logs import EPOCH

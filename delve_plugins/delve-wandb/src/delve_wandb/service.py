@@ -11,8 +11,8 @@ from typing import Any
 import wandb
 from wandb import Run
 
+from delve.base import get_logger
 from delve.errors import WriterConfigurationError
-from delve.log import get_logger
 
 _TOKEN = "WANDB_SERVICE"  # W&B sets it while a service runs
 _HOOKS = ("exit", "excepthook")  # of sys; W&B wraps them at each start and never unwraps them

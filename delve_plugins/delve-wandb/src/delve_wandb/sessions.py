@@ -9,9 +9,9 @@ from typing import Any
 import wandb
 from wandb import Run
 
+from delve.base import get_logger
 from delve.errors import BackendLostError
-from delve.log import get_logger
-from delve.pace import Pace
+from delve.files import Pace
 from delve.records import RunInfo
 from delve_wandb import service
 from delve_wandb.identity import is_marked, known_id, mark, new_id, remember

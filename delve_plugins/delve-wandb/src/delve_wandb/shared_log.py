@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from wandb import Run
 
-from delve.log import get_logger
+from delve.base import get_logger
 from delve_wandb.logs import Row
 from delve_wandb.names import can_be_defined, escaped
 from delve_wandb.service import is_finished

@@ -12,7 +12,7 @@ from typing import Any
 
 from wandb import Run
 
-from delve.log import get_logger
+from delve.base import get_logger
 from delve.records import RunInfo, enumerate_epochs
 from delve_wandb.identity import remember
 from delve_wandb.options import Options

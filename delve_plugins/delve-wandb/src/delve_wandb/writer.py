@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from delve.discovery import how_to_install
+from delve.base import get_logger
 from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
-from delve.log import get_logger
 from delve.records import Metric, RunInfo
+from delve.writers import how_to_install
 from delve_wandb.names import refusal
 from delve_wandb.options import Options, tags_of
 

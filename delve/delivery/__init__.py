@@ -1,0 +1,4 @@
+"""The way from the journal to the writers: found, checked, fed, retried, replayed and repaired.
+
+Private to Delve.
+"""

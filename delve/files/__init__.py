@@ -1,0 +1,58 @@
+"""Files for writers: whole or not there, one an epoch, arrays, and names that stay in their folder.
+
+Public, for authors of writers.
+"""
+
+from delve.files.array_archive import read_archive
+from delve.files.array_file import (
+    DamagedArrayError,
+    is_remnant,
+    is_whole,
+    is_written_by_delve,
+    may_lack_values,
+    read_array,
+    write_array,
+)
+from delve.files.checksums import Checksums
+from delve.files.epoch_files import EpochFiles, epoch_file_name, epoch_of
+from delve.files.names import (
+    ends_in_digest,
+    file_name,
+    free_name,
+    names_for,
+    taken_names,
+    with_digest,
+)
+from delve.files.pace import Pace
+from delve.files.plain import is_plain, open_plain, refuse_if_larger, refuse_unless_plain
+from delve.files.whole import replacing, set_aside, sync, unfinished_name
+
+__all__ = [
+    "Checksums",
+    "DamagedArrayError",
+    "EpochFiles",
+    "Pace",
+    "ends_in_digest",
+    "epoch_file_name",
+    "epoch_of",
+    "file_name",
+    "free_name",
+    "is_plain",
+    "is_remnant",
+    "is_whole",
+    "is_written_by_delve",
+    "may_lack_values",
+    "names_for",
+    "open_plain",
+    "read_archive",
+    "read_array",
+    "refuse_if_larger",
+    "refuse_unless_plain",
+    "replacing",
+    "set_aside",
+    "sync",
+    "taken_names",
+    "unfinished_name",
+    "with_digest",
+    "write_array",
+]

@@ -1,0 +1,136 @@
+"""What tells that a folder without a journal holds a run: files that Delve alone writes."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from delve.files.epoch_files import EpochFiles
+from delve.files.plain import open_plain
+from delve.records import Metric
+from delve.stats.computation import is_stat_name
+
+_KEPT_JOURNAL = re.compile(r"journal\.[0-9]+\.jsonl")
+_EVENTS = re.compile(r"events\.out\.tfevents\..*\.delve", re.DOTALL)
+_NUMBER_OF_ARRAYS = re.compile(rb"[0-9]+ arrays\Z")  # what npy notes at the end of its table
+_LONGEST_HEADER = 2**24  # bytes
+_TAIL = 64  # bytes
+_MOST_NAMED = 5
+
+
+def find_traces(folder: Path) -> list[str]:
+    """The first few files and folders of Delve's, relative to the folder; empty where none is.
+
+    Others have tables called ``metrics.csv`` too, and folders called ``plots``: what counts is
+    what only Delve writes into them. What the folder holds is not changed, and no link followed.
+    """
+    found = itertools.chain(
+        _kept_journals(folder), _table(folder), _arrays(folder), _pictures(folder), _events(folder)
+    )
+    return [str(path.relative_to(folder)) for path in itertools.islice(found, _MOST_NAMED)]
+
+
+def traced_writers(folder: Path) -> list[str]:
+    """The writers of Delve's that have left a file with numbers."""
+    found = {
+        "csv": _table(folder),
+        "npy": (path for path in _arrays(folder) if path.suffix == ".npz"),
+        "tensorboard": _events(folder),
+    }
+    return [name for name, files in found.items() if any(files)]
+
+
+def epochs_of_files(folder: Path) -> dict[tuple[str, str], set[int]]:
+    """The epochs of files that hold one each and no numbers, by writer and what they are."""
+    held = {
+        ("npy", "arrays"): EpochFiles(folder / "npy", ".npy", depth=2),
+        ("plot", "pictures"): EpochFiles(folder / "plots", ".png"),
+    }
+    return {kind: epochs for kind, files in held.items() if (epochs := _epochs_of(files))}
+
+
+def _epochs_of(files: EpochFiles) -> set[int]:
+    groups = set(_groups(files))
+    return {
+        epoch
+        for place in (files.places() if groups else ())
+        if files.path / place.relative_to(files.path).parts[0] in groups
+        for epoch in files.in_place(place)
+    }
+
+
+def _kept_journals(folder: Path) -> Iterator[Path]:
+    return (path for path in _inside(folder) if _KEPT_JOURNAL.fullmatch(path.name))
+
+
+def _table(folder: Path) -> Iterator[Path]:
+    path = folder / "metrics.csv"
+    header = _begin_of(path).partition(b"\n")[0]
+    columns = next(csv.reader(io.StringIO(header.decode(errors="replace"))), [])
+    if columns[:1] == ["epoch"] and any(map(_is_layer_metric, columns)):
+        yield path
+
+
+def _arrays(folder: Path) -> Iterator[Path]:
+    yield from _groups(EpochFiles(folder / "npy", ".npy", depth=2))
+    path = folder / "npy" / "scalars.npz"
+    if _NUMBER_OF_ARRAYS.search(_end_of(path)):
+        yield path
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    return _groups(EpochFiles(folder / "plots", ".png"))
+
+
+def _events(folder: Path) -> Iterator[Path]:
+    runs = folder / "tensorboard"
+    for run in (runs, *_inside(runs)):
+        yield from (path for path in _inside(run) if _EVENTS.fullmatch(path.name))
+
+
+def _groups(files: EpochFiles) -> Iterator[Path]:
+    """The folders of statistics, ``npy/train-saturation``, that hold files of epochs."""
+    groups: dict[Path, None] = {}
+    if files.path.is_dir() and not files.path.is_symlink():
+        for place in files.places():
+            group = files.path / place.relative_to(files.path).parts[0]
+            if _is_layer_metric(f"{group.name}/layer") and files.in_place(place):
+                groups[group] = None
+    yield from groups
+
+
+def _is_layer_metric(name: str) -> bool:
+    metric = Metric.parse(name)
+    return metric is not None and is_stat_name(metric.stat)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; nothing where it is none, or a link."""
+    with contextlib.suppress(OSError):
+        if not folder.is_symlink():
+            return sorted(folder.iterdir())
+    return []
+
+
+def _begin_of(path: Path) -> bytes:
+    with contextlib.suppress(OSError), _opened(path) as file:
+        return file.read(_LONGEST_HEADER)
+    return b""
+
+
+def _end_of(path: Path) -> bytes:
+    with contextlib.suppress(OSError), _opened(path) as file:
+        file.seek(max(os.fstat(file.fileno()).st_size - _TAIL, 0))
+        return file.read(_TAIL)
+    return b""
+
+
+def _opened(path: Path) -> BinaryIO:
+    return os.fdopen(open_plain(path, os.O_RDONLY), "rb")

@@ -1,5 +1,0 @@
-"""The import path of the covariance in delve 0.1."""
-
-from delve.covariance import TorchCovarianceMatrix
-
-__all__ = ["TorchCovarianceMatrix"]
