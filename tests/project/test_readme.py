@@ -17,7 +17,7 @@ import delve
 from delve.cli import main
 from delve.cli.tail import SOURCE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BLOCKS = code_blocks(ROOT / "README.md")
 PAGES = [page for page in ROOT.rglob("*.md") if "/." not in f"/{page.relative_to(ROOT)}"]
 SOURCES = [*ROOT.glob("delve/**/*.py"), *ROOT.glob("delve_plugins/*/src/**/*.py")]

@@ -8,7 +8,7 @@ import pytest
 
 import delve
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in ROOT.glob("delve_plugins/*/pyproject.toml"))
 
 

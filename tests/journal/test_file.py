@@ -26,7 +26,7 @@ from delve.journal.recorded_run import FILE_NAME, open_journal, read_epochs, rea
 from delve.records import EpochRecord
 from delve.tracker.arguments import check_initial_epoch
 
-JOURNAL_MODULES = ("journal.py", "journal_file.py", "journal_lines.py", "recorded_run.py")
+JOURNAL = Path(journal_file.__file__).parent
 
 
 def record(epoch, value=None):
@@ -77,7 +77,7 @@ def ctrl_c_after(steps):
 
     def trace(frame, event, _):
         nonlocal steps
-        if Path(frame.f_code.co_filename).name not in JOURNAL_MODULES:
+        if Path(frame.f_code.co_filename).parent != JOURNAL:
             return None
         frame.f_trace_opcodes = True
         steps -= event == "opcode"

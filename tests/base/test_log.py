@@ -12,7 +12,7 @@ import delve
 from delve.base.log import get_logger
 
 TITLE = "\x1b]0;owned\x07"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from delve.journal.recorded_run import read_epochs
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 PROLOGUE = """
 import json, logging, os, sys
 from pathlib import Path
@@ -176,7 +176,7 @@ def test_a_layer_of_other_size_in_another_process_is_left_out_and_named_once(tmp
 MISTAKES = {
     "an unknown writer": ('SaturationTracker(folder, "cvs", model)', "WriterNotFoundError"),
     "a locked folder": (
-        'lock = rank == 0 and __import__("delve.journal.lock").lock.FolderLock(folder); '
+        'lock = rank == 0 and __import__("delve.journal.lock").journal.lock.FolderLock(folder); '
         'SaturationTracker(folder, "print", model)',
         "RunFolderInUseError",
     ),
