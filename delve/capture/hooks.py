@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from delve.base.log import get_logger
 from delve.capture import compiled
-from delve.capture.samples import SamplingMethods, first_tensor, samples, stands_for_data
+from delve.capture.activations import SamplingMethods, first_tensor, samples, stands_for_data
 from delve.errors import ArgumentError
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.records import MODES

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from delve.base.log import get_logger
-from delve.capture.samples import is_convolution, is_trackable
+from delve.capture.activations import is_convolution, is_trackable
 from delve.errors import ArgumentError
 
 Modules = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]

@@ -1,6 +1,8 @@
-"""The import path of the statistics in delve 0.1."""
+"""The import path of the statistics in delve 0.1, and of ``Stat`` in the first builds of 1.0."""
 
 from delve.stats.functions import (
+    STATS,
+    Stat,
     compute_cov_determinant,
     compute_cov_trace,
     compute_diag_trace,
@@ -9,6 +11,8 @@ from delve.stats.functions import (
 )
 
 __all__ = [
+    "STATS",
+    "Stat",
     "compute_cov_determinant",
     "compute_cov_trace",
     "compute_diag_trace",

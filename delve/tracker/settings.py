@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from delve.base.checks import check_count, check_share
+from delve.capture.activations import SamplingMethods
 from delve.capture.hooks import Gathering
 from delve.capture.layers import LayerFilter, Layers, Modules, select_layers
-from delve.capture.samples import SamplingMethods
 from delve.stats.computation import Statistics
 from delve.tracker.arguments import (
     check_config,

@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
 
 from delve import SaturationTracker
+from delve.capture.activations import samples
 from delve.capture.hooks import Gathering, LayerRecorder
-from delve.capture.samples import samples
 from delve.errors import ArgumentError
 
 
