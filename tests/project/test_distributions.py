@@ -30,6 +30,30 @@ def test_a_plugin_has_the_cores_version_and_needs_the_core(folder):
     assert project(folder)["requires-python"] == project(ROOT)["requires-python"]
     assert (package / "py.typed").exists()
     assert list(project(folder)["entry-points"]["delve.writers"]) == [folder.name[6:]]
+    assert (folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert project(folder)["license-files"] == ["LICENSE"]
+
+
+def test_what_writes_the_version_knows_each_place():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["bumpversion"]
+    assert settings["current_version"] == delve.__version__
+    assert f"\nversion: {delve.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    places = {
+        path
+        for entry in settings["files"]
+        for path in ROOT.glob(entry.get("glob") or entry["filename"])
+    }
+    files = [
+        path
+        for path in (
+            *ROOT.glob("*.*"),
+            *ROOT.glob("delve/**/*.py"),
+            *ROOT.glob("delve_plugins/**/*.py"),
+        )
+        if path.is_file()
+        and re.search(rf'version[_"]* ?[=:] "?{delve.__version__}', path.read_text())
+    ]
+    assert set(files) - {ROOT / "pyproject.toml"} == places
 
 
 def test_the_core_needs_no_plugin():
