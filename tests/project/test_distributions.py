@@ -43,20 +43,11 @@ def test_what_writes_the_version_knows_each_place():
         for entry in settings["files"]
         for path in ROOT.glob(entry.get("glob") or entry["filename"])
     }
+    pattern = re.compile(rf'version[_"]* ?[=:] "?{re.escape(delve.__version__)}\b')
     files = [
         path
-        for path in (
-            *ROOT.glob("*.*"),
-            *ROOT.glob("delve/**/*.py"),
-            *ROOT.glob("delve_plugins/**/*.py"),
-        )
-        if path.is_file()
-        and re.search(rf'version[_"]* ?[=:] "?{delve.__version__}', path.read_text())
+        for kind in ("*.toml", "*.cff", "delve/**/*.py", "delve_plugins/**/*.py")
+        for path in ROOT.glob(kind)
+        if pattern.search(path.read_text())
     ]
     assert set(files) - {ROOT / "pyproject.toml"} == places
-
-
-def test_the_core_needs_no_plugin():
-    needed = " ".join(project(ROOT)["dependencies"])
-    assert not any(folder.name in needed for folder in PLUGINS)
-    assert (ROOT / "delve" / "py.typed").exists()
