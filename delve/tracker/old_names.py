@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from torch import nn
 
 from delve.capture.layers import Layers, Modules, find_layers
-from delve.tracker.session import Session
+from delve.tracker.passes import Passes
 
 
-class OldNames(Session):
+class OldNames(Passes):
     """The methods of delve 0.1 by which a user found and tracked layers."""
 
     def get_layers_recursive(self, modules: Modules) -> Layers:
@@ -35,6 +35,6 @@ class OldNames(Session):
         self._check_open()
         del stats
         for found in find_layers(layer).values():
-            taken = self._recorder.layers
+            taken = self._hooks.layers
             names = (f"{type(found).__name__}-{n}" for n in itertools.count(len(taken)))
-            self._recorder.track(next(name for name in names if name not in taken), found)
+            self._hooks.track(next(name for name in names if name not in taken), found)

@@ -9,15 +9,16 @@ import sys
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from delve.base import signals
 from delve.base.log import get_logger
-from delve.capture.hooks import LayerRecorder
+from delve.capture.hooks import LayerHooks
 from delve.delivery.run import Run, SilentRun
 from delve.records import StagedEpoch
 from delve.tracker.arguments import check_scalar, check_scalar_name
 from delve.tracker.endings import what_went_wrong
+from delve.tracker.inert import InertTracker
 
 logger = get_logger("delve.tracker")  # one name for all that is said of the tracker
 
@@ -29,7 +30,7 @@ class Session:
         run: The open run, or its stand-in in a process that does not write.
         folder: The run's folder.
         epoch: The index of the first row.
-        recorder: What holds the hooks, to be let go at the end.
+        hooks: The hooks, to be let go at the end.
         ends_well: Classes of exceptions that are a good end.
         reserved: Names that no scalar of the user's may have.
     """
@@ -39,14 +40,14 @@ class Session:
         run: Run | SilentRun,
         folder: Path,
         epoch: int,
-        recorder: LayerRecorder,
+        hooks: LayerHooks,
         ends_well: tuple[type[BaseException], ...],
         reserved: Container[str],
     ) -> None:
         self._run = run
         self._savefile = folder
         self._epoch = epoch
-        self._recorder = recorder
+        self._hooks = hooks
         self._ends_well = ends_well
         self._reserved = reserved
         self._staged = StagedEpoch()
@@ -114,7 +115,7 @@ class Session:
         error = what_went_wrong(error, self._ends_well)
         if self._is_elsewhere:  # the run is the parent's, which goes on with it
             self._closed = True
-            self._recorder.remove_hooks()
+            self._hooks.remove()
             return
         self._check_not_feeding()
         with signals.held():
@@ -123,8 +124,12 @@ class Session:
             finally:
                 self._closed = True
                 atexit.unregister(self._close_at_exit)
-                self._recorder.remove_hooks()
+                self._hooks.remove()
                 self._run.close(error)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of a model that holds a tracker, for an average of weights or a checkpoint.
+        return InertTracker, (str(self._savefile), self._epoch)
 
     def __enter__(self) -> Self:
         return self
@@ -164,7 +169,7 @@ class Session:
     def _save(self) -> None:
         epoch, staged = self._epoch, self._staged
         self._epoch, self._staged = epoch + 1, StagedEpoch()
-        self._run.save(epoch, staged, self._recorder.layers)
+        self._run.save(epoch, staged, self._hooks.layers)
 
     def _log(self, name: str, number: float) -> None:
         self._staged.scalars[name] = number

@@ -10,8 +10,8 @@ import torch
 
 from delve.base.checks import check_count, check_share
 from delve.capture.activations import SamplingMethods
-from delve.capture.hooks import Gathering
-from delve.capture.layers import LayerFilter, Layers, Modules, select_layers
+from delve.capture.gathering import Gathering
+from delve.capture.layers import LayerFilter, Layers, Modules, Selection
 from delve.stats.computation import Statistics
 from delve.tracker.arguments import (
     check_config,
@@ -28,7 +28,8 @@ class Settings:
     """The arguments of a tracker, as the rest of it works with them.
 
     Attributes:
-        layers: The layers to track, by name.
+        selection: Which layers the user wants.
+        layers: Those that there are, by name.
         gathering: How their outputs become samples, and how many.
         statistics: What is computed of them.
         config: The hyperparameters, in plain values.
@@ -38,6 +39,7 @@ class Settings:
         ends_well: Classes of exceptions that are a good end.
     """
 
+    selection: Selection
     layers: Layers
     gathering: Gathering
     statistics: Statistics
@@ -91,8 +93,10 @@ def check_settings(
     gathering = Gathering(
         methods, check_device(device), log_interval, max_samples, statistics.needs_samples
     )
+    selection = Selection(modules, layer_filter, ignore_layer_names, include_conv)
     return Settings(
-        layers=select_layers(modules, layer_filter, ignore_layer_names, include_conv),
+        selection=selection,
+        layers=selection.layers(),
         gathering=gathering,
         statistics=statistics,
         config=check_config(config),

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import torch
 
-from delve.capture.hooks import LayerRecorder
+from delve.capture.hooks import LayerHooks
 from delve.capture.layers import LayerFilter, Modules
+from delve.capture.replaced import LayerWatch
 from delve.delivery.attempts import PATIENCE
 from delve.errors import ArgumentError
 from delve.numerics import processes
@@ -154,9 +155,12 @@ class SaturationTracker(OldNames):
         averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
         with contextlib.ExitStack() as undo:  # an interrupt, or a mistake in another process
             run, place = open_run(savefile, save_to, writer_args, initial_epoch, settings, undo)
-            recorder = LayerRecorder(settings.layers, settings.gathering, place.order)
-            super().__init__(run, place.folder, place.epoch, recorder, settings.ends_well, averages)
+            hooks = LayerHooks(
+                settings.layers, settings.gathering, place.order, settings.selection.roots()
+            )
+            super().__init__(run, place.folder, place.epoch, hooks, settings.ends_well, averages)
             undo.pop_all()
+        self._layers = LayerWatch(settings.selection, settings.layers, hooks)
         self._statistics = settings.statistics
         self._averages = averages
         self._verbose = verbose
@@ -175,8 +179,8 @@ class SaturationTracker(OldNames):
         """
         self._check_open()
         # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
-        seen = processes.union(self._recorder.fresh())
-        covariances = self._reducer.reduce(self._recorder.held(seen))
+        seen = processes.union(self._hooks.fresh())
+        covariances = self._reducer.reduce(self._hooks.held(seen))
 
         def record() -> None:
             results = None
@@ -186,7 +190,8 @@ class SaturationTracker(OldNames):
                 self._check_open()  # a handler may have closed it meanwhile
                 if results is not None:
                     self._stage(results)
-                self._recorder.mark_used(self._forget, seen)
+                self._hooks.mark_used(self._forget, seen)
+                self._layers.look_again()
                 if save:
                     self.save()
 
@@ -198,22 +203,10 @@ class SaturationTracker(OldNames):
         That is over this process's samples since the last :meth:`add_saturations`, or of that call
         where there were none since.
         """
-        fresh = self._recorder.fresh()
+        fresh = self._hooks.fresh()
         if fresh:
             self._saturations = self._statistics.saturations(fresh)
         console.show_saturations(self._saturations)
-
-    def stop(self) -> None:
-        """Record no forward passes until :meth:`resume`."""
-        self._recorder.is_recording = False
-
-    def resume(self) -> None:
-        """Record forward passes again."""
-        self._recorder.is_recording = True
-
-    def is_recording(self) -> bool:
-        """Whether forward passes are recorded: not while stopped, nor once closed."""
-        return self._recorder.is_recording and not self._closed
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint taken inside an epoch needs to go on exactly there.
@@ -225,7 +218,7 @@ class SaturationTracker(OldNames):
         return {
             "epoch": self._epoch,
             "staged": self._staged.state_dict(),
-            "recorder": self._recorder.state_dict(),
+            "recorder": self._hooks.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -250,7 +243,7 @@ class SaturationTracker(OldNames):
                 f"{self._epoch}; make it with initial_epoch={state['epoch']}"
             )
         with self._whole():
-            self._recorder.load_state_dict(state["recorder"])
+            self._hooks.load_state_dict(state["recorder"])
             staged = StagedEpoch.from_state_dict(state["staged"])
             for name, number in staged.scalars.items():
                 self._log(name, number)
@@ -272,6 +265,6 @@ class SaturationTracker(OldNames):
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"epoch {self._epoch}"
-        layers = f"{len(self._recorder.layers)} layers"
+        layers = f"{len(self._hooks.layers)} layers"
         facts = [repr(str(self.savefile)), state, layers, " + ".join(self._run.writers)]
         return f"SaturationTracker({', '.join(filter(None, facts))})"
