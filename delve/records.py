@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 MODES = ("train", "eval")
 
+LayerKey = tuple[str, str]  # mode, layer: what samples are gathered by
+
 _METRIC_FORM = re.compile(rf"({'|'.join(MODES)})-([a-z0-9-]+)/(.+)", re.DOTALL)
 
 

@@ -19,8 +19,10 @@ from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.spectrum import Spectrum
 from delve.records import MODES
 from delve.stats import functions as metrics
-from delve.stats.computation import SelectedStat, Statistics
-from delve.stats.functions import STATS, Stat
+from delve.stats.built_in import BUILT_IN as STATS
+from delve.stats.computation import Statistics
+from delve.stats.selection import SelectedStat
+from delve.stats.stat import Stat
 
 
 class Arrays(Recorder):
@@ -276,7 +278,7 @@ def test_anyone_can_add_a_statistic_by_an_entry_point(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-stats\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[delve.stats]\nlargest_share = their_stats:largest\n")
     (package / "their_stats.py").write_text(
-        "from delve.stats.functions import Stat\n"
+        "from delve.stats import Stat\n"
         "largest = Stat('largest_share', 'largest-share', lambda s, t: s.shares[0])\n"
     )
     monkeypatch.syspath_prepend(package)

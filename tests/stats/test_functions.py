@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from delve.errors import ArgumentError
 from delve.numerics.spectrum import Spectrum
-from delve.stats.computation import select_stats
 from delve.stats.functions import intrinsic_dimensionality, saturation
+from delve.stats.selection import select_stats
 
 
 def spectrum(*eigenvalues):
