@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from delve.base.log import get_logger
 from delve.capture import compiled
-from delve.capture.samples import SamplingMethods, first_tensor, samples, stands_for_data
+from delve.capture.samples import SamplingMethods, first_tensor, stands_for_data, to_samples
 from delve.errors import ArgumentError
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.records import MODES, LayerKey
@@ -194,7 +194,7 @@ class LayerRecorder:
         self._order.setdefault(key[1])
         is_empty = isinstance(output, Tensor) and not output.numel()
         if self._is_due(key) and not is_empty:
-            self._gather(key, samples(layer, output, self._gathering.methods))
+            self._gather(key, to_samples(layer, output, self._gathering.methods))
 
     def _is_due(self, key: LayerKey) -> bool:
         """Count a call of a layer, and tell whether its samples are wanted."""
