@@ -572,6 +572,22 @@ def test_what_was_called_while_recording_was_off_is_not_said_to_have_seen_nothin
     assert caplog.text.count("saw nothing in this epoch: hidden, last. ") == 1
 
 
+def test_while_recording_is_off_no_layer_is_said_to_have_seen_nothing(tmp_path, caplog):
+    """Not even one that is not called, while others were before recording was switched off."""
+    model = Network()
+    with SaturationTracker(tmp_path, Recorder(), model) as tracker:
+        for _ in range(2):
+            model.first(BATCHES[0])
+            tracker.stop()
+            model.first(BATCHES[0])
+            tracker.add_saturations()
+            assert "saw nothing" not in caplog.text
+            tracker.resume()
+        model.first(BATCHES[0])
+        tracker.add_saturations()
+    assert caplog.text.count("saw nothing in this epoch: hidden, last. ") == 1
+
+
 def test_calls_that_log_interval_leaves_out_are_not_said_to_have_seen_nothing(tmp_path, caplog):
     model = Network()
     with SaturationTracker(tmp_path, Recorder(), model, log_interval=10) as tracker:
