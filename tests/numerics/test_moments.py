@@ -127,6 +127,19 @@ def test_a_copy_is_independent():
     assert torch.equal(copy.scatter, before[1])
 
 
+# --- parts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [6, 25, 60, 120, 1000])
+def test_maps_are_split_into_parts_that_fit(most):
+    maps = torch.arange(4 * 3 * 10).reshape(4, 3, 10)
+    parts = list(moments.parts_of(maps, most))
+    assert all(part.numel() <= most for part in parts)
+    rows = torch.cat([part.transpose(1, 2).reshape(-1, 3) for part in parts])
+    expected = maps.transpose(1, 2).reshape(-1, 3)
+    assert sorted(rows.tolist()) == sorted(expected.tolist())
+
+
 # --- products ------------------------------------------------------------------------------------
 
 
