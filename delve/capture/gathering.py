@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from delve.capture.activations import SamplingMethods, samples
 from delve.numerics.covariance import TorchCovarianceMatrix
-from delve.records import MODES
-
-Key = tuple[str, str]  # mode, layer
+from delve.records import MODES, LayerKey
 
 
 @dataclass(frozen=True)
@@ -46,17 +44,17 @@ class Gatherer:
 
     def __init__(self, gathering: Gathering) -> None:
         self._gathering = gathering
-        self._covariances: dict[Key, TorchCovarianceMatrix] = {}
-        self._calls: Counter[Key] = Counter()
-        self._fresh: Counter[Key] = Counter()  # samples since the last statistics
-        self._spoiled: dict[Key, None] = {}  # until then, by an output that was no sample
+        self._covariances: dict[LayerKey, TorchCovarianceMatrix] = {}
+        self._calls: Counter[LayerKey] = Counter()
+        self._fresh: Counter[LayerKey] = Counter()  # samples since the last statistics
+        self._spoiled: dict[LayerKey, None] = {}  # until then, by an output that was no sample
 
     @property
     def spoiled(self) -> set[str]:
         """The layers that have given something else than samples since the last statistics."""
         return {layer for _, layer in self._spoiled}
 
-    def add(self, key: Key, layer: nn.Module, output: Any) -> None:
+    def add(self, key: LayerKey, layer: nn.Module, output: Any) -> None:
         """Take in one output of a layer, if its samples are wanted.
 
         Raises:
@@ -69,13 +67,13 @@ class Gatherer:
         if self._is_due(key) and not is_empty:
             self._take(key, samples(layer, output, self._gathering.methods))
 
-    def spoil(self, key: Key) -> None:
+    def spoil(self, key: LayerKey) -> None:
         """Leave a layer out until the next statistics: what there is of it is not the whole."""
         self._spoiled[key] = None
         self._covariances.pop(key, None)
         del self._fresh[key]
 
-    def fresh(self, order: Iterable[str]) -> dict[Key, TorchCovarianceMatrix]:
+    def fresh(self, order: Iterable[str]) -> dict[LayerKey, TorchCovarianceMatrix]:
         """What saw new samples since the last statistics, by mode and in the order of layers."""
         names = tuple(order)
         return {
@@ -85,7 +83,7 @@ class Gatherer:
             if (key := (mode, name)) in self._fresh
         }
 
-    def held(self, keys: Iterable[Key]) -> dict[Key, TorchCovarianceMatrix]:
+    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, TorchCovarianceMatrix]:
         """Of these, what was gathered at all, also if statistics were taken since."""
         return {key: self._covariances[key] for key in keys if key in self._covariances}
 
@@ -128,14 +126,14 @@ class Gatherer:
                 if fresh:
                     self._fresh[mode, name] = fresh
 
-    def _is_due(self, key: Key) -> bool:
+    def _is_due(self, key: LayerKey) -> bool:
         """Count a call of a layer, and tell whether its samples are wanted."""
         self._calls[key] += 1
         most = self._gathering.most
         is_full = most is not None and self._fresh[key] >= most
         return not is_full and (self._calls[key] - 1) % self._gathering.interval == 0
 
-    def _take(self, key: Key, rows: Tensor) -> None:
+    def _take(self, key: LayerKey, rows: Tensor) -> None:
         if not rows.is_floating_point() or rows.dim() not in (2, 3):
             raise TypeError("samples are rows of floating-point numbers")
         if not rows.numel():
@@ -147,7 +145,7 @@ class Gatherer:
         self._covariance(key).update(rows)
         self._fresh[key] += count
 
-    def _covariance(self, key: Key) -> TorchCovarianceMatrix:
+    def _covariance(self, key: LayerKey) -> TorchCovarianceMatrix:
         if key not in self._covariances:
             self._covariances[key] = TorchCovarianceMatrix(
                 device=self._gathering.device, save_data=self._gathering.keep_samples
@@ -155,9 +153,9 @@ class Gatherer:
         return self._covariances[key]
 
 
-def _keys(left_out: Iterable[Any]) -> list[Key]:
+def _keys(left_out: Iterable[Any]) -> list[LayerKey]:
     """The keys in a state; earlier builds left layers out in both modes, and named them alone."""
-    keys: list[Key] = []
+    keys: list[LayerKey] = []
     for entry in left_out:
         keys.extend([(mode, entry) for mode in MODES] if isinstance(entry, str) else [tuple(entry)])
     return keys

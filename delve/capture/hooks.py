@@ -17,11 +17,12 @@ from torch.utils.hooks import RemovableHandle
 from delve.base.log import get_logger
 from delve.capture import compiled
 from delve.capture.activations import first_tensor
-from delve.capture.gathering import Gatherer, Gathering, Key
+from delve.capture.gathering import Gatherer, Gathering
 from delve.capture.modes import PassMode, mode_of
 from delve.capture.stand_ins import stands_for_data
 from delve.errors import ArgumentError
 from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.records import LayerKey
 
 _COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
 
@@ -138,15 +139,15 @@ class LayerHooks:
             finally:
                 self._holder = None
 
-    def fresh(self) -> dict[Key, TorchCovarianceMatrix]:
+    def fresh(self) -> dict[LayerKey, TorchCovarianceMatrix]:
         """What saw new samples since :meth:`mark_used`, in forward order."""
         return self._gatherer.fresh(self.layers)
 
-    def held(self, keys: Iterable[Key]) -> dict[Key, TorchCovarianceMatrix]:
+    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, TorchCovarianceMatrix]:
         """Of these, what was gathered at all, also if :meth:`mark_used` came since."""
         return self._gatherer.held(keys)
 
-    def mark_used(self, forget: bool, used: Iterable[Key] = ()) -> None:
+    def mark_used(self, forget: bool, used: Iterable[LayerKey] = ()) -> None:
         """The statistics of the fresh samples were taken.
 
         Args:
@@ -185,7 +186,7 @@ class LayerHooks:
             if isinstance(hook, _Hook) and hook.belongs_to(self):
                 del layer._forward_hooks[number]
 
-    def _leave_out(self, key: Key, layer: nn.Module, output: Any, error: Exception) -> None:
+    def _leave_out(self, key: LayerKey, layer: nn.Module, output: Any, error: Exception) -> None:
         mode, name = key
         self._gatherer.spoil(key)
         reason = traceback.format_exception_only(error)[0].partition("\n")[0]

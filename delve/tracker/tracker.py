@@ -15,8 +15,8 @@ from delve.capture.replaced import LayerWatch
 from delve.delivery.attempts import PATIENCE
 from delve.errors import ArgumentError
 from delve.numerics import processes
-from delve.records import MODES, StagedEpoch
-from delve.stats.computation import Key, Results
+from delve.records import MODES, LayerKey, StagedEpoch
+from delve.stats.computation import Results
 from delve.tracker import console
 from delve.tracker.old_names import OldNames
 from delve.tracker.opening import open_run
@@ -166,7 +166,7 @@ class SaturationTracker(OldNames):
         self._verbose = verbose
         self._forget = reset_covariance
         self._reducer = processes.CovarianceReducer()
-        self._saturations: dict[Key, float] = {}
+        self._saturations: dict[LayerKey, float] = {}
 
     def add_saturations(self, save: bool = True) -> None:
         """Compute the selected statistics of all layers over the samples since the last call.
