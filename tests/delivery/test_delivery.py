@@ -9,7 +9,7 @@ from support.writers import Recorder
 from torch import nn
 
 from delve import SaturationTracker
-from delve.delivery import attempts, channel, feed
+from delve.delivery import attempts, feed
 from delve.delivery.checked_writer import check_writer
 from delve.delivery.delivery import Delivery
 from delve.errors import BackendLostError, WriterConfigurationError, WriterFailedError
@@ -178,7 +178,7 @@ class Keeping(Recorder):
 def clock(monkeypatch):
     """The delivery's clock, moved by hand."""
     clock = SimpleNamespace(now=1000.0)
-    for module in (attempts, channel, feed):
+    for module in (attempts, feed):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
