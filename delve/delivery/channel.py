@@ -135,12 +135,8 @@ class Channel:
             return
         last = max(self._journal.epochs, default=-1)
         self._attempts.begin(self._patience)
-        try:
-            with self._attempt(last):
-                self._catch_up(last)
-        except BaseException:
-            self.fall_behind(self._standing.first_lacking)
-            raise
+        with self._attempt(last):
+            self._catch_up(last)
 
     def _close_writer(self, error: BaseException | None) -> None:
         self._attempts.begin(ATTEMPT_TIME)
@@ -200,7 +196,12 @@ class Channel:
             open_writer(self.name, self._feed, self._standing, self._journal, self._notices)
         epochs = self._lacking(until)
         for epoch in self._with_progress(epochs):
-            self._feed.epoch(self._journal.read(epoch), arrays or {} if epoch == until else {})
+            record = self._journal.read(epoch)
+            try:
+                self._feed.epoch(record, arrays or {} if epoch == until else {})
+            except BaseException:  # an interrupt too, in the opening and the closing of a run
+                self.fall_behind(epoch)
+                raise
             self._standing.take(epoch)
             if epoch != epochs[-1] and not self._attempts.may_feed_on():
                 return
