@@ -231,7 +231,9 @@ class Trainings(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        memory = Path("/dev/shm")  # syncing journals to a disk is most of the time, and no matter here
+        memory = Path(
+            "/dev/shm"
+        )  # syncing journals to a disk is most of the time, and no matter here
         self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         self.clock = SimpleNamespace(now=1000.0)
         self.real = attempts.time

@@ -14,15 +14,16 @@ import packaging.requirements  # noqa: F401  # the tests' sys.path does not lead
 import pytest
 
 from delve import hookimpl
+from delve.base import entry_points as entry_points_of_delve
 from delve.delivery import discovery
 from delve.delivery.checked_writer import check_writer
 from delve.delivery.discovery import (
     GROUP,
     OUR_PLUGINS,
-    installed_writers,
     load_writer_class,
     make_writers,
 )
+from delve.delivery.holdings import readable_writers
 from delve.errors import (
     ArgumentError,
     DelveError,
@@ -129,7 +130,7 @@ def test_requirements_that_are_met_or_of_an_extra_are_no_hindrance(install, tmp_
 def test_only_the_installed_distributions_are_seen(install):
     assert not entry_points(group=GROUP)
     install("acme-delve", {"acme": "acme_writer:Writer"})
-    assert installed_writers().keys() == {"acme"}
+    assert entry_points_of_delve.offers(GROUP).keys() == {"acme"}
 
 
 def test_a_name_gives_a_writer_for_the_runs_folder(install, tmp_path):
@@ -144,7 +145,7 @@ def test_a_name_gives_a_writer_for_the_runs_folder(install, tmp_path):
 def test_only_the_selected_plugin_is_imported(install, tmp_path):
     install("acme-delve", {"acme": "acme_writer:Writer"}, acme_writer=WRITER)
     install("bad-delve", {"bad": "bad_writer:Writer"}, bad_writer="raise RuntimeError('imported')")
-    assert installed_writers().keys() == {"acme", "bad"}
+    assert entry_points_of_delve.offers(GROUP).keys() == {"acme", "bad"}
     make_writers("acme", tmp_path)
     assert "acme_writer" in sys.modules
     assert "bad_writer" not in sys.modules
@@ -276,7 +277,7 @@ def test_two_distributions_with_one_name_are_both_named(install, tmp_path):
     assert "acme-delve (acme_writer:Writer)" in str(caught.value)
     assert "other-delve (other_writer:Writer)" in str(caught.value)
     with pytest.raises(WriterConflictError):
-        installed_writers()
+        list(readable_writers(tmp_path))
     make_writers("fine", tmp_path)
 
 
