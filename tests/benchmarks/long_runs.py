@@ -33,7 +33,8 @@ keys = [Metric("train", "saturation", layer) for layer in layers]
 journal = Journal.create(folder, layers, {})
 for epoch in range(epochs):
     values = {key: random.random() for key in keys}
-    journal.record(EpochRecord(epoch, 10**12 + epoch, {"loss": random.random()}, values), layers)
+    record = EpochRecord(epoch, 10**12 + epoch, {"loss": random.random()}, values)
+    journal.write_epoch(record, layers)
 journal.close()
 """
 

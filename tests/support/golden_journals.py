@@ -25,8 +25,9 @@ from delve.journal.contents import Contents
 from delve.journal.home import Home, Whereabouts
 from delve.journal.journal import Journal
 from delve.journal.lines import encode
-from delve.journal.recorded_run import FILE_NAME, contents_in, next_epoch, read_run
-from delve.journal.salvage import lines_of, salvage, write_anew
+from delve.journal.reading import JOURNAL_NAME, contents_in, next_epoch
+from delve.journal.salvage import lines_that_tell, salvage, write_anew
+from delve.journal.stored_run import read_run
 from delve.records import EpochRecord, Metric
 
 BEGUN = 1_700_000_000_000  # milliseconds
@@ -130,7 +131,7 @@ def _values(epoch: int, **scalars: float) -> EpochRecord:
 
 
 def _write(journal: Journal, record: EpochRecord, layers: Sequence[str] = LAYERS) -> None:
-    journal.record(record, layers)
+    journal.write_epoch(record, layers)
 
 
 def _plain_run(folder: Path) -> None:
@@ -268,14 +269,14 @@ def _repaired(folder: Path) -> None:
         Journal.reopen(folder).close()
     old = salvage(folder)
     sound = {"csv": 2.0, "mlflow": math.inf}
-    write_anew(folder, lines_of(old.contents, old.records, sound))
+    write_anew(folder, lines_that_tell(old.contents, old.records, sound))
     (folder / "journal.1.jsonl").unlink()
 
 
 def _of_a_later_version(folder: Path) -> None:
     """Types of lines and fields that this version does not know, and fields of types it has not."""
     _plain_run(folder)
-    written = (folder / FILE_NAME).read_bytes().splitlines(keepends=True)
+    written = (folder / JOURNAL_NAME).read_bytes().splitlines(keepends=True)
     epoch = {"epoch": 4, "time": BEGUN, "scalars": {"loss": 0.5}, "metrics": {}, "unit": "nats"}
     added: list[dict[str, Any]] = [
         {"type": "note", "epoch": 0, "text": "a type that is not known voids nothing"},
@@ -286,7 +287,7 @@ def _of_a_later_version(folder: Path) -> None:
         {"type": "state", "writer": "npy", "state": {}, "opened": True, "by": "somebody"},
     ]
     lines = [encode(entry, number) for number, entry in enumerate(added, len(written) + 1)]
-    (folder / FILE_NAME).write_bytes(b"".join(written + lines))
+    (folder / JOURNAL_NAME).write_bytes(b"".join(written + lines))
 
 
 @contextlib.contextmanager
