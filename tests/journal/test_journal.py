@@ -13,7 +13,7 @@ from delve.errors import JournalError
 from delve.journal.journal import Journal, now_in_ms
 from delve.journal.reading import JOURNAL_NAME, read_epochs
 from delve.journal.stored_run import read_run
-from delve.records import EpochRecord, Metric, enumerate_epochs
+from delve.records import EpochRecord, Metric
 
 FC = Metric("train", "saturation", "fc")
 
@@ -253,47 +253,6 @@ def test_closing_twice_is_harmless(tmp_path):
     journal.close()
     journal.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors - 1
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [([3], "3"), ([0, 1, 2, 5], "0-2, 5"), ([1, 3, 4], "1, 3-4"), ([7, 9], "7, 9")],
-)
-def test_epochs_are_named_in_ranges(numbers, text):
-    assert enumerate_epochs(numbers) == text
-
-
-# Reading a run without writing
-
-
-def test_a_run_is_read_back_whole(tmp_path):
-    write(tmp_path, range(4), {"lr": 0.1}).close()
-    journal = Journal.resume(tmp_path, 2, config={"lr": 0.2})
-    journal.write_epoch(record(2, 9.0), ["fc", "late"])
-    run = read_run(tmp_path)  # while it is being written
-    journal.close()
-    assert (run.run_id, run.created) == (journal.run_id, journal.created)
-    assert run.epochs == [0, 1, 2]
-    assert repr(run.records[2]) == repr(record(2, 9.0))
-    assert (run.resumes, run.layers, run.config) == ((2,), ("fc", "late"), {"lr": 0.2})
-    assert run.metrics == ("accuracy", FC)
-
-
-def test_reading_changes_no_file(tmp_path):
-    write(tmp_path, range(2)).close()
-    path = tmp_path / JOURNAL_NAME
-    path.write_bytes(path.read_bytes() + b'{"type": "epoch", "ep')  # torn by a crash
-    before = path.read_bytes(), path.stat().st_mtime_ns
-    assert read_run(tmp_path).epochs == [0, 1]
-    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
-    assert [file.name for file in tmp_path.iterdir()] == [JOURNAL_NAME]
-
-
-def test_what_is_no_run_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(JournalError, match="holds no journal"):
-        read_run(tmp_path)
-    with pytest.raises(JournalError, match="nowhere is not a folder"):
-        read_run(tmp_path / "nowhere")
 
 
 def test_a_journal_that_is_opened_again_voids_nothing_and_keeps_states(tmp_path):
