@@ -26,8 +26,8 @@ from delve.files.epoch_files import epoch_of
 from delve.files.names import file_name, taken_names
 from delve.files.plain import is_plain, open_plain, refuse_if_larger
 from delve.files.whole import replacing
-from delve.journal.recorded_run import read_run
 from delve.journal.states import most_bytes
+from delve.journal.stored_run import read_run
 from delve.numerics.spectrum import Spectrum
 from delve.records import MODES, Metric, enumerate_epochs
 from delve.stats.functions import intrinsic_dimensionality, saturation

@@ -32,7 +32,7 @@ from delve.cli.terminal import CommandGroup, check_reader, one_line, say, table_
 from delve.cli.thresholds import threshold_table
 from delve.delivery import export as replay
 from delve.errors import ArgumentError, WriterNotFoundError
-from delve.journal.recorded_run import RecordedRun
+from delve.journal.stored_run import StoredRun
 from delve.records import enumerate_epochs
 
 FAILED = 1  # something is wrong with a run or a writer; a wrong call exits with 2, as click does
@@ -245,9 +245,7 @@ def _width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _tables(
-    run: RecordedRun, stats: Sequence[str], epoch: int | None
-) -> dict[str, list[LayerTable]]:
+def _tables(run: StoredRun, stats: Sequence[str], epoch: int | None) -> dict[str, list[LayerTable]]:
     """The tables of the statistics wanted, by what is shown together."""
     return {
         key: [layer_table(run, choice, epoch) for choice in choices]
@@ -255,7 +253,7 @@ def _tables(
     }
 
 
-def _warn_of_damage(*runs: RecordedRun) -> None:
+def _warn_of_damage(*runs: StoredRun) -> None:
     for run in runs:
         if damage := str(find_damage(run)):
             say(f"Warning: {run.folder}: damaged: {damage}", err=True)

@@ -13,7 +13,7 @@ from delve.cli.bars import merge_orders
 from delve.cli.labels import shorten
 from delve.cli.runs import Damage
 from delve.cli.scalars import ScalarSummary, summarise_scalars
-from delve.journal.recorded_run import RecordedRun
+from delve.journal.stored_run import StoredRun
 from delve.records import enumerate_epochs
 
 _GAP = "  "
@@ -39,7 +39,7 @@ def names_that_fit(names: Sequence[str], width: int) -> list[str]:
 
 
 def facts(
-    runs: Sequence[RecordedRun], names: Sequence[str], damages: Sequence[Damage], width: int
+    runs: Sequence[StoredRun], names: Sequence[str], damages: Sequence[Damage], width: int
 ) -> list[str]:
     """What was recorded: epochs, resumes, configuration and scalars, a column for each run.
 
@@ -112,11 +112,11 @@ def _time(milliseconds: int) -> str:
     return begun.strftime("%Y-%m-%d %H:%M")
 
 
-def _epochs(run: RecordedRun) -> str:
+def _epochs(run: StoredRun) -> str:
     return f"{len(run.epochs)} ({enumerate_epochs(run.epochs)})" if run.epochs else "none"
 
 
-def _resumes(run: RecordedRun) -> str:
+def _resumes(run: StoredRun) -> str:
     return f"at epoch {', '.join(map(str, run.resumes))}" if run.resumes else "never"
 
 

@@ -15,7 +15,7 @@ from delve.base.local_path import local_path
 from delve.cli.choice import recorded_stats
 from delve.delivery.discovery import GROUP
 from delve.errors import ArgumentError, DelveError
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 from delve.records import MODES
 from delve.stats.registry import installed_keys, key_of, number_keys
 

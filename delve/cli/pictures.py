@@ -20,7 +20,7 @@ from delve.delivery.discovery import OUR_PLUGINS
 from delve.errors import ArgumentError, DelveError, WriterNotFoundError
 from delve.files.names import file_name
 from delve.files.whole import replacing
-from delve.journal.recorded_run import RecordedRun
+from delve.journal.stored_run import StoredRun
 from delve.records import Metric
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _DIGEST = 6  # characters that tell files of runs of one name apart
 
 
 def draw_run(
-    run: RecordedRun,
+    run: StoredRun,
     name: str,
     choices: Sequence[Choice],
     folder: Path,
@@ -73,7 +73,7 @@ def draw_run(
 
 
 def draw_comparison(
-    runs: Sequence[RecordedRun],
+    runs: Sequence[StoredRun],
     names: Sequence[str],
     choice: Choice,
     folder: Path,
@@ -127,7 +127,7 @@ def _check_plugin() -> None:
         ) from error
 
 
-def _stem(runs: Sequence[RecordedRun], names: Sequence[str]) -> str:
+def _stem(runs: Sequence[StoredRun], names: Sequence[str]) -> str:
     """What a file's name begins with: the same for the same runs, and for no others."""
     ids = "-".join(run.run_id for run in runs)
     digest = hashlib.sha256(ids.encode()).hexdigest()[:_DIGEST]
@@ -166,7 +166,7 @@ def _named(figure: Figure, name: str) -> Figure:
     return figure
 
 
-def _heatmap(run: RecordedRun, stat: str, picture: str, mode: str) -> Figure:
+def _heatmap(run: StoredRun, stat: str, picture: str, mode: str) -> Figure:
     from delve_plot.heatmap import heatmap_figure
 
     epochs = run.overview.epochs_with(stat, [mode])

@@ -17,8 +17,8 @@ from delve.delivery.checked_writer import NamedWriter
 from delve.delivery.discovery import GROUP, load_writer_class, make_writers
 from delve.errors import DelveError, WriterConflictError, WriterContractError
 from delve.journal.contents import Contents
-from delve.journal.lines import LARGEST_EPOCH
-from delve.journal.recorded_run import read_kept_runs
+from delve.journal.stored_run import read_kept_runs
+from delve.journal.values import LARGEST_EPOCH
 from delve.records import EpochRecord, HeldEpoch, RunInfo
 
 HOOK = "held_epochs"

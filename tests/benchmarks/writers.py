@@ -80,7 +80,7 @@ def measure(case: Case, epochs: int, folder: Path) -> list[float]:
         values = dict(zip(names, random.random(len(names)).tolist(), strict=True))
         begin = time.perf_counter()
         record = EpochRecord(epoch, now_in_ms(), {}, values)
-        journal.record(record, layers)
+        journal.write_epoch(record, layers)
         delivery.save(record, {}, layers)
         times.append((time.perf_counter() - begin) * 1000)
     delivery.close(None)

@@ -12,7 +12,7 @@ from delve.cli.notes import notes
 from delve.cli.report import layer_table
 from delve.cli.runs import Damage, run_names
 from delve.journal.journal import Journal
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 
 
 def tables(folder, *runs, stats=("saturation",), few_samples=None):

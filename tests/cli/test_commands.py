@@ -17,7 +17,7 @@ from torch import nn
 from delve import SaturationTracker, __version__
 from delve.cli import main
 from delve.journal.lock import FolderLock
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 
 ROW = {"loss": 0.25, **saturations({"conv": 0.5, "fc": 1.0})}
 COMMANDS = ["export", "plot", "recompute", "repair", "show", "writers"]

@@ -8,7 +8,7 @@ from delve.cli.choice import Choice
 from delve.cli.pictures import draw_comparison, draw_run
 from delve.cli.report import layer_table
 from delve.errors import ArgumentError, WriterNotFoundError
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 
 SATURATION = Choice("saturation")
 TAIL = dict(zip("abcdef", (0.8, 0.9, 0.7, 0.1, 0.05, 0.9), strict=True))

@@ -11,7 +11,7 @@ from delve.cli.runs import Damage, counted, find_damage, read, run_names
 from delve.cli.scalars import summarise_scalars
 from delve.errors import ArgumentError, JournalError
 from delve.journal.journal import Journal
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 from delve.records import EpochRecord
 
 SATURATION = Choice("saturation")
@@ -173,7 +173,7 @@ def test_damage_without_a_gap_and_a_gap_without_damage(tmp_path):
     damage(tmp_path, 3)  # that there was another epoch is not known
     assert str(find_damage(read(tmp_path))) == "journal line 3"
     journal = Journal.resume(recorded.folder, 4)
-    journal.record(EpochRecord(4, 0, {"loss": 0.1}, {}), ())
+    journal.write_epoch(EpochRecord(4, 0, {"loss": 0.1}, {}), ())
     journal.close()
     assert str(find_damage(read(tmp_path))) == "journal line 3; missing: epochs 1-3"
     damage(run(tmp_path / "whole", {"loss": 1.0}).folder)
@@ -219,7 +219,7 @@ def test_the_layers_that_saw_few_samples_are_known_for_each_mode(tmp_path):
     recorded = run(tmp_path, saturations({"a": 0.5, "b": 0.5}))
     journal = Journal.reopen(tmp_path)
     few = {"train": ["b", "gone"], "eval": ["a", "b"]}
-    journal.record(replace(recorded.records[0], epoch=1, few_samples=few), recorded.layers)
+    journal.write_epoch(replace(recorded.records[0], epoch=1, few_samples=few), recorded.layers)
     journal.close()
     earlier, later = (layer_table(read(tmp_path), SATURATION, epoch) for epoch in (0, 1))
     assert earlier.few_samples == {"train": (), "eval": ()}

@@ -280,7 +280,7 @@ class Trainings(RuleBasedStateMachine):
         record = EpochRecord(epoch, 1, self.scalars, {FC: float(next(self.values))})
         self.epoch, self.scalars = epoch + 1, {}
         self.recorded[epoch] = record, array
-        self.journal.record(record, ["fc"])
+        self.journal.write_epoch(record, ["fc"])
         self.bystander.is_interrupted = interrupts_the_other
         was_sound = self.is_sound
         with self.step(fates, epoch):

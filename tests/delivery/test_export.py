@@ -17,7 +17,7 @@ from delve import SaturationTracker
 from delve.delivery.export import export
 from delve.errors import JournalError, RunFolderInUseError, WriterConfigurationError
 from delve.journal.lock import FolderLock
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 
 ROWS = [
     {"loss": 1.0, **saturations({"a": 0.5})},

@@ -6,7 +6,7 @@ from delve.delivery.repair import repair
 from delve.errors import JournalError, RunFolderInUseError, WriterNotFoundError
 from delve.journal.journal import Journal
 from delve.journal.lock import FolderLock
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 from delve.records import EpochRecord, Metric
 
 FC = Metric("train", "saturation", "fc")
@@ -20,7 +20,9 @@ def folder(tmp_path):
     journal = Journal.create(folder, ["fc"], {"lr": 0.1})
     journal.remember("mine", {"id": 7})
     for epoch in range(3):
-        journal.record(EpochRecord(epoch, 1000 + epoch, {"loss": 1.0}, {FC: epoch / 4}), ["fc"])
+        journal.write_epoch(
+            EpochRecord(epoch, 1000 + epoch, {"loss": 1.0}, {FC: epoch / 4}), ["fc"]
+        )
     journal.close()
     return folder
 

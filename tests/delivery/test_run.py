@@ -6,7 +6,7 @@ from support.writers import Recorder
 from delve.delivery.checked_writer import check_writer
 from delve.delivery.run import Run, SilentRun
 from delve.errors import RunFolderInUseError, WriterConfigurationError
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 from delve.records import Metric, StagedEpoch
 
 FC = Metric("train", "saturation", "fc")

@@ -14,7 +14,7 @@ def begun(folder, *epochs):
     """The contents of a run's journal that has recorded these epochs."""
     journal = Journal.create(folder, ["fc"], {})
     for epoch in epochs:
-        journal.record(EpochRecord(epoch, 1, {"loss": float(epoch)}, {}), ["fc"])
+        journal.write_epoch(EpochRecord(epoch, 1, {"loss": float(epoch)}, {}), ["fc"])
     journal.close()
     with (folder / "journal.jsonl").open("rb") as file:
         return read_contents(file)

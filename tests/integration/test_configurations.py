@@ -20,7 +20,7 @@ from torch import nn
 from delve import SaturationTracker
 from delve.cli import main
 from delve.errors import ArgumentError
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 
 
 class Colour(enum.Enum):

@@ -25,7 +25,7 @@ from support.wandb_files import recorded_id
 
 from delve.delivery.export import export
 from delve.errors import DelveError
-from delve.journal.recorded_run import read_epochs
+from delve.journal.reading import read_epochs
 from delve.testing.rows import differences
 
 LOCAL = ("csv", "npy", "tensorboard")

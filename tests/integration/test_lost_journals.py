@@ -20,7 +20,8 @@ from delve import HeldEpoch, SaturationTracker
 from delve.cli import main
 from delve.delivery.repair import repair
 from delve.errors import DelveError, JournalError
-from delve.journal.recorded_run import read_epochs, read_run
+from delve.journal.reading import read_epochs
+from delve.journal.stored_run import read_run
 from delve.testing.rows import differences
 
 for plugin in ("delve_csv", "delve_npy", "delve_tensorboard"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from delve.journal.recorded_run import read_epochs
+from delve.journal.reading import read_epochs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROLOGUE = """

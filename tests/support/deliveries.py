@@ -52,7 +52,7 @@ class Run:
             # The moment of logging is earlier than that of saving.
             self.delivery.add_scalar("loss", loss(epoch), epoch, time - 1000)
             record = EpochRecord(epoch, time, {"loss": loss(epoch)}, {FC: epoch / 10})
-            self.journal.record(record, ["fc"])
+            self.journal.write_epoch(record, ["fc"])
             self.delivery.save(record, arrays or {}, ["fc"])
         return self
 

@@ -26,7 +26,7 @@ from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import DelveError
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 from support.tally import Tally
 
 EPOCHS = 4

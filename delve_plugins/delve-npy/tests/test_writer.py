@@ -73,7 +73,7 @@ class Arrays:
     def save(self, epoch, arrays=(CONV, HEAD), saturation=(CONV, HEAD)):
         metrics = {Metric("train", "saturation", metric.layer): 0.5 for metric in saturation}
         row = EpochRecord(epoch, epoch, {"accuracy": 0.5}, metrics)
-        self.journal.record(row, ())
+        self.journal.write_epoch(row, ())
         if not isinstance(arrays, dict):
             arrays = {metric: matrix(epoch) for metric in arrays}
         self.delivery.add_scalar("accuracy", 0.5, epoch, epoch)
@@ -309,7 +309,7 @@ class TestLostArrays:
         for epoch in range(last):
             run.save(epoch)
         row = {Metric("train", "saturation", m.layer): 0.5 for m in (CONV, HEAD)}
-        run.journal.record(EpochRecord(last, 0, {}, row), ())
+        run.journal.write_epoch(EpochRecord(last, 0, {}, row), ())
         ArrayFolder(tmp_path / "npy", np.dtype("float64")).write(CONV, last, matrix(last))
 
     def test_resume_names_them(self, tmp_path, caplog):

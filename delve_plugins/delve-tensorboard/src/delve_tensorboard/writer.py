@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from delve.errors import ArgumentError, RejectedError, WriterConfigurationError
-from delve.journal import FILE_NAME as JOURNAL
-from delve.journal import now_in_ms
+from delve.journal import JOURNAL_NAME, now_in_ms
 from delve.records import MODES, HeldEpoch, Metric, RunInfo
 from delve_tensorboard.decoration import Decoration, Shown
 from delve_tensorboard.remembered import Remembered
@@ -167,7 +166,9 @@ class TensorBoardWriter:
             _check_folder(path)
         self._folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
         for folder in self._folders.values():
-            folder.set_aside_unusable(_LARGEST + _TIMES_JOURNAL * _size(run.savefile / JOURNAL))
+            folder.set_aside_unusable(
+                _LARGEST + _TIMES_JOURNAL * _size(run.savefile / JOURNAL_NAME)
+            )
         self._forget_staged()
 
     def _recall(self, run: RunInfo) -> Remembered:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from delve.errors import JournalError
 from delve.journal.journal import Journal
 from delve.journal.lines import encode
-from delve.journal.recorded_run import FILE_NAME, read_epochs, read_run
+from delve.journal.reading import JOURNAL_NAME, read_epochs
+from delve.journal.stored_run import read_run
 from delve.records import EpochRecord, Metric
 
 FC = Metric("train", "saturation", "fc")
@@ -28,7 +29,7 @@ def write_lines(folder, *entries):
     """A journal of a header, these objects or lines, and epoch 5."""
     lines = [entry if isinstance(entry, bytes) else encode(entry) for entry in entries]
     content = [encode(HEADER), *lines, encode(EPOCH | {"epoch": 5})]
-    (folder / FILE_NAME).write_bytes(b"".join(content))
+    (folder / JOURNAL_NAME).write_bytes(b"".join(content))
     return folder
 
 
@@ -44,7 +45,7 @@ def check_whole_use(folder):
     assert isinstance(journal.config, dict)
     assert all(isinstance(layer, str) for layer in journal.layers)
     assert isinstance(journal.created, int)
-    journal.record(
+    journal.write_epoch(
         EpochRecord(2**53, 1, {"b": 1.0}, {Metric("train", "saturation", "fc"): 1.0}), []
     )
     journal.remember("csv", {})
@@ -61,13 +62,13 @@ def test_what_a_damaged_resume_had_voided_does_not_come_back(tmp_path):
 
     journal = Journal.create(tmp_path, [], {})
     for record in values(0, 10, 1.0):
-        journal.record(record, [])
+        journal.write_epoch(record, [])
     journal.close()
     journal = Journal.resume(tmp_path, 3)
     for record in values(3, 6, 2.0):
-        journal.record(record, [])
+        journal.write_epoch(record, [])
     journal.close()
-    path = tmp_path / FILE_NAME
+    path = tmp_path / JOURNAL_NAME
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"resume", "epoch": 3', b'"resume", "epoch": 7'))
     assert path.read_bytes() != content
@@ -80,12 +81,12 @@ def test_what_a_damaged_resume_had_voided_does_not_come_back(tmp_path):
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/null")])
 def test_what_is_no_file_is_refused_unread_by_all_who_read(tmp_path, make):
-    make(tmp_path / FILE_NAME)
+    make(tmp_path / JOURNAL_NAME)
     readers = (read_epochs, read_run, lambda folder: Journal.resume(folder, 1), Journal.reopen)
     for reader in readers:
         with pytest.raises(JournalError, match=r"cannot be opened|is a link"):
             reader(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [JOURNAL_NAME]
 
 
 # Lines that somebody has made up
@@ -186,7 +187,7 @@ def test_a_far_epoch_costs_no_memory(tmp_path, caplog):
 
 
 def lines_of(folder):
-    return (folder / FILE_NAME).read_bytes().splitlines(keepends=True)
+    return (folder / JOURNAL_NAME).read_bytes().splitlines(keepends=True)
 
 
 def go_back(folder):
@@ -194,11 +195,11 @@ def go_back(folder):
     folder.mkdir()
     journal = Journal.create(folder, [], {})
     for epoch in range(4):
-        journal.record(EpochRecord(epoch, epoch, {"loss": 1.0}, {}), [])
+        journal.write_epoch(EpochRecord(epoch, epoch, {"loss": 1.0}, {}), [])
     journal.close()
     journal = Journal.resume(folder, 2)
     for epoch in range(2, 6):
-        journal.record(EpochRecord(epoch, epoch, {"loss": 2.0}, {}), [])
+        journal.write_epoch(EpochRecord(epoch, epoch, {"loss": 2.0}, {}), [])
     journal.close()
     return folder
 
@@ -221,10 +222,10 @@ def test_lines_count_in_their_own_order_wherever_they_stand(tmp_path_factory, da
     lines = lines_of(go_back(folder))
     again = data.draw(st.lists(st.sampled_from(range(len(lines))), max_size=5))
     order = data.draw(st.permutations([*range(len(lines)), *again]))
-    (folder / FILE_NAME).write_bytes(b"".join(lines[place] for place in order))
+    (folder / JOURNAL_NAME).write_bytes(b"".join(lines[place] for place in order))
     assert losses(folder) == RIGHT
     journal = Journal.resume(folder, 6)
-    journal.record(EpochRecord(6, 6, {"loss": 3.0}, {}), [])
+    journal.write_epoch(EpochRecord(6, 6, {"loss": 3.0}, {}), [])
     journal.close()
     assert losses(folder) == RIGHT | {6: 3.0}
 
@@ -232,7 +233,7 @@ def test_lines_count_in_their_own_order_wherever_they_stand(tmp_path_factory, da
 @pytest.mark.parametrize("place", [2, 3, 6])
 def test_a_repeated_line_voids_nothing_in_the_journal_or_in_a_backend(place, went_back, caplog):
     lines = lines_of(went_back)
-    (went_back / FILE_NAME).write_bytes(b"".join([*lines, lines[place]]))
+    (went_back / JOURNAL_NAME).write_bytes(b"".join([*lines, lines[place]]))
     assert read_epochs(went_back) == list(RIGHT)
     journal = Journal.resume(went_back, 6)
     journal.close()
@@ -240,11 +241,11 @@ def test_a_repeated_line_voids_nothing_in_the_journal_or_in_a_backend(place, wen
 
 
 def test_line_ends_of_windows_are_forgiven(went_back, caplog):
-    path = went_back / FILE_NAME
+    path = went_back / JOURNAL_NAME
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert losses(went_back) == RIGHT
     journal = Journal.resume(went_back, 6)
-    journal.record(EpochRecord(6, 6, {"loss": 3.0}, {}), [])
+    journal.write_epoch(EpochRecord(6, 6, {"loss": 3.0}, {}), [])
     assert [journal.read(epoch).scalars["loss"] for epoch in journal.epochs][-2:] == [2.0, 3.0]
     journal.close()
     assert losses(went_back) == RIGHT | {6: 3.0}
@@ -253,11 +254,11 @@ def test_line_ends_of_windows_are_forgiven(went_back, caplog):
 
 @pytest.mark.parametrize("first", [1, 6])
 def test_a_last_line_without_its_newline_counts(first, went_back):
-    path = went_back / FILE_NAME
+    path = went_back / JOURNAL_NAME
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
     assert losses(went_back) == RIGHT
     journal = Journal.resume(went_back, first)
-    journal.record(EpochRecord(first, 6, {"loss": 3.0}, {}), [])
+    journal.write_epoch(EpochRecord(first, 6, {"loss": 3.0}, {}), [])
     journal.close()
     expected = {epoch: loss for epoch, loss in RIGHT.items() if epoch < first}
     assert losses(went_back) == expected | {first: 3.0}
@@ -265,7 +266,7 @@ def test_a_last_line_without_its_newline_counts(first, went_back):
 
 def test_a_header_without_its_newline_is_a_run(tmp_path):
     Journal.create(tmp_path, ["fc"], {}).close()
-    path = tmp_path / FILE_NAME
+    path = tmp_path / JOURNAL_NAME
     path.write_bytes(path.read_bytes().splitlines()[0])
     assert read_epochs(tmp_path) == []
     assert read_run(tmp_path).layers == ("fc",)
@@ -273,10 +274,10 @@ def test_a_header_without_its_newline_is_a_run(tmp_path):
 
 def test_two_journals_in_one_are_damage(went_back, tmp_path):
     other = Journal.create(tmp_path, [], {})
-    other.record(EpochRecord(9, 9, {"loss": 9.0}, {}), [])
+    other.write_epoch(EpochRecord(9, 9, {"loss": 9.0}, {}), [])
     other.close()
-    path = went_back / FILE_NAME
-    path.write_bytes(path.read_bytes() + (tmp_path / FILE_NAME).read_bytes())
+    path = went_back / JOURNAL_NAME
+    path.write_bytes(path.read_bytes() + (tmp_path / JOURNAL_NAME).read_bytes())
     assert losses(went_back) == RIGHT
     journal = Journal.reopen(went_back)
     assert journal.sound_below("csv") == float("inf")
@@ -285,7 +286,7 @@ def test_two_journals_in_one_are_damage(went_back, tmp_path):
 
 def test_lines_that_are_gone_are_told_of(went_back, caplog):
     lines = lines_of(went_back)
-    (went_back / FILE_NAME).write_bytes(b"".join(lines[:2] + lines[4:]))
+    (went_back / JOURNAL_NAME).write_bytes(b"".join(lines[:2] + lines[4:]))
     journal = Journal.resume(went_back, 6)
     assert "2 lines are gone from it" in caplog.text
     assert journal.sound_below("csv") == float("inf")
@@ -296,6 +297,6 @@ def test_a_journal_from_before_lines_had_numbers_reads_as_it_stands(tmp_path):
     write_lines(tmp_path, EPOCH, EPOCH | {"epoch": 2}, RESUME | {"epoch": 2})
     assert read_epochs(tmp_path) == [1, 5]
     journal = Journal.resume(tmp_path, 6)
-    journal.record(EpochRecord(6, 6, {"loss": 3.0}, {}), [])
+    journal.write_epoch(EpochRecord(6, 6, {"loss": 3.0}, {}), [])
     journal.close()
     assert read_epochs(tmp_path) == [1, 5, 6]
