@@ -21,13 +21,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from mlflow_server import MLflowServer
+from wandb_server import WandbServer
 
 from delve.files.epoch_files import epoch_of
+from delve.testing import journal_entries
 from delve.testing.rows import differences
 from support.crash_points import ANY_MOMENT, CrashPoint
-from support.mlflow_server import MLflowServer
 from support.nursery import Nursery
-from support.recorded_runs import journal_entries
 from support.seven_writers import (
     ATTEMPT,
     BATCHES,
@@ -39,7 +40,6 @@ from support.seven_writers import (
     read_all,
 )
 from support.tally import Tally
-from support.wandb_server import WandbServer
 
 MOST_KILLS = 8  # of one run, before it is left to end
 PATIENCE = 90.0  # seconds after which a process counts as hanging

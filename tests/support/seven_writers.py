@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from tensorboard_runs import read_points as read_tensorboard_points
 from torch import Tensor, nn
+from wandb_files import unsynced_rows
+from wandb_server import StoredRun, WandbServer
 
 from delve import SaturationTracker
+from delve.testing import journal_lines, journal_rows
 from support import crash_points
 from support.crash_points import CrashPoint
 from support.disk_notes import DiskNotes
-from support.recorded_runs import journal_lines, journal_rows
-from support.tensorboard_runs import read_points as read_tensorboard_points
-from support.wandb_files import unsynced_rows
-from support.wandb_server import StoredRun, WandbServer
 
 WRITERS = ("csv", "npy", "plot", "tensorboard", "mlflow", "wandb", "print")
 STATS = ("lsat_train", "trc_eval", "cov_train", "spectrum_train", "embed_eval")
