@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -79,7 +80,7 @@ def omega():
 
 
 def pydantic_model():
-    pydantic = pytest.importorskip("pydantic", minversion="2")
+    pydantic: Any = pytest.importorskip("pydantic", minversion="2")
 
     class Inner(pydantic.BaseModel):
         width: int = 3

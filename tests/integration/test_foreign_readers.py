@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def rows_of(result):
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_snippets_read_what_was_recorded(runs, truth, block, monkeypatch):
     monkeypatch.chdir(runs)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(compile(block.code, block.heading, "exec"), names)
     if "tables" in names:
         rows = [

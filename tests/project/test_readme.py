@@ -4,6 +4,7 @@ import re
 import shlex
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def run_python_blocks():
     A reader's process ends behind each block, which closes the tracker.
     """
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    names = {
+    names: dict[str, Any] = {
         "model": model,
         "epochs": 12,
         "train": lambda model: model.train()(torch.randn(30, 4)),

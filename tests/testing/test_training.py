@@ -78,10 +78,13 @@ def test_a_history_ends_with_epochs(tmp_path, history):
 
 def test_without_waiting_a_writer_is_fed_again_at_the_next_epoch(tmp_path):
     writer, held = Down(1), []
-    other = Recorder()
-    other.save = lambda epoch: held.append(list(writer.held))
+
+    class Looks:
+        def save(self, epoch):
+            held.append(list(writer.held))
+
     with fast_retries():
-        train(tmp_path, [writer, other], range(4))
+        train(tmp_path, [writer, Looks()], range(4))
     assert held == [[0], [0], [0, 1, 2], [0, 1, 2, 3]]
 
 
