@@ -18,7 +18,6 @@ def run_example(name, folder, **environment):
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=280,
         check=False,
     )
 

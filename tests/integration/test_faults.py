@@ -29,7 +29,7 @@ from delve.testing import journal_rows, train
 from delve.testing.rows import differences
 
 LOCAL = ("csv", "npy", "tensorboard")
-PATIENCE = 90.0
+PATIENCE = 600.0  # seconds, against a hang alone
 
 
 def start(bench, folder, function, environment=None, **arguments):

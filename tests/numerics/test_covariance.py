@@ -350,9 +350,10 @@ assert settings() == before, (settings(), before)
         "torch.set_float32_matmul_precision('medium')",
     ],
 )
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="came with torch 2.9")
 def test_any_way_to_lower_the_precision_of_products_is_undone_afterwards(setting):
     program = LOWERED.format(setting=setting)
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_state_goes_on_where_the_next_samples_are():

@@ -100,7 +100,8 @@ def test_two_deaths_in_a_row_leave_one_run(tmp_path, proxy, first_fault, second_
     last = len(proxy.requests)
     every = 5 if EVERY == 1 else 17
     for first in range(every // 2, last, every):
-        for second in range((first * 7) % every, last, every):
+        seconds = range((first * 7) % every, last, every)
+        for second in seconds if EVERY == 1 else seconds[first // every :][:1]:
             folder = tmp_path / f"{first}-{second}"
             prepare(folder, roll_over)
             for number, fault, back_to in ((first, first_fault, 2), (second, second_fault, 1)):

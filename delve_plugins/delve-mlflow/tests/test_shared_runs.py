@@ -160,7 +160,7 @@ def test_a_resume_leaves_no_void_epochs_on_a_logged_model(tmp_path, users):
         "if mlflow.active_run(): mlflow.log_metric('mine', 1.0)\n"
         "print(model.model_id, run.state['run_id'])\n"
     )
-    output, errors = in_a_process(code, str(users)).communicate(timeout=120)
+    output, errors = in_a_process(code, str(users)).communicate()
     assert output, errors[-3000:]
     model_id, run_id = output.split()[-2:]
     assert set(logged_model_metrics(model_id)) == ({("mine", 0)} if users else set())

@@ -147,7 +147,9 @@ class TestScalars:
         begun = time.monotonic()
         written, stamp = 0.0, None
         for epoch in range(600):
-            writer.add_scalars({f"m{i}": epoch / 3 for i in range(100)}, epoch)
+            writer.add_scalars(
+                {Metric("train", "trace", f"m{i}"): epoch / 3 for i in range(100)}, epoch
+            )
             before = time.monotonic()
             writer.save(epoch, run)
             seconds = time.monotonic() - before

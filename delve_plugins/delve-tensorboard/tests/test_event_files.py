@@ -298,7 +298,7 @@ def test_a_state_of_any_shape_is_passed_over_and_said_once(tmp_path, state, capl
     assert sorted(read_points(tmp_path)) == sorted(
         (epoch, name, value)
         for epoch in range(4)
-        for name, value in {"loss": 1.0, **metrics}.items()
+        for name, value in [("loss", 1.0), *metrics.items()]
     )
     held = accumulator(tmp_path / "tensorboard/train").Tags()["scalars"]
     assert sorted(held) == ["saturation/000.a", "saturation/001.b"]

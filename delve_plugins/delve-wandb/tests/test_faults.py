@@ -143,7 +143,7 @@ def test_a_server_that_dies_during_the_run_costs_seconds_and_no_epoch(
     with WandbServer(server.port) as back:
         back.runs = server.runs
         monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-        subprocess.run(command.split(), check=True, capture_output=True, timeout=60)
+        subprocess.run(command.split(), check=True, capture_output=True)
         assert rows_of(back, tmp_path) == journal_rows(tmp_path)
 
 
@@ -223,7 +223,6 @@ def test_without_a_key_and_a_terminal_nothing_is_asked(tmp_path, monkeypatch):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert child.returncode == 1

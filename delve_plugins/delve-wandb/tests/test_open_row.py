@@ -264,7 +264,6 @@ def run_script(tmp_path, first, last, end):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
 

@@ -105,7 +105,7 @@ def unsynced_rows(folder: Path) -> dict[int, dict[str, Any]]:
 def sync(folder: Path) -> None:
     """Have `wandb sync` upload a segment or all in a folder, which needs a process of its own."""
     command = [sys.executable, "-m", "wandb", "sync", "--yes", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 def _values(items: Any) -> dict[str, Any]:

@@ -59,7 +59,6 @@ def record_in_users_run_and_die(
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
     assert child.returncode == -signal.SIGKILL, child.stderr
