@@ -1,6 +1,7 @@
 """Plugins' tests stand on what a writer's author elsewhere has too: ``delve.testing``."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,15 @@ def test_plugins_tests_need_nothing_of_the_cores(plugin):
         found = set(imported_modules(source, source.read_text(encoding="utf-8")))
         assert {module for module in found if module.partition(".")[0] == "support"} == set()
         assert "parents[3]" not in source.read_text(encoding="utf-8"), source
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
+def test_a_plugin_is_in_every_environment(plugin):
+    """Installed for the tests, type-checked, and tried at the lowest versions that it allows."""
+    text = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    environments = dict(re.findall(r"^\[(testenv.*?)\]\n(.*?)(?=^\[|\Z)", text, re.M | re.S))
+    folder = f"delve_plugins/{plugin.name}"
+    assert f"./{folder}" in environments["testenv"]
+    assert f"mypy --config-file tests/mypy.ini {folder}/tests" in environments["testenv:types"]
+    assert f"./{folder}" in environments["testenv:lowest"]
+    assert f"{folder}/tests/test_contract.py" in environments["testenv:lowest"]
