@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from delve.base.printable import printable
-from delve.cli.choice import SATURATION, key_of
+from delve.cli.choice import SATURATION
 from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import FEW_MARK, TAIL_MARK, misled_layers
 from delve.cli.report import Cell, LayerTable
 from delve.records import MODES
+from delve.stats.registry import key_of
 
 _GAP = "  "
 _LONG = 1e7  # from here on whole numbers are rounded too

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from delve.numerics.moments import Moments, products
+from delve.numerics.moments import Moments, parts_of, products
 
 BLOCK_ELEMENTS = 2**19  # of a block of samples: 2 MiB of float32 stay in a core's cache
 GPU_BLOCK_ELEMENTS = 2**22  # where starting an operation costs more than memory does
@@ -121,18 +121,12 @@ class TorchCovarianceMatrix:
         return moments
 
     @torch.no_grad()
-    def few_samples(self) -> Tensor | None:
+    def rows_below_features(self) -> Tensor | None:
         """All samples less their mean, (samples x features), float64, if fewer than features."""
         if self._block is None or self._moments or self._rows >= self.features:
             return None
         rows = self._block[: self._rows].double()
         return rows - rows.mean(dim=0)
-
-    def merge(self, other: TorchCovarianceMatrix) -> None:
-        """Add the samples that another one has seen."""
-        if other.samples:
-            self.merge_moments(other.moments())
-            self._save(other.saved_samples)
 
     def merge_moments(self, moments: Moments) -> None:
         """Add the moments of samples that were seen elsewhere."""
@@ -149,12 +143,12 @@ class TorchCovarianceMatrix:
         moments = self._moments
         return {
             "samples": self.samples,
-            "shift": _copied(self._shift),
+            "shift": None if self._shift is None else self._shift.clone(),
             "rows": None if self._block is None else self._block[: self._rows].clone(),
             "block_samples": moments.samples if moments else 0,
             "mean": moments.mean.clone() if moments else None,
             "scatter": moments.scatter.clone() if moments else None,
-            "saved_samples": _copied(self.saved_samples),
+            "saved_samples": None if self.saved_samples is None else self.saved_samples.clone(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -277,7 +271,7 @@ class TorchCovarianceMatrix:
         assert self._shift is not None
         self._moments = self._moments or self._no_moments()
         rest = torch.zeros_like(self._moments.mean)
-        for part in _parts(maps, self._block_elements):
+        for part in parts_of(maps, self._block_elements):
             # Memory that is taken anew for each part would cost more than the subtraction.
             centred = self._space(part.numel()).view(part.shape)
             torch.sub(part, self._shift[:, None], out=centred)
@@ -297,20 +291,9 @@ class TorchCovarianceMatrix:
         assert self._shift is not None
         return Moments.none(self.features, self._shift.device)
 
-    def _save(self, x: Tensor | None) -> None:
+    def _save(self, x: Tensor) -> None:
         held = self.saved_samples
         wanted = EMBEDDED_SAMPLES - (0 if held is None else len(held))
-        if self.save_data and x is not None and wanted > 0:
+        if self.save_data and wanted > 0:
             new = x.reshape(-1, x.shape[-1])[:wanted].clone()
             self.saved_samples = new if held is None else torch.cat([held, new])
-
-
-def _copied(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.clone()
-
-
-def _parts(maps: Tensor, most: int) -> Iterator[Tensor]:
-    """Split maps, (batch x features x positions), into parts of at most so many elements."""
-    features, positions = maps.shape[1:]
-    for images in torch.split(maps, max(1, most // (features * positions))):
-        yield from torch.split(images, most // features, dim=2)

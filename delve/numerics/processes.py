@@ -17,45 +17,43 @@ from delve.base.log import get_logger
 from delve.errors import DelveError
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.moments import Moments
+from delve.records import LayerKey
 
 T = TypeVar("T")
-Key = tuple[str, str]  # mode, layer
 
 logger = get_logger(__name__)
 
 
-def is_connected() -> bool:
+def is_distributed() -> bool:
     """Whether a process group of more than one process is there."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def is_first() -> bool:
-    """Whether this process is the one that writes: rank 0 of the group, or of the environment."""
+def is_rank_zero() -> bool:
+    """Whether this process is the one that writes: rank zero, by its group or its environment."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
     return os.environ.get("RANK", "0") in ("", "0")
 
 
-def agree(decide: Callable[[], T]) -> T:
-    """The first process decides, all get its answer; an error there is raised in all of them.
+def from_rank_zero(value: T | None) -> T:
+    """What rank zero holds, which may be any value that can be pickled.
 
-    Collective where a process group is there. Without one each process decides for itself.
+    Collective: a process group has to be there.
     """
-    if not is_connected():
-        return decide()
-    message: list[Any] = [together(lambda: decide() if is_first() else None)]
+    message: list[Any] = [value]
     dist.broadcast_object_list(message, src=0, device=_device())
-    answer: T = message[0]
-    return answer
+    received: T = message[0]
+    return received
 
 
-def together(act: Callable[[], T]) -> T:
+def raise_in_all_ranks(act: Callable[[], T]) -> T:
     """Each process acts for itself; the first error in any of them is raised in all.
 
     Collective where a process group is there: a mistake made in one process alone would leave the
     others waiting for it.
     """
-    if not is_connected():
+    if not is_distributed():
         return act()
     own_failure: Exception | None = None
     try:
@@ -70,12 +68,12 @@ def together(act: Callable[[], T]) -> T:
     return answer
 
 
-def union(keys: Iterable[Key]) -> list[Key]:
+def union(keys: Iterable[LayerKey]) -> list[LayerKey]:
     """The keys that any process has, in one order for all of them.
 
     Collective where a process group is there.
     """
-    if not is_connected():
+    if not is_distributed():
         return list(keys)
     return list(dict.fromkeys(key for one in _gather(list(keys)) for key in one))
 
@@ -87,15 +85,15 @@ class CovarianceReducer:
         self._named_as_unequal: set[str] = set()
 
     def reduce(
-        self, covariances: Mapping[Key, TorchCovarianceMatrix]
-    ) -> dict[Key, TorchCovarianceMatrix]:
+        self, covariances: Mapping[LayerKey, TorchCovarianceMatrix]
+    ) -> dict[LayerKey, TorchCovarianceMatrix]:
         """The covariances over the samples of all processes, complete in the first one.
 
         Collective where a process group is there. A process that lacks a layer, or has no sample
         at all, takes part with none. A layer whose number of features is not the same in all
         processes is left out, with one warning.
         """
-        if not is_connected():
+        if not is_distributed():
             return dict(covariances)
         counts = _feature_counts(covariances)
         self._warn_of_unequal(counts)
@@ -106,14 +104,14 @@ class CovarianceReducer:
             if len(features) == 1
         }
 
-    def _warn_of_unequal(self, counts: Mapping[Key, set[int]]) -> None:
+    def _warn_of_unequal(self, counts: Mapping[LayerKey, set[int]]) -> None:
         unequal = {
             layer: " and ".join(map(str, sorted(features)))
             for (_, layer), features in counts.items()
             if len(features) > 1 and layer not in self._named_as_unequal
         }
         self._named_as_unequal.update(unequal)
-        if unequal and is_first():
+        if unequal and is_rank_zero():
             logger.warning(
                 "the processes' outputs have different numbers of features, so these layers are "
                 "left out: %s; with conv_method='flatten' all images must have one size",
@@ -129,11 +127,11 @@ def _gather(mine: T) -> list[T]:
 
 
 def _feature_counts(
-    covariances: Mapping[Key, TorchCovarianceMatrix],
-) -> dict[Key, set[int]]:
+    covariances: Mapping[LayerKey, TorchCovarianceMatrix],
+) -> dict[LayerKey, set[int]]:
     """The numbers of features that a layer has in any process, in one order for all of them."""
     mine = {key: one.features for key, one in covariances.items() if one.samples}
-    counts: dict[Key, set[int]] = {}
+    counts: dict[LayerKey, set[int]] = {}
     for features in _gather(mine):
         for key, count in features.items():
             counts.setdefault(key, set()).add(count)

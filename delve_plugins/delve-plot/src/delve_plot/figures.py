@@ -11,12 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from delve.records import MODES, Metric
+from delve.records import MODES, Metric, forward_order
 from delve_plot.legend import draw_legend_below
 from delve_plot.lettering import missing_glyphs_as_boxes
 from delve_plot.names import short_names
 from delve_plot.signs import NEUTRAL, draw_signs, explained, with_place
-from delve_plot.stats import SATURATION, Scale, label_of, picture_of, rank_of, scale_of, title_of
+from delve_plot.stats import Scale, is_share, label_of, picture_of, rank_of, scale_of, title_of
 from delve_plot.style import (
     COLOURS,
     FONT_SIZE,
@@ -112,12 +112,6 @@ def _canvas(figure: Figure, dpi: float) -> Any:
     return FigureCanvasAgg(figure)
 
 
-def forward_order(layers: Sequence[str], present: Sequence[str]) -> list[str]:
-    """The layers that are present, in forward order; those whose place is not known come last."""
-    known = set(present)
-    return list(dict.fromkeys([*(layer for layer in layers if layer in known), *present]))
-
-
 def _series(shown: Mapping[Metric, float], rows: Sequence[str], mode: str) -> list[np.ndarray]:
     """The values in the order of the rows: one array, or one for each eigenvalue."""
     places = {layer: place for place, layer in enumerate(rows)}
@@ -170,14 +164,14 @@ def _draw_series(axes: Axes, values: np.ndarray, rank: int, mode: str, size: flo
 
 
 def _draw_primary_metric(panels: Sequence[Axes], stat: str, name: str, value: float) -> Line2D:
-    """Draw a number that saturation can be compared with, and return what explains it.
+    """Draw a number that a share can be compared with, and return what explains it.
 
     Off the axis, and beside statistics that are no fractions, the number is named alone.
     """
     sign = Line2D([], [], color=NEUTRAL, linestyle="none", label=f"{name} = {value:.4g}")
     for axes in panels:
         low, high = axes.get_xlim()
-        if stat == SATURATION and low <= value <= high:
+        if is_share(stat) and low <= value <= high:
             sign.set(linestyle="--", linewidth=1.2)
             axes.axvline(value, color=NEUTRAL, linestyle="--", linewidth=1.2, zorder=2)
     return sign

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
-from delve.capture.samples import SamplingMethods, first_tensor, is_trackable, samples
+from delve.capture.activations import SamplingMethods, first_tensor, is_trackable, samples
 from delve.errors import ArgumentError
 
 CONVOLUTIONS = [
@@ -339,7 +339,7 @@ def test_an_unknown_method_is_refused_with_the_choices(wrong, message):
 
 
 def test_the_modes_are_those_that_torch_knows():
-    from delve.capture.samples import INTERPOLATION_MODES
+    from delve.capture.activations import INTERPOLATION_MODES
 
     for mode, dimensions in INTERPOLATION_MODES.items():
         for n in (1, 2, 3):
