@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from delve import SaturationTracker
+from delve.tracker import SaturationTracker
 
 RARE = 3  # the scalar "rare/score" is logged at every third epoch
 
