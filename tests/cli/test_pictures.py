@@ -119,7 +119,7 @@ def test_the_tail_lies_on_a_coloured_ground_and_is_explained(tmp_path):
     pictures._mark_tail(figure, table)
     for axes in figure.axes:
         (span,) = axes.patches
-        low, high = span.get_y(), span.get_y() + span.get_height()
+        low, high = span.get_y(), span.get_y() + span.get_height()  # type: ignore[attr-defined]
         assert [layer for place, layer in enumerate(table.layers) if low < place < high] == [
             "d",
             "e",
@@ -185,7 +185,7 @@ def test_a_tail_layer_that_is_not_finite_leaves_the_marks_to_the_others(tmp_path
     table = layer_table(run(tmp_path / "alone", saturations(broken)), SATURATION)
     alone = saturation_figure(pictures._metrics([table]), table.layers)
     pictures._mark_tail(alone, table)
-    grounds = [(p.get_y(), p.get_y() + p.get_height()) for p in alone.axes[0].patches]
+    grounds = [(p.get_y(), p.get_y() + p.get_height()) for p in alone.axes[0].patches]  # type: ignore[attr-defined]
     assert grounds == [(2.5, 3.5), (4.5, 5.5)]
 
 

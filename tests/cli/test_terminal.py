@@ -93,7 +93,6 @@ def test_no_control_leaves_the_process(runs, name):
         [sys.executable, "-m", "delve", *(part.format(**runs) for part in COMMANDS[name])],
         capture_output=True,
         check=False,
-        timeout=120,
         env=os.environ | {"COLUMNS": "60" if "narrow" in name else "100", "PYTHONUTF8": "1"},
     )
     assert done.stdout + done.stderr

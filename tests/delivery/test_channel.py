@@ -240,7 +240,7 @@ class Trainings(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         self.clock = SimpleNamespace(now=1000.0)
         self.real = attempts.time
-        attempts.time = feed.time = SimpleNamespace(monotonic=lambda: self.clock.now)
+        attempts.time = feed.time = SimpleNamespace(monotonic=lambda: self.clock.now)  # type: ignore[assignment]
         self.named = Named()
         logging.getLogger("delve.delivery").addHandler(self.named)
         self.stored = self.backend(self.clock)

@@ -66,14 +66,14 @@ def test_of_two_writers_in_a_composite_one_fails_and_the_other_gets_all(
 def test_a_composite_stands_for_its_writers_wherever_it_stands(tmp_path):
     class Remembers(Recorder):
         def start(self, run):
-            run.remember(number=self.number)
+            run.remember(number=self.number)  # type: ignore[attr-defined]
 
         def resume_from_saved_state(self, run):
             self.found = run.state
 
     inner = [Remembers() for _ in range(3)]
     for number, writer in enumerate(inner):
-        writer.number = number
+        writer.number = number  # type: ignore[attr-defined]
     first, *others = inner
     save_to = [first, CompositWriter([others[0], CompositWriter([others[1], first])]), "print"]
     train(tmp_path / "run", save_to, 0, 2)

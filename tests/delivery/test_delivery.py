@@ -256,7 +256,7 @@ def test_a_dead_writer_is_warned_of_once_and_named_at_close_with_its_epochs(tmp_
 
 def test_what_an_installed_writer_did_not_get_is_delivered_by_a_command(tmp_path, caplog):
     dead = Flaky(calls=range(1, 99))
-    dead.name = "print"  # as of a writer that was selected by this name
+    vars(dead)["name"] = "print"  # as of a writer that was selected by this name
     Run(tmp_path / "a run", dead).open().save(0, 1).close()
     command = f"`delve export '{tmp_path}/a run' --to print` delivers them"
     assert warnings_of(caplog)[-1].endswith(command)
@@ -546,6 +546,8 @@ def test_a_writer_cannot_change_what_the_others_get(tmp_path):
 
 class CallsBack:
     """Logs into the tracker that feeds it."""
+
+    tracker: SaturationTracker
 
     def __init__(self):
         self.calls = 0

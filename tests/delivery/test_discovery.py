@@ -133,7 +133,7 @@ def test_a_name_gives_a_writer_for_the_runs_folder(install, tmp_path):
     (named,) = make_writers("acme", tmp_path / "run")
     assert named.name == "acme"
     assert type(named.writer).__name__ == "Writer"
-    assert named.writer.savepath == str(tmp_path / "run")
+    assert vars(named.writer)["savepath"] == str(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -305,7 +305,7 @@ def loud_and_soft(install):
 
 
 def arguments(save_to, folder, writer_args):
-    return {w.name: w.writer.arguments for w in make_writers(save_to, folder, writer_args)}
+    return {w.name: vars(w.writer)["arguments"] for w in make_writers(save_to, folder, writer_args)}
 
 
 def test_a_flat_argument_goes_to_each_writer_that_names_it(loud_and_soft, tmp_path):

@@ -63,8 +63,8 @@ def test_a_backend_that_holds_nothing_is_no_error(tmp_path, answer):
         [HeldEpoch(-1, {})],
         [HeldEpoch(True, {})],
         [HeldEpoch(2**80, {})],
-        [HeldEpoch(0, {"loss": "1.0"})],
-        [HeldEpoch(0, {1: 1.0})],
+        [HeldEpoch(0, {"loss": "1.0"})],  # type: ignore[dict-item]
+        [HeldEpoch(0, {1: 1.0})],  # type: ignore[dict-item]
         [HeldEpoch(0, {}, timestamp=-5)],
         [HeldEpoch(0, {}), "1"],
     ],

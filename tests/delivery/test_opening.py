@@ -126,7 +126,7 @@ def test_a_resume_that_failed_is_repeated_before_the_writer_is_fed(recorded, clo
 
 def test_a_writer_without_resume_gets_what_is_new(recorded):
     class OnlySaves:
-        epochs = ()
+        epochs: tuple[int, ...] = ()
 
         def save(self, epoch):
             self.epochs += (epoch,)

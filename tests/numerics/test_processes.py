@@ -46,7 +46,6 @@ def torchrun(program, *arguments, processes=2, cwd=None):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=200,
         check=False,
     )
 

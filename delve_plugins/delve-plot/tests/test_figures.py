@@ -191,7 +191,7 @@ class TestHeatmap:
         values = np.array([[0.1, 0.2, 0.3], [0.4, math.nan, 0.6]])
         axes = heatmap_figure(values, [2, 3, 6], ["a", "b"], mode="train").axes[0]
         image = axes.images[0]
-        assert image.get_extent() == [1.5, 6.5, 1.5, -0.5]
+        assert list(image.get_extent()) == [1.5, 6.5, 1.5, -0.5]
         np.testing.assert_array_equal(
             image.get_array().filled(-1),
             [[0.1, 0.2, -1, -1, 0.3], [0.4, -1, -1, -1, 0.6]],
@@ -284,7 +284,7 @@ class TestScatter:
         panel = axes.get_window_extent()
         for text in axes.texts:
             box = text.get_window_extent()
-            assert text.get_size() == labels[0].get_size() == 9
+            assert text.get_fontsize() == labels[0].get_fontsize() == 9
             assert panel.x0 < box.x0 < box.x1 < panel.x1
             assert panel.y0 < box.y0 < box.y1 < panel.y1
 

@@ -5,6 +5,7 @@ import threading
 import matplotlib as mpl
 import numpy as np
 import pytest
+from cycler import cycler
 from delve_plot import PlotWriter, plot_stat_level_from_results
 from delve_plot.figures import rgba_pixels, saturation_figure
 from delve_plot.lettering import width_of
@@ -24,7 +25,7 @@ DARK = {
     "text.color": "white",
     "font.size": 24,
     "font.family": ["monospace"],
-    "axes.prop_cycle": mpl.cycler(color=["r", "g"]),
+    "axes.prop_cycle": cycler(color=["r", "g"]),
     "lines.linewidth": 9,
     "savefig.facecolor": "red",
     "axes.grid": True,

@@ -12,7 +12,7 @@ from typing import Any
 from delve_wandb import records
 from wandb.proto import wandb_internal_pb2
 
-from support.recorded_runs import journal_lines
+from delve.testing import journal_lines
 
 _Record: Any = vars(wandb_internal_pb2)["Record"]
 
@@ -105,7 +105,7 @@ def unsynced_rows(folder: Path) -> dict[int, dict[str, Any]]:
 def sync(folder: Path) -> None:
     """Have `wandb sync` upload a segment or all in a folder, which needs a process of its own."""
     command = [sys.executable, "-m", "wandb", "sync", "--yes", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 def _values(items: Any) -> dict[str, Any]:
