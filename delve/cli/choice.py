@@ -62,7 +62,7 @@ def choose_stats(run: RecordedRun, wanted: Sequence[str]) -> list[Choice]:
     return [Choice(stat, tuple(m for m in MODES if m in chosen)) for stat, chosen in modes.items()]
 
 
-def in_pictures(choices: Sequence[Choice]) -> dict[str, list[Choice]]:
+def shown_together(choices: Sequence[Choice]) -> dict[str, list[Choice]]:
     """The choices that are shown together, by short name: the eigenvalues are, others alone."""
     together: dict[str, list[Choice]] = {}
     for choice in choices:

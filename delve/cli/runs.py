@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delve.base.printable import printable
+from delve.cli.terminal import say
 from delve.errors import ArgumentError, JournalError
 from delve.journal.recorded_run import FILE_NAME, RecordedRun, read_run
 from delve.records import EpochRecord, Metric, enumerate_epochs
@@ -37,7 +38,7 @@ class Damage:
         return f"{told}; missing: {counted('epoch', gaps)}" if gaps else told
 
 
-def read(folder: Path) -> RecordedRun:
+def read_recorded(folder: Path) -> RecordedRun:
     """Read a run.
 
     Raises:
@@ -75,6 +76,13 @@ def find_damage(run: RecordedRun) -> Damage:
     pairs = itertools.pairwise([-1, *run.epochs])
     gaps = [(before + 1, after - 1) for before, after in pairs if after - before > 1]
     return Damage(run.damaged_lines, tuple(gaps) if run.damaged_lines else ())
+
+
+def warn_of_damage(*runs: RecordedRun) -> None:
+    """Say on stderr what cannot be read of the runs' journals."""
+    for run in runs:
+        if damage := str(find_damage(run)):
+            say(f"Warning: {run.folder}: damaged: {damage}", err=True)
 
 
 def run_names(runs: Sequence[RecordedRun]) -> list[str]:

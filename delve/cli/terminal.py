@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 import errno
-import inspect
 import select
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import click
 
 from delve.base.printable import printable
-from delve.errors import DelveError
-from delve.files.whole import unfinished_name
 
 _GAP = "  "
 _NARROWEST = 30  # characters of a last column that is wrapped
-
-
-class CommandGroup(click.Group):
-    """Tells of what a user can mend in one line, without a traceback.
-
-    Paragraphs of help that hold indented lines, such as examples, are shown as they are.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.help = _keep_examples(self.help)
-
-    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Take a command."""
-        cmd.help = _keep_examples(cmd.help)
-        super().add_command(cmd, name)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # such as of `| head`, after which click ends quietly
-            raise
-        except OSError as error:
-            raise click.ClickException(one_line(_explain(error))) from error
-        except DelveError as error:
-            raise click.ClickException(one_line(error)) from error
-        except click.UsageError as error:
-            told = printable(error.format_message(), keep="\n")
-            raise click.UsageError(told, error.ctx) from error
 
 
 def say(line: object, err: bool = False) -> None:
@@ -94,20 +59,3 @@ def check_reader() -> None:
 def one_line(error: object) -> str:
     """A message without its line breaks, and without what a terminal would obey."""
     return printable(" ".join(str(error).split()))
-
-
-def _explain(error: OSError) -> str:
-    """The system's refusal in words, without its number."""
-    if not isinstance(error.filename, str) or not error.strerror:
-        return str(error)
-    path = Path(error.filename)
-    whole = path.name.removeprefix(".").removesuffix(".tmp")
-    if whole and path.name == unfinished_name(whole):  # a file's name until it is whole
-        path = path.with_name(whole)
-    return f"{path}: {error.strerror}"
-
-
-def _keep_examples(text: str | None) -> str:
-    """Mark the paragraphs that click is not to fill."""
-    paragraphs = inspect.cleandoc(text or "").split("\n\n")
-    return "\n\n".join(f"\b\n{p}" if "\n  " in p else p for p in paragraphs)

@@ -533,32 +533,3 @@ def test_recompute_writes_all_epochs_into_a_table(delve, stored, tmp_path):
         columns = ("epoch", "intrinsic_dimensionality", "saturation")
         found = [tuple(row[column] for column in columns) for row in csv.DictReader(file)]
     assert found == [("0", "4", "1.0"), ("1", "2", "0.5")]
-
-
-# plot
-
-
-def test_plot_prints_the_files_that_it_draws(delve, tmp_path, resnet):
-    pytest.importorskip("delve_plot")
-    out = tmp_path / "pictures"
-    one = delve("plot", resnet, "--out", out).stdout.splitlines()
-    both = delve("plot", resnet, resnet, "--out", out, "--epoch", "0").stdout.splitlines()
-    assert sorted([*one, *both]) == sorted(map(str, out.iterdir()))
-    assert (len(one), len(both)) == (3, 1)
-    assert both[0].startswith(str(out / "resnet18-resnet18-"))
-    assert both[0].endswith("-saturation.png")
-
-
-def test_a_run_without_anything_to_draw_is_an_error(delve, tmp_path):
-    for rows, what in (([], "epoch"), ([{"loss": 1.0}], "statistic of a layer")):
-        run = write_run(tmp_path / what, rows)
-        result = delve("plot", run, "--out", tmp_path / "pictures")
-        assert (result.exit_code, result.stdout) == (1, "")
-        assert f"{run}: the run has recorded no {what}" in result.stderr
-
-
-def test_plot_without_its_plugin_exits_with_1(delve, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "delve_plot", None)
-    result = delve("plot", write_run(tmp_path, [ROW]), "--out", tmp_path)
-    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "pip install ./delve_plugins/delve-plot" in result.stderr

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from support.journals import saturations, write_run
 
-from delve.cli.choice import Choice, choose_stats, in_pictures
+from delve.cli.choice import Choice, choose_stats, shown_together
 from delve.cli.report import as_json, layer_table
-from delve.cli.runs import Damage, counted, find_damage, read, run_names
+from delve.cli.runs import Damage, counted, find_damage, read_recorded, run_names
 from delve.cli.scalars import summarise_scalars
 from delve.errors import ArgumentError, JournalError
 from delve.journal.journal import Journal
@@ -133,7 +133,7 @@ def test_an_array_is_not_shown_but_where_it_lies_is_said(tmp_path):
 def test_eigenvalues_are_shown_together_and_others_alone(tmp_path):
     row = {"train-spectrum-1/a": 3.0, "train-spectrum-2/a": 1.0, **saturations({"a": 0.5})}
     chosen = choose_stats(run(tmp_path, row), ["spectrum", "lsat"])
-    assert {key: names_of(choices) for key, choices in in_pictures(chosen).items()} == {
+    assert {key: names_of(choices) for key, choices in shown_together(chosen).items()} == {
         "spectrum": ["spectrum-1", "spectrum-2"],
         "lsat": ["saturation"],
     }
@@ -159,46 +159,51 @@ def damage(folder, *lines):
 
 def test_damaged_lines_are_told_of_with_the_epochs_that_they_lost(tmp_path):
     rows = [saturations({"a": 0.5})] * 6
-    assert (str(find_damage(run(tmp_path, *rows))), find_damage(read(tmp_path)).lines) == ("", ())
+    assert (str(find_damage(run(tmp_path, *rows))), find_damage(read_recorded(tmp_path)).lines) == (
+        "",
+        (),
+    )
     damage(tmp_path, 3, 4, 6)  # the header is line 1, epoch 0 is line 2
-    found = find_damage(read(tmp_path))
+    found = find_damage(read_recorded(tmp_path))
     assert (found.lines, found.missing) == ((3, 4, 6), ((1, 2), (4, 4)))
     assert str(found) == "journal lines 3-4, 6; missing: epochs 1-2, 4"
-    report = as_json(read(tmp_path), [], found)
+    report = as_json(read_recorded(tmp_path), [], found)
     assert (report["damaged_lines"], report["missing_epochs"]) == ([3, 4, 6], [[1, 2], [4, 4]])
 
 
 def test_damage_without_a_gap_and_a_gap_without_damage(tmp_path):
     recorded = run(tmp_path, {"loss": 1.0}, {"loss": 0.5})
     damage(tmp_path, 3)  # that there was another epoch is not known
-    assert str(find_damage(read(tmp_path))) == "journal line 3"
+    assert str(find_damage(read_recorded(tmp_path))) == "journal line 3"
     journal = Journal.resume(recorded.folder, 4)
     journal.record(EpochRecord(4, 0, {"loss": 0.1}, {}), ())
     journal.close()
-    assert str(find_damage(read(tmp_path))) == "journal line 3; missing: epochs 1-3"
+    assert str(find_damage(read_recorded(tmp_path))) == "journal line 3; missing: epochs 1-3"
     damage(run(tmp_path / "whole", {"loss": 1.0}).folder)
-    assert find_damage(read(tmp_path / "whole")).missing == ()
+    assert find_damage(read_recorded(tmp_path / "whole")).missing == ()
 
 
 def test_for_a_folder_of_runs_these_are_named(tmp_path):
     runs = [write_run(tmp_path / name, [{"loss": 1.0}]) for name in ("a", "b", "more/c")]
     with pytest.raises(ArgumentError) as caught:
-        read(tmp_path)
+        read_recorded(tmp_path)
     assert f"{tmp_path} is no run itself" in str(caught.value)
     assert str(caught.value).endswith(", ".join(map(str, runs)))
     for number in range(4):
         write_run(tmp_path / f"d{number}", [])
     with pytest.raises(ArgumentError, match=r"d2 and 2 more$"):
-        read(tmp_path)
+        read_recorded(tmp_path)
 
 
 def test_a_folder_without_runs_is_no_run(tmp_path):
     with pytest.raises(JournalError, match="no journal"):
-        read(tmp_path)
+        read_recorded(tmp_path)
 
 
 def test_runs_are_named_by_as_many_folders_as_tell_them_apart(tmp_path):
-    runs = [read(write_run(tmp_path / name, [{"x": 1.0}])) for name in ("a/run", "b/run", "c")]
+    runs = [
+        read_recorded(write_run(tmp_path / name, [{"x": 1.0}])) for name in ("a/run", "b/run", "c")
+    ]
     assert run_names(runs) == ["a/run", "b/run", f"{tmp_path.name}/c"]
     assert run_names(runs[:1]) == ["run"]
     assert run_names([runs[0], runs[0]]) == ["run", "run"]
@@ -221,10 +226,10 @@ def test_the_layers_that_saw_few_samples_are_known_for_each_mode(tmp_path):
     few = {"train": ["b", "gone"], "eval": ["a", "b"]}
     journal.record(replace(recorded.records[0], epoch=1, few_samples=few), recorded.layers)
     journal.close()
-    earlier, later = (layer_table(read(tmp_path), SATURATION, epoch) for epoch in (0, 1))
+    earlier, later = (layer_table(read_recorded(tmp_path), SATURATION, epoch) for epoch in (0, 1))
     assert earlier.few_samples == {"train": (), "eval": ()}
     assert later.few_samples == {"train": ("b",), "eval": ("a", "b")}
-    (told,) = as_json(read(tmp_path), [later], Damage((), ()))["stats"]
+    (told,) = as_json(read_recorded(tmp_path), [later], Damage((), ()))["stats"]
     assert told["few_samples"] == {"train": ["b"], "eval": ["a", "b"]}
 
 

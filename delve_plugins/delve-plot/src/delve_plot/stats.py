@@ -1,4 +1,4 @@
-"""What each statistic is called in a picture, and the range that it is drawn in."""
+"""What each statistic is called in a figure, and the range that it is drawn in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WORDS = {
 
 
 def title_of(stat: str) -> str:
-    """A statistic's name as it stands above a picture."""
+    """A statistic's name as it stands above a figure."""
     return _WORDS[stat][0] if stat in _WORDS else stat.replace("-", " ").capitalize()
 
 
@@ -36,8 +36,8 @@ def label_of(stat: str) -> str:
     return _WORDS[stat][1] if stat in _WORDS else stat.replace("-", " ")
 
 
-def picture_of(stat: str) -> str:
-    """The picture that shows a statistic: the largest eigenvalues share one."""
+def figure_of(stat: str) -> str:
+    """The figure that shows a statistic: the largest eigenvalues share one."""
     return SPECTRUM if _EIGENVALUE.fullmatch(stat) else stat
 
 
