@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import itertools
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from delve.base.printable import printable
+from rich.cells import cell_len, set_cell_size
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from delve.base.bar import draw_bar
 from delve.cli.choice import SATURATION, key_of
 from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import FEW_MARK, TAIL_MARK, misled_layers
 from delve.cli.report import Cell, LayerTable
+from delve.cli.terminal import GAP, columns, text
 from delve.records import MODES
 
-_GAP = "  "
 _LONG = 1e7  # from here on whole numbers are rounded too
 _SHORTEST_BAR, _LONGEST_BAR = 4, 50  # characters
+_BAR_STYLE = "cyan"
 
 
-def layer_bars(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width: int) -> list[str]:
+def layer_bars(
+    names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width: int
+) -> list[RenderableType]:
     """One statistic of every layer, a column for each run and mode; eigenvalues have one each.
 
     Where there is not room for all, the changes go first, then the bars, and then columns move
@@ -33,17 +40,19 @@ def layer_bars(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width
         width: In characters.
     """
     tables = [table for run in runs for table in run]
-    columns = list(_columns(names, runs))
+    shown = list(_columns(names, runs))
     layers = merge_orders([table.layers for table in tables])
     prefix = _common_prefix(layers)
     rests = [layer.removeprefix(prefix) for layer in layers]
     labels = layer_labels(rests, width)
-    sizes, beside = _fit(columns, width - len(labels[0]))
-    scale = _full_scale(columns)
-    lines = textwrap.wrap(printable(_title(tables, prefix, has_changes=sizes.change > 0)), width)
-    for first in range(0, len(columns), beside):
-        lines += ["", *_draw(columns[first : first + beside], sizes, scale, layers, labels)]
-    return lines
+    sizes, beside = _fit(shown, width - cell_len(labels[0]))
+    scale = _full_scale(shown)
+    parts: list[RenderableType] = [text(_title(tables, prefix, has_changes=sizes.change > 0))]
+    for first in range(0, len(shown), beside):
+        group = shown[first : first + beside]
+        parts += ["", *_headings(group, sizes, cell_len(labels[0]))]
+        parts.append(_table(group, sizes, scale, layers, labels))
+    return parts
 
 
 def merge_orders(orders: Iterable[Sequence[str]]) -> list[str]:
@@ -127,8 +136,8 @@ def _fit(columns: Sequence[_Column], width: int) -> tuple[_Sizes, int]:
     value = max((len(c.value(layer)) for c in columns for layer in c.cells), default=0)
     change = max((len(c.change(layer)) for c in columns for layer in c.cells), default=0)
     change += 1 if change else 0
-    beside = _beside(columns, max(width // (value + len(_GAP)), 1))
-    room = width // beside - len(_GAP)
+    beside = _beside(columns, max(width // (value + GAP), 1))
+    room = width // beside - GAP
     if any(column.headings[-1] for column in columns):
         return _Sizes(0, value, 0), beside
     if room < value + change + 1 + _SHORTEST_BAR:
@@ -148,39 +157,49 @@ def _beside(columns: Sequence[_Column], most: int) -> int:
     return most
 
 
-def _draw(
-    columns: Sequence[_Column],
+def _headings(group: Sequence[_Column], sizes: _Sizes, label_width: int) -> Iterator[Text]:
+    """The headings that any of the columns has, one line below the other."""
+    *above, places = zip(*(column.headings for column in group), strict=True)
+    lines = [_spanning(texts, sizes.column) for texts in above]
+    lines.append("".join(f"{'':{GAP}}{place:>{sizes.column}}" for place in places))
+    return (text(" " * label_width + line, "bold") for line in lines if line.strip())
+
+
+def _spanning(texts: Sequence[str], size: int) -> str:
+    """A text above its columns of this size, and once above all neighbours that share it."""
+    heading = ""
+    for told, same in itertools.groupby(texts):
+        span = len(list(same)) * (GAP + size) - GAP
+        heading += " " * GAP + set_cell_size(shorten(told, span), span)
+    return heading
+
+
+def _table(
+    group: Sequence[_Column],
     sizes: _Sizes,
     full_scale: float,
     layers: Sequence[str],
     labels: Sequence[str],
-) -> list[str]:
-    def cell(column: _Column, layer: str) -> str:
-        text = column.value(layer).rjust(sizes.value)
-        if sizes.change:
-            text += column.change(layer).rjust(sizes.change)
-        if sizes.bar:
-            text = f"{_bar(column.cells.get(layer), full_scale, sizes.bar)} {text}"
-        return f"{_GAP}{text}"
-
-    *above, places = zip(*(column.headings for column in columns), strict=True)
-    headings = [_heading(texts, sizes.column) for texts in above]
-    headings.append("".join(f"{_GAP}{place:>{sizes.column}}" for place in places))
-    lines = [" " * len(labels[0]) + heading for heading in headings if heading.strip()]
-    lines += [
-        label + "".join(cell(column, layer) for column in columns)
-        for layer, label in zip(layers, labels, strict=True)
-    ]
-    return [line.rstrip() for line in lines]
+) -> Table:
+    """A row for each layer."""
+    table = columns()
+    table.add_column(no_wrap=True)
+    for _ in group:
+        table.add_column(width=sizes.column, no_wrap=True)
+    for layer, label in zip(layers, labels, strict=True):
+        table.add_row(text(label), *(_cell(column, layer, sizes, full_scale) for column in group))
+    return table
 
 
-def _heading(texts: Sequence[str], size: int) -> str:
-    """A text above its columns of this size, and once above all neighbours that share it."""
-    heading = ""
-    for text, same in itertools.groupby(texts):
-        span = len(list(same)) * (len(_GAP) + size) - len(_GAP)
-        heading += f"{_GAP}{shorten(text, span).ljust(span)}"
-    return heading
+def _cell(column: _Column, layer: str, sizes: _Sizes, full_scale: float) -> Text:
+    """Bar, value and change, as far as there is room."""
+    told = Text()
+    if sizes.bar:
+        told.append(_bar(column.cells.get(layer), full_scale, sizes.bar), _BAR_STYLE).append(" ")
+    told.append(column.value(layer).rjust(sizes.value))
+    if sizes.change:
+        told.append(column.change(layer).rjust(sizes.change), "dim")
+    return told
 
 
 def _full_scale(columns: Sequence[_Column]) -> float:
@@ -192,10 +211,7 @@ def _full_scale(columns: Sequence[_Column]) -> float:
 
 
 def _bar(cell: Cell | None, full_scale: float, width: int) -> str:
-    if cell is None or not math.isfinite(cell.value):
-        return " " * width
-    full = round(min(max(cell.value / full_scale, 0.0), 1.0) * width)
-    return "█" * full + "░" * (width - full)
+    return draw_bar(math.nan if cell is None else cell.value / full_scale, width)
 
 
 def _value(stat: str, value: float) -> str:

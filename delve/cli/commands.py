@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ from delve.cli.options import (
 from delve.cli.repairing import repair
 from delve.cli.report import LayerTable, as_json, layer_table
 from delve.cli.runs import counted, find_damage, read_recorded, run_names, warn_of_damage
-from delve.cli.terminal import check_reader, one_line, say, table_lines
+from delve.cli.terminal import check_reader, listing, one_line, say, say_parts, terminal_width
 from delve.cli.thresholds import threshold_table
 from delve.delivery import export as replay
 from delve.errors import ArgumentError, WriterNotFoundError
@@ -63,7 +62,7 @@ def main() -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that has no bars shows ? for them
+            stream.reconfigure(errors="replace")  # what a terminal lacks a sign for is a ?
 
 
 @main.command()
@@ -76,13 +75,12 @@ def writers() -> None:
       delve writers
     """
     found = health.installed()
-    rows = [("NAME", "DISTRIBUTION", "VERSION", "STATE")]
+    rows = []
     for writer in found:
         state = f"needs writer_args: {', '.join(writer.needs)}" if writer.needs else "healthy"
         state = one_line(writer.problem) if writer.problem else state
         rows.append((writer.name, writer.distribution, writer.version, state))
-    for line in table_lines(rows, _width()):
-        say(line)
+    say_parts(listing(("NAME", "DISTRIBUTION", "VERSION", "STATE"), rows))
     for name, plugin in health.not_installed().items():
         say(f"{name}: not installed; pip install ./delve_plugins/{plugin} in a checkout")
     if any(writer.problem for writer in found):
@@ -114,14 +112,14 @@ def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json:
         told = [as_json(*one) for one in zip(recorded, flat, damages, strict=True)]
         click.echo(json.dumps(told, indent=2, allow_nan=False))  # which is all ASCII
         return
-    width = _width()
+    width = terminal_width()
     names = facts.names_that_fit(run_names(recorded), width)
-    lines = facts.facts(recorded, names, damages, width)
+    say_parts(*facts.facts(recorded, names, damages, width))
     for key in dict.fromkeys(key for shown in tables for key in shown):
         held = [(name, one[key]) for name, one in zip(names, tables, strict=True) if key in one]
-        lines += ["", *bars.layer_bars([name for name, _ in held], [run for _, run in held], width)]
-    for line in (*lines, *notes(names, flat, width)):
-        say(line)
+        of_runs = [name for name, _ in held], [run for _, run in held]
+        say_parts("", *bars.layer_bars(*of_runs, width))
+    say_parts(*notes(names, flat))
 
 
 @main.command()
@@ -197,15 +195,10 @@ def recompute(
     rows = tools.recompute([one for one in stored if one.epoch == last], thresholds)
     say(f"saturation (and intrinsic dimensionality) at epoch {last}")
     record = recorded.record_of(last)
-    for line in threshold_table(rows, _width(), record.few_samples if record else None):
-        say(line)
+    say_parts(*threshold_table(rows, terminal_width(), record.few_samples if record else None))
 
 
 main.add_command(repair)
-
-
-def _width() -> int:
-    return shutil.get_terminal_size().columns
 
 
 def _tables(

@@ -1,23 +1,28 @@
-"""What the commands say on a terminal: tables, and faults in one line."""
+"""What the commands say on a terminal: lines and tables, in colours where a person looks."""
 
 from __future__ import annotations
 
 import errno
 import select
+import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 
 import click
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
+from delve.base.bar import EMPTY, FULL
 from delve.base.printable import printable
 
-_GAP = "  "
+GAP = 2  # characters between columns
 _NARROWEST = 30  # characters of a last column that is wrapped
+_IN_ASCII = str.maketrans({FULL: "#", EMPTY: "."})  # where an encoding has no bars
 
 
 def say(line: object, err: bool = False) -> None:
-    """Print one line, of which the terminal obeys nothing. All that commands say goes through it.
+    """Print one line, of which the terminal obeys nothing.
 
     Args:
         line: What to say.
@@ -26,17 +31,44 @@ def say(line: object, err: bool = False) -> None:
     click.echo(printable(line), err=err)
 
 
-def table_lines(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """Rows as lines, each column as wide as its widest cell; the last one is wrapped."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    *sizes, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
-    indent = sum(sizes) + len(_GAP) * len(sizes)
-    room = max(width - indent, _NARROWEST)
-    for *cells, last in rows:
-        begun = "".join(f"{cell:<{size}}{_GAP}" for cell, size in zip(cells, sizes, strict=True))
-        first, *more = textwrap.wrap(last, room) or [""]
-        yield f"{begun}{first}".rstrip()
-        yield from (" " * indent + line for line in more)
+def say_parts(*parts: RenderableType) -> None:
+    """Print tables and texts below each other: in colours on a terminal, plain anywhere else.
+
+    All text in them has gone through :func:`text`, and the terminal obeys nothing of it.
+    """
+    console = _console(terminal_width())
+    has_bars = _can_write(FULL + EMPTY, console.encoding)
+    for part in parts:
+        for line in _lines(console, part):
+            told = line if has_bars else line.translate(_IN_ASCII)
+            click.echo(told, color=console.color_system is not None)
+
+
+def text(told: object, style: str = "") -> Text:
+    """Text of which the terminal obeys nothing, and in which no bracket is read as a style."""
+    return Text(printable(told, keep="\n"), style)
+
+
+def columns() -> Table:
+    """A table without rules or headings, to put columns and rows into."""
+    return Table.grid(padding=(0, GAP, 0, 0))
+
+
+def listing(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Rows under headings, each column as wide as its widest cell; the last one is wrapped."""
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
+    *names, last = headings
+    for name in names:
+        table.add_column(text(name), no_wrap=True)
+    table.add_column(text(last), min_width=_NARROWEST, overflow="fold")
+    for row in rows:
+        table.add_row(*map(text, row))
+    return table
+
+
+def terminal_width() -> int:
+    """In characters; 80 where there is no terminal."""
+    return shutil.get_terminal_size().columns
 
 
 def check_reader() -> None:
@@ -59,3 +91,31 @@ def check_reader() -> None:
 def one_line(error: object) -> str:
     """A message without its line breaks, and without what a terminal would obey."""
     return printable(" ".join(str(error).split()))
+
+
+def _console(width: int) -> Console:
+    """A console that reads nothing into a text: no style, no emoji, no number to colour."""
+    return Console(
+        width=width,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_jupyter=False,
+        legacy_windows=False,
+    )
+
+
+def _lines(console: Console, part: RenderableType) -> Iterator[str]:
+    """A part as lines, without the blanks that fill a table's last column."""
+    with console.capture() as capture:
+        console.print(part)
+    for line in capture.get().splitlines():
+        yield line.rstrip()
+
+
+def _can_write(signs: str, encoding: str) -> bool:
+    try:
+        signs.encode(encoding)
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True

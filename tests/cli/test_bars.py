@@ -3,8 +3,10 @@ from dataclasses import replace
 
 import pytest
 from support.journals import saturations, write_run
+from support.terminal import plain_lines
 
-from delve.cli.bars import layer_bars, merge_orders
+from delve.cli import bars
+from delve.cli.bars import merge_orders
 from delve.cli.choice import Choice
 from delve.cli.facts import facts, names_that_fit
 from delve.cli.labels import layer_labels, shorten
@@ -24,6 +26,10 @@ def tables(folder, *runs, stats=("saturation",), few_samples=None):
     if few_samples:
         recorded = [with_few_samples(run, few_samples) for run in recorded]
     return [[layer_table(run, Choice(stat)) for stat in stats] for run in recorded]
+
+
+def layer_bars(names, runs, width):
+    return plain_lines(bars.layer_bars(names, runs, width), width)
 
 
 def with_few_samples(run, few_samples):
@@ -147,30 +153,30 @@ def test_tail_and_few_samples_are_marked_and_explained_with_the_source(tmp_path,
     assert [name for name, cells in marks.items() if "~" in cells[0]] == ["d", "e"]
     assert [name for name, (train, _) in marks.items() if "!" in train] == ["c", "d"]
     assert [name for name, (_, evaluated) in marks.items() if "!" in evaluated] == ["d"]
-    text = joined(notes(["run"], [table], 80))
+    text = joined(plain_lines(notes(["run"], [table]), 80))
     assert "~ tail: the saturation of d to e (2 layers) is below half" in text
     assert "a hint" in text
     assert "did not always drop" in text
     assert "arXiv 2006.08679" in text
     assert "! fewer samples than features, so saturation is biased low, in: c, d." in text
-    assert notes(["run"], tables(tmp_path / "b", saturations({"a": 0.5})), 80) == []
+    assert plain_lines(notes(["run"], tables(tmp_path / "b", saturations({"a": 0.5}))), 80) == []
 
 
 def test_the_notes_speak_of_the_statistics_shown_and_come_once(tmp_path, marked):
     row = marked | {"train-effective-rank/d": 1.5}
     stats = ["saturation", "effective-rank", "covariance-trace"]
     (both,) = tables(tmp_path / "a", row, stats=stats, few_samples=FEW)
-    text = joined(notes(["run"], [both], 80))
+    text = joined(plain_lines(notes(["run"], [both]), 80))
     assert "so saturation and effective rank are biased low, in: c, d." in text
     assert text.count("!") == text.count("~") == 1
     (trace,) = tables(tmp_path / "b", row, stats=["covariance-trace"], few_samples=FEW)
-    assert notes(["run"], [trace], 80) == []  # is not biased by few samples
+    assert plain_lines(notes(["run"], [trace]), 80) == []  # is not biased by few samples
     assert "!" not in joined(layer_bars(["run"], [trace], 80))
 
 
 def test_the_notes_on_several_runs_name_them(tmp_path, marked):
     shown = tables(tmp_path, marked, saturations({"a": 0.5}), marked, few_samples=FEW)
-    text = joined(notes(["one", "two", "three"], shown, 80))
+    text = joined(plain_lines(notes(["one", "two", "three"], shown), 80))
     assert "of d to e (2 layers of one), d to e (2 layers of three) is below half" in text
     assert "in: c, d (one); c, d (three)." in text
     assert text.count("a hint") == 1
@@ -179,7 +185,8 @@ def test_the_notes_on_several_runs_name_them(tmp_path, marked):
 def test_the_note_on_a_tail_passes_over_a_layer_that_is_not_finite(tmp_path):
     low = {"d": 0.1, "e": float("nan"), "f": 0.1, "g": 0.05, "h": 0.9}
     (table,) = tables(tmp_path, saturations(dict.fromkeys("abc", 0.8) | low))
-    assert "the saturation of d and f to g (3 layers) is" in joined(notes(["run"], [table], 80))
+    text = joined(plain_lines(notes(["run"], [table]), 80))
+    assert "the saturation of d and f to g (3 layers) is" in text
 
 
 def test_orders_are_merged_without_losing_either():
@@ -198,7 +205,9 @@ def test_a_long_name_keeps_its_end():
 def shown_facts(width, *runs, damages=None):
     recorded = [read_run(run) for run in runs]
     names = names_that_fit(run_names(recorded), width)
-    return facts(recorded, names, damages or [Damage((), ())] * len(runs), width)
+    return plain_lines(
+        facts(recorded, names, damages or [Damage((), ())] * len(runs), width), width
+    )
 
 
 def test_layers_that_would_look_the_same_get_more_room():
@@ -286,8 +295,9 @@ def test_a_long_name_of_a_run_is_shortened_in_one_way(tmp_path):
     long = [f"training-of-a-large-model-{letter}" for letter in "abc"]
     short = names_that_fit(long, 80)
     assert len(set(short)) == 3
-    lines = facts([read_run(write_run(tmp_path / n, [row])) for n in long], short, [], 80)
-    bars = layer_bars(short, tables(tmp_path, *[row] * 3), 80)
+    recorded = [read_run(write_run(tmp_path / n, [row])) for n in long]
+    lines = plain_lines(facts(recorded, short, [], 80), 80)
+    drawn = layer_bars(short, tables(tmp_path, *[row] * 3), 80)
     for name in short:
         assert name in lines[0]
-        assert name in "".join(bars)
+        assert name in "".join(drawn)
