@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 MODES = ("train", "eval")
 
+LayerKey = tuple[str, str]  # mode, layer: what samples are gathered by
+
 _METRIC_FORM = re.compile(rf"({'|'.join(MODES)})-([a-z0-9-]+)/(.+)", re.DOTALL)
 
 
@@ -250,7 +252,28 @@ def enumerate_epochs(numbers: Sequence[int]) -> str:
             spans[-1] = (spans[-1][0], number)
         else:
             spans.append((number, number))
+    return enumerate_spans(spans)
+
+
+def enumerate_spans(spans: Iterable[tuple[int, int]]) -> str:
+    """``[(0, 2), (5, 5)]``, the first and last of each, as ``0-2, 5``."""
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def counted_epochs(numbers: Sequence[int]) -> str:
+    """Rising epochs with the word before them: ``epoch 2`` or ``epochs 0-2, 5``."""
+    return f"epoch{'s' if len(numbers) > 1 else ''} {enumerate_epochs(numbers)}"
+
+
+def forward_order(layers: Iterable[str], present: Iterable[str]) -> list[str]:
+    """Those that are present, in forward order; those whose place is not known come last.
+
+    Args:
+        layers: The layers in forward order, as far as it is known.
+        present: The layers wanted.
+    """
+    wanted = dict.fromkeys(present)
+    return list(dict.fromkeys([*(layer for layer in layers if layer in wanted), *wanted]))
 
 
 def shortened(names: Sequence[str], most: int = 5) -> str:

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from delve.records import Metric, RunInfo, StagedEpoch, enumerate_epochs
+from delve.records import (
+    Metric,
+    RunInfo,
+    StagedEpoch,
+    counted_epochs,
+    enumerate_epochs,
+    enumerate_spans,
+    forward_order,
+    shortened,
+)
 
 
 def test_a_metric_is_its_key_and_knows_its_parts():
@@ -61,6 +70,21 @@ def test_epochs_are_enumerated_by_spans():
     assert enumerate_epochs([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert enumerate_epochs([3]) == "3"
     assert enumerate_epochs([]) == ""
+    assert enumerate_spans([(0, 2), (5, 5)]) == "0-2, 5"
+    assert counted_epochs([0, 1, 2, 5]) == "epochs 0-2, 5"
+    assert counted_epochs([3]) == "epoch 3"
+
+
+def test_layers_whose_place_in_the_forward_order_is_unknown_come_last():
+    assert forward_order(("b", "gone", "a"), ["new", "a", "b", "a"]) == ["b", "a", "new"]
+    assert forward_order((), ["b", "a"]) == ["b", "a"]
+    assert forward_order(iter(("a", "b")), iter(("b",))) == ["b"]
+
+
+def test_of_many_names_the_first_are_given_and_the_rest_counted():
+    assert shortened(["a", "b"]) == "a, b"
+    assert shortened(list("abcdef")) == "a, b, c, d, e and 1 more"
+    assert shortened(list("abc"), 1) == "a and 2 more"
 
 
 def test_the_first_lacking_epoch_is_one_that_the_journal_can_feed(tmp_path):

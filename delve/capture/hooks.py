@@ -19,12 +19,10 @@ from torch.utils.hooks import RemovableHandle
 
 from delve.base.log import get_logger
 from delve.capture import compiled
-from delve.capture.samples import SamplingMethods, first_tensor, samples, stands_for_data
+from delve.capture.samples import SamplingMethods, first_tensor, stands_for_data, to_samples
 from delve.errors import ArgumentError
 from delve.numerics.covariance import TorchCovarianceMatrix
-from delve.records import MODES
-
-Key = tuple[str, str]  # mode, layer
+from delve.records import MODES, LayerKey
 
 _COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
 
@@ -70,9 +68,9 @@ class LayerRecorder:
         self._hooked: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._order = dict.fromkeys(name for name in order if name in layers)
         self._gathering = gathering
-        self._covariances: dict[Key, TorchCovarianceMatrix] = {}
-        self._calls: Counter[Key] = Counter()
-        self._fresh: Counter[Key] = Counter()  # samples since the last statistics
+        self._covariances: dict[LayerKey, TorchCovarianceMatrix] = {}
+        self._calls: Counter[LayerKey] = Counter()
+        self._fresh: Counter[LayerKey] = Counter()  # samples since the last statistics
         self._called: set[str] = set()  # since then, whether or not that was recorded
         self._unusable: dict[str, None] = {}
         self._warned: set[str] = set()
@@ -126,7 +124,7 @@ class LayerRecorder:
             finally:
                 self._holder = None
 
-    def fresh(self) -> dict[Key, TorchCovarianceMatrix]:
+    def fresh(self) -> dict[LayerKey, TorchCovarianceMatrix]:
         """What saw new samples since :meth:`mark_used`, in forward order."""
         return {
             key: self._covariances[key]
@@ -135,7 +133,7 @@ class LayerRecorder:
             if (key := (mode, name)) in self._fresh
         }
 
-    def held(self, keys: Iterable[Key]) -> dict[Key, TorchCovarianceMatrix]:
+    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, TorchCovarianceMatrix]:
         """Of these, what was gathered at all, also if :meth:`mark_used` came since."""
         return {
             key: self._covariances[key]
@@ -143,7 +141,7 @@ class LayerRecorder:
             if key in self._covariances and key[1] not in self._unusable
         }
 
-    def mark_used(self, forget: bool, used: Iterable[Key] = ()) -> None:
+    def mark_used(self, forget: bool, used: Iterable[LayerKey] = ()) -> None:
         """The statistics of the fresh samples were taken.
 
         Args:
@@ -192,20 +190,20 @@ class LayerRecorder:
     def _tracked(self, names: Iterable[str]) -> dict[str, None]:
         return dict.fromkeys(name for name in names if name in self._names)
 
-    def _add(self, key: Key, layer: nn.Module, output: Any) -> None:
+    def _add(self, key: LayerKey, layer: nn.Module, output: Any) -> None:
         self._order.setdefault(key[1])
         is_empty = isinstance(output, Tensor) and not output.numel()
         if self._is_due(key) and not is_empty:
-            self._gather(key, samples(layer, output, self._gathering.methods))
+            self._gather(key, to_samples(layer, output, self._gathering.methods))
 
-    def _is_due(self, key: Key) -> bool:
+    def _is_due(self, key: LayerKey) -> bool:
         """Count a call of a layer, and tell whether its samples are wanted."""
         self._calls[key] += 1
         most = self._gathering.most
         is_full = most is not None and self._fresh[key] >= most
         return not is_full and (self._calls[key] - 1) % self._gathering.interval == 0
 
-    def _gather(self, key: Key, rows: Tensor) -> None:
+    def _gather(self, key: LayerKey, rows: Tensor) -> None:
         if not rows.is_floating_point() or rows.dim() not in (2, 3):
             raise TypeError("samples are rows of floating-point numbers")
         if not rows.numel():
@@ -217,7 +215,7 @@ class LayerRecorder:
         self._covariance(key).update(rows)
         self._fresh[key] += count
 
-    def _covariance(self, key: Key) -> TorchCovarianceMatrix:
+    def _covariance(self, key: LayerKey) -> TorchCovarianceMatrix:
         if key not in self._covariances:
             self._covariances[key] = TorchCovarianceMatrix(
                 device=self._gathering.device, save_data=self._gathering.keep_samples

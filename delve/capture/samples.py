@@ -118,14 +118,14 @@ def _shrunk(maps: Tensor, mode: str, largest: int) -> Tensor:
 
 
 @singledispatch
-def samples(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tensor:
+def to_samples(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tensor:
     """The samples in a layer's output, (samples x features) or (batch x positions x features).
 
     Dispatches on the type of the layer; a type with an implementation is tracked. ``output`` is
     what the layer returned, the first tensor where that is a tuple, a dictionary or a model
     output. To track a type of your own::
 
-        @samples.register
+        @to_samples.register
         def _(layer: MyLayer, output, methods):
             return methods.of_series(output)
 
@@ -136,8 +136,8 @@ def samples(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tensor:
 
 
 def is_trackable(layer: nn.Module) -> bool:
-    """Whether the type of the layer has an implementation of :func:`samples`."""
-    return samples.dispatch(type(layer)) is not samples.dispatch(object)
+    """Whether the type of the layer has an implementation of :func:`to_samples`."""
+    return to_samples.dispatch(type(layer)) is not to_samples.dispatch(object)
 
 
 def is_convolution(layer: nn.Module) -> bool:
@@ -201,7 +201,7 @@ def _is_batched(tensor: Tensor) -> bool:
     return False
 
 
-@samples.register
+@to_samples.register
 def _linear(layer: nn.Linear, output: Tensor, methods: SamplingMethods) -> Tensor:
     if output.is_nested:
         return _of_sequences(output, methods)
@@ -224,7 +224,7 @@ def _convolution(layer: nn.Conv2d, output: Tensor, methods: SamplingMethods) -> 
 
 
 for _type in CONVOLUTIONS:
-    samples.register(_type, _convolution)
+    to_samples.register(_type, _convolution)
 
 
 def _recurrent(layer: nn.LSTM, output: Tensor | PackedSequence, methods: SamplingMethods) -> Tensor:
@@ -240,7 +240,7 @@ def _recurrent(layer: nn.LSTM, output: Tensor | PackedSequence, methods: Samplin
 
 
 for _recurrent_type in (nn.LSTM, nn.GRU, nn.RNN, nn.MultiheadAttention):
-    samples.register(_recurrent_type, _recurrent)
+    to_samples.register(_recurrent_type, _recurrent)
 
 
 def _last_steps(packed: PackedSequence) -> Tensor:

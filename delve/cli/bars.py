@@ -14,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from delve.base.bar import draw_bar
-from delve.cli.choice import SATURATION, key_of
+from delve.cli.choice import SATURATION
 from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import FEW_MARK, TAIL_MARK, misled_layers
 from delve.cli.report import Cell, LayerTable
 from delve.cli.terminal import GAP, columns, text
 from delve.records import MODES
+from delve.stats.registry import key_of
 
 _LONG = 1e7  # from here on whole numbers are rounded too
 _SHORTEST_BAR, _LONGEST_BAR = 4, 50  # characters

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from delve.errors import ArgumentError
 from delve.journal.recorded_run import RecordedRun
 from delve.records import MODES
-from delve.stats.functions import STATS, Stat
+from delve.stats.registry import find_stat, key_of, long_name_of, split_mode, stats_of_key
+from delve.stats.stat import Stat
 
 SATURATION = "saturation"
-
-_KEYS = {stat.name: stat.key for stat in STATS}
-_ARRAYS = tuple(stat for stat in STATS if stat.is_array)
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,6 @@ class Choice:
 
     stat: str
     modes: tuple[str, ...] = MODES
-
-
-def key_of(stat: str) -> str:
-    """The short name of a statistic, which the eigenvalues share; the long one if it has none."""
-    return _KEYS.get(stat, stat)
 
 
 def recorded_stats(run: RecordedRun) -> dict[str, tuple[str, ...]]:
@@ -71,18 +64,27 @@ def shown_together(choices: Sequence[Choice]) -> dict[str, list[Choice]]:
 
 
 def _find(run: RecordedRun, held: dict[str, tuple[str, ...]], name: str) -> list[Choice]:
-    base, _, mode = name.rpartition("_")
-    base, modes = (base, (mode,)) if mode in MODES else (name, MODES)
+    base, mode = split_mode(name)
+    modes = (mode,) if mode else MODES
+    # What the journal names so needs no look at what is installed.
+    known = base in held or any(base == key_of(stat) for stat in held)
+    names = (base,) if known else (base, long_name_of(base))
     found = [
         Choice(stat, modes)
         for stat, recorded in held.items()
-        if base in (stat, key_of(stat)) and set(modes).intersection(recorded)
+        if (stat in names or key_of(stat) == base) and set(modes).intersection(recorded)
     ]
     if not found:
-        array = next((stat for stat in _ARRAYS if base in (stat.key, stat.name)), None)
+        array = _array(base)
         what = _what_is_held(run, held, name) if array is None else _where(run, array, modes)
         raise ArgumentError(what)
     return found
+
+
+def _array(name: str) -> Stat | None:
+    """The statistic of this key or long name, if it is an array."""
+    stats = [*stats_of_key(name), *([stat] if (stat := find_stat(name)) else [])]
+    return next((stat for stat in stats if stat.is_array), None)
 
 
 def _what_is_held(run: RecordedRun, held: dict[str, tuple[str, ...]], name: str) -> str:

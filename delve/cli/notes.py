@@ -7,29 +7,22 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.table import Table
 
-from delve.cli.choice import SATURATION
 from delve.cli.report import LayerTable
 from delve.cli.tail import EXPLANATION, SOURCE, stretches
 from delve.cli.terminal import text
+from delve.stats.registry import find_stat
 
 TAIL_MARK, FEW_MARK = "~", "!"
-
-# None is above the rank of the covariance, which is below the number of samples; where that is
-# below the number of features, the determinant is 0.
-_BOUNDED_BY_SAMPLES = (
-    SATURATION,
-    "intrinsic-dimensionality",
-    "covariance-determinant",
-    "effective-rank",
-    "participation-ratio",
-    "stable-rank",
-)
 _MARK_STYLE = "yellow"
 
 
 def misled_layers(table: LayerTable, mode: str) -> tuple[str, ...]:
     """The layers whose values are low because they saw fewer samples than they have features."""
-    return table.few_samples.get(mode, ()) if table.stat in _BOUNDED_BY_SAMPLES else ()
+    few = table.few_samples.get(mode, ())
+    if not few:  # nor is it looked up what the statistic is
+        return ()
+    stat = find_stat(table.stat)
+    return few if stat and stat.is_bounded_by_samples else ()
 
 
 def notes(names: Sequence[str], runs: Sequence[Sequence[LayerTable]]) -> list[RenderableType]:

@@ -12,14 +12,12 @@ from click.shell_completion import CompletionItem
 
 from delve.base import entry_points as plugins
 from delve.base.local_path import local_path
-from delve.cli.choice import key_of, recorded_stats
+from delve.cli.choice import recorded_stats
 from delve.delivery.discovery import GROUP
 from delve.errors import ArgumentError, DelveError
 from delve.journal.recorded_run import read_run
 from delve.records import MODES
-from delve.stats.functions import STATS
-
-_NUMBERS = tuple(dict.fromkeys(stat.key for stat in STATS if not stat.is_array))
+from delve.stats.registry import installed_keys, key_of, number_keys
 
 
 def _complete_run(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -44,7 +42,7 @@ def _recorded_keys(runs: Sequence[str | Path]) -> list[str]:
         held = [key_of(stat) for run in runs[:1] for stat in recorded_stats(read_run(Path(run)))]
     except DelveError:
         held = []
-    return list(dict.fromkeys(held or _NUMBERS))
+    return list(dict.fromkeys(held or (*number_keys(), *installed_keys())))
 
 
 class LocalPath(click.Path):
@@ -114,7 +112,8 @@ stats_option = click.option(
     metavar="STAT",
     shell_complete=_complete_stat,
     help=(
-        f"A recorded statistic: {', '.join(_NUMBERS)}, or its long name; with _train "
+        f"A recorded statistic: {', '.join(number_keys())}, one that is "
+        "installed, or its long name; with _train "
         "or _eval for one mode alone. May be repeated. Default: lsat, else the first one."
     ),
 )

@@ -15,7 +15,7 @@ from delve.cli.tail import find_tail
 from delve.errors import ArgumentError
 from delve.journal.lines import to_json
 from delve.journal.recorded_run import RecordedRun
-from delve.records import EpochRecord, enumerate_epochs
+from delve.records import EpochRecord, enumerate_epochs, forward_order
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def layer_table(run: RecordedRun, choice: Choice, epoch: int | None = None) -> L
         }
         if row:
             cells[mode] = row
-    present = dict.fromkeys(layer for row in cells.values() for layer in row)
-    layers = tuple(dict.fromkeys([*(x for x in run.layers if x in present), *present]))
+    present = [layer for row in cells.values() for layer in row]
+    layers = tuple(forward_order(run.layers, present))
     return LayerTable(
         stat=stat,
         epoch=shown.epoch,

@@ -11,7 +11,7 @@ from delve.base.printable import printable
 from delve.cli.terminal import say
 from delve.errors import ArgumentError, JournalError
 from delve.journal.recorded_run import FILE_NAME, RecordedRun, read_run
-from delve.records import EpochRecord, Metric, enumerate_epochs
+from delve.records import EpochRecord, Metric, enumerate_epochs, enumerate_spans, shortened
 
 _DEPTHS = ("*", "*/*")  # below a folder, where its runs are looked for
 _MOST_NAMED = 5  # of the runs in a folder
@@ -34,7 +34,7 @@ class Damage:
         if not self.lines:
             return ""
         told = f"journal {counted('line', enumerate_epochs(self.lines))}"
-        gaps = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.missing)
+        gaps = enumerate_spans(self.missing)
         return f"{told}; missing: {counted('epoch', gaps)}" if gaps else told
 
 
@@ -51,10 +51,9 @@ def read_recorded(folder: Path) -> RecordedRun:
         inside = [] if (folder / FILE_NAME).exists() else _runs_inside(folder)
         if not inside:
             raise
-        more = f" and {len(inside) - _MOST_NAMED} more" if len(inside) > _MOST_NAMED else ""
-        named = ", ".join(map(str, inside[:_MOST_NAMED]))
+        named = shortened([*map(str, inside)], _MOST_NAMED)
         raise ArgumentError(
-            f"{folder} is no run itself, but holds runs; name one: {named}{more}"
+            f"{folder} is no run itself, but holds runs; name one: {named}"
         ) from error
 
 

@@ -28,7 +28,7 @@ from delve.journal.lock import FolderLock
 from delve.journal.recorded_run import FILE_NAME
 from delve.journal.salvage import Salvage, lines_of, salvage, write_anew
 from delve.records import EpochRecord, HeldEpoch, Metric
-from delve.stats.computation import is_stat_name
+from delve.stats.registry import is_stat_name
 
 
 @dataclass(frozen=True)

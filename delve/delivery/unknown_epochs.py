@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from delve.delivery.checked_writer import NamedWriter
@@ -17,7 +17,7 @@ from delve.delivery.holdings import (
 from delve.errors import DelveError
 from delve.journal.contents import Contents
 from delve.journal.traces import epochs_of_files, traced_writers
-from delve.records import enumerate_epochs
+from delve.records import counted_epochs
 
 
 def unknown_epochs(
@@ -43,12 +43,12 @@ def unknown_epochs(
         if holding.error:
             unreadable.append(f"what {holding.writer} holds cannot be read ({holding.error})")
         elif epochs and (was_opened or not is_of_earlier_run(holding, earlier)):
-            held.setdefault(_counted(epochs), []).append(holding.writer)
+            held.setdefault(counted_epochs(sorted(epochs)), []).append(holding.writer)
     known: set[int] = set().union(*earlier) if not contents.sound else set()
     for (writer, what), of_files in epochs_of_files(folder).items():
         epochs = sorted(epoch for epoch in of_files if epoch >= following)
         if epochs and not known.issuperset(epochs):
-            held.setdefault(f"{what} of {_counted(epochs)}", []).append(writer)
+            held.setdefault(f"{what} of {counted_epochs(sorted(epochs))}", []).append(writer)
     return [
         f"{', '.join(names)} hold{'s' if len(names) == 1 else ''} {what}"
         for what, names in held.items()
@@ -75,7 +75,3 @@ def _installed(folder: Path, name: str) -> list[NamedWriter]:
         return list(readable_writers(folder, [name]))
     except DelveError:  # then it changes nothing either
         return []
-
-
-def _counted(epochs: Collection[int]) -> str:
-    return f"epoch{'s' if len(epochs) > 1 else ''} {enumerate_epochs(sorted(epochs))}"

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from delve.files.epoch_files import EpochFiles
 from delve.files.plain import open_plain
 from delve.records import Metric
-from delve.stats.computation import is_stat_name
+from delve.stats.registry import is_stat_name
 
 _KEPT_JOURNAL = re.compile(r"journal\.[0-9]+\.jsonl")
 _EVENTS = re.compile(r"events\.out\.tfevents\..*\.delve", re.DOTALL)

@@ -121,18 +121,12 @@ class TorchCovarianceMatrix:
         return moments
 
     @torch.no_grad()
-    def few_samples(self) -> Tensor | None:
+    def rows_below_features(self) -> Tensor | None:
         """All samples less their mean, (samples x features), float64, if fewer than features."""
         if self._block is None or self._moments or self._rows >= self.features:
             return None
         rows = self._block[: self._rows].double()
         return rows - rows.mean(dim=0)
-
-    def merge(self, other: TorchCovarianceMatrix) -> None:
-        """Add the samples that another one has seen."""
-        if other.samples:
-            self.merge_moments(other.moments())
-            self._save(other.saved_samples)
 
     def merge_moments(self, moments: Moments) -> None:
         """Add the moments of samples that were seen elsewhere."""
@@ -297,10 +291,10 @@ class TorchCovarianceMatrix:
         assert self._shift is not None
         return Moments.none(self.features, self._shift.device)
 
-    def _save(self, x: Tensor | None) -> None:
+    def _save(self, x: Tensor) -> None:
         held = self.saved_samples
         wanted = EMBEDDED_SAMPLES - (0 if held is None else len(held))
-        if self.save_data and x is not None and wanted > 0:
+        if self.save_data and wanted > 0:
             new = x.reshape(-1, x.shape[-1])[:wanted].clone()
             self.saved_samples = new if held is None else torch.cat([held, new])
 

@@ -17,9 +17,9 @@ from delve.base.log import get_logger
 from delve.errors import DelveError
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.moments import Moments
+from delve.records import LayerKey
 
 T = TypeVar("T")
-Key = tuple[str, str]  # mode, layer
 
 logger = get_logger(__name__)
 
@@ -70,7 +70,7 @@ def together(act: Callable[[], T]) -> T:
     return answer
 
 
-def union(keys: Iterable[Key]) -> list[Key]:
+def union(keys: Iterable[LayerKey]) -> list[LayerKey]:
     """The keys that any process has, in one order for all of them.
 
     Collective where a process group is there.
@@ -87,8 +87,8 @@ class CovarianceReducer:
         self._named_as_unequal: set[str] = set()
 
     def reduce(
-        self, covariances: Mapping[Key, TorchCovarianceMatrix]
-    ) -> dict[Key, TorchCovarianceMatrix]:
+        self, covariances: Mapping[LayerKey, TorchCovarianceMatrix]
+    ) -> dict[LayerKey, TorchCovarianceMatrix]:
         """The covariances over the samples of all processes, complete in the first one.
 
         Collective where a process group is there. A process that lacks a layer, or has no sample
@@ -106,7 +106,7 @@ class CovarianceReducer:
             if len(features) == 1
         }
 
-    def _warn_of_unequal(self, counts: Mapping[Key, set[int]]) -> None:
+    def _warn_of_unequal(self, counts: Mapping[LayerKey, set[int]]) -> None:
         unequal = {
             layer: " and ".join(map(str, sorted(features)))
             for (_, layer), features in counts.items()
@@ -129,11 +129,11 @@ def _gather(mine: T) -> list[T]:
 
 
 def _feature_counts(
-    covariances: Mapping[Key, TorchCovarianceMatrix],
-) -> dict[Key, set[int]]:
+    covariances: Mapping[LayerKey, TorchCovarianceMatrix],
+) -> dict[LayerKey, set[int]]:
     """The numbers of features that a layer has in any process, in one order for all of them."""
     mine = {key: one.features for key, one in covariances.items() if one.samples}
-    counts: dict[Key, set[int]] = {}
+    counts: dict[LayerKey, set[int]] = {}
     for features in _gather(mine):
         for key, count in features.items():
             counts.setdefault(key, set()).add(count)

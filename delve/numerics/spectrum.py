@@ -52,7 +52,7 @@ class Spectrum:
                 read off the eigenvalues: they may then be as rough as float32, if that leaves it
                 beyond doubt.
         """
-        rows = covariance.few_samples()
+        rows = covariance.rows_below_features()
         matrix = covariance.lower_triangle() if rows is None else rows @ rows.T / len(rows)
         features, samples = covariance.features, covariance.samples
         # A feature that is not finite anywhere has no finite variance.

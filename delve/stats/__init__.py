@@ -3,10 +3,23 @@
 Public is what stands here, for authors of statistics and writers.
 """
 
-from delve.stats.computation import is_stat_name
-from delve.stats.functions import Stat
+from delve.stats.registry import (
+    eigenvalue_rank,
+    find_stat,
+    is_stat_name,
+    key_of,
+    long_name_of,
+    split_mode,
+)
+from delve.stats.stat import Stat, in_words
 
 __all__ = [
     "Stat",
+    "eigenvalue_rank",
+    "find_stat",
+    "in_words",
     "is_stat_name",
+    "key_of",
+    "long_name_of",
+    "split_mode",
 ]

@@ -1,19 +1,12 @@
-"""The statistics that are computed from a spectrum, and their table."""
+"""How statistics are computed from a spectrum, and delve 0.1's functions of a matrix."""
 
 from __future__ import annotations
-
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from torch import Tensor
 
 from delve.base.checks import check_share
 from delve.numerics.spectrum import Spectrum, square
-
-LEADING = 5  # eigenvalues that `spectrum` gives as scalars
 
 # Summed shares that miss the threshold by no more than float64 rounding count as reaching it.
 _ROUNDING = 1e-12
@@ -129,54 +122,6 @@ def embedded_samples(spectrum: Spectrum, _threshold: float) -> np.ndarray | None
     plane[:, : spectrum.leading_vectors.shape[1]] = spectrum.leading_vectors
     embedded: np.ndarray = centred.numpy() @ plane
     return embedded
-
-
-@dataclass(frozen=True)
-class Stat:
-    """A statistic: what users select it by, what they see, and how it is computed.
-
-    Attributes:
-        key: The name in the tracker's ``stats``. Several statistics may share one.
-        name: The long name in the keys of metrics, of lower-case letters, digits and hyphens.
-        compute: Takes the spectrum and the threshold; returns a number (or an array, where
-            ``is_array``), or None where the layer has none.
-        is_array: Whether it gives an array, for writers that can store one.
-        needs_samples: Whether the first samples and the leading eigenvectors are needed.
-        needs_eigenvalues: False if it reads no more off the eigenvalues than the intrinsic
-            dimensionality, which can then be had in less time.
-    """
-
-    key: str
-    name: str
-    compute: Callable[[Spectrum, float], float | np.ndarray | None]
-    is_array: bool = False
-    needs_samples: bool = False
-    needs_eigenvalues: bool = True
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
-            raise ValueError(
-                f"the long name of a statistic is of lower-case letters, digits and hyphens, not "
-                f"{self.name!r}"
-            )
-
-
-STATS = (
-    Stat("lsat", "saturation", saturation, needs_eigenvalues=False),
-    Stat("idim", "intrinsic-dimensionality", intrinsic_dimensionality, needs_eigenvalues=False),
-    Stat("cov", "covariance-matrix", covariance_matrix, is_array=True, needs_eigenvalues=False),
-    Stat("det", "covariance-determinant", covariance_determinant),
-    Stat("trc", "covariance-trace", covariance_trace, needs_eigenvalues=False),
-    Stat("dtrc", "diagonal-trace", diagonal_trace),
-    Stat("embed", "embedded-sample", embedded_samples, is_array=True, needs_samples=True),
-    Stat("spectrum", "spectrum", all_eigenvalues, is_array=True),
-    *(Stat("spectrum", f"spectrum-{n}", partial(nth_eigenvalue, n)) for n in range(1, LEADING + 1)),
-    Stat("erank", "effective-rank", effective_rank),
-    Stat("pr", "participation-ratio", participation_ratio),
-    Stat("srank", "stable-rank", stable_rank),
-    Stat("alpha", "power-law-exponent", power_law_exponent),
-    Stat("n", "samples", sample_count, needs_eigenvalues=False),
-)
 
 
 def compute_intrinsic_dimensionality(cov: Tensor, thresh: float = 0.99) -> int | float:

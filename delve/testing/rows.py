@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from delve.records import Metric, enumerate_epochs
+from delve.records import Metric, counted_epochs
 
 LAYERS = ("features.0", "classifier")
 
@@ -113,7 +113,7 @@ def _epochs(epochs: Iterable[int]) -> str:
     numbers = sorted(epochs)
     if not numbers:
         return "no epoch"
-    return f"epoch{'s' if len(numbers) > 1 else ''} {enumerate_epochs(numbers)}"
+    return counted_epochs(numbers)
 
 
 def _in_one_epoch(

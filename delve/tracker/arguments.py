@@ -25,7 +25,8 @@ from delve.journal.recorded_run import FILE_NAME as JOURNAL
 from delve.journal.recorded_run import contents_in, next_epoch
 from delve.journal.traces import find_traces
 from delve.records import Metric, shortened
-from delve.stats.computation import SelectedStat, is_stat_name, select_stats
+from delve.stats.registry import is_stat_name
+from delve.stats.selection import SelectedStat, select_stats
 from delve.tracker.hyperparameters import resolve
 
 _WAYS_OUT = (

@@ -26,8 +26,8 @@ from delve.delivery.discovery import make_writers
 from delve.delivery.run import Run, SilentRun
 from delve.errors import ArgumentError
 from delve.numerics import processes as distributed
-from delve.records import MODES, StagedEpoch
-from delve.stats.computation import Key, Results, Statistics
+from delve.records import MODES, LayerKey, StagedEpoch
+from delve.stats.computation import Results, Statistics
 from delve.tracker import console
 from delve.tracker.arguments import (
     check_config,
@@ -158,7 +158,7 @@ class SaturationTracker:
         self._run: Run | SilentRun = SilentRun()
         self._reducer = distributed.CovarianceReducer()
         self._staged = StagedEpoch()
-        self._saturations: dict[Key, float] = {}
+        self._saturations: dict[LayerKey, float] = {}
         self._closed = False
         self._postponed: list[Callable[[], None]] = []
 

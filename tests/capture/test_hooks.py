@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from delve import SaturationTracker
 from delve.capture.hooks import Gathering, LayerRecorder
-from delve.capture.samples import samples
+from delve.capture.samples import to_samples
 from delve.errors import ArgumentError
 
 
@@ -607,7 +607,7 @@ class Registered(nn.Linear):
     error: BaseException
 
 
-@samples.register
+@to_samples.register
 def _(layer: Registered, output, methods):
     raise layer.error
 
@@ -682,7 +682,7 @@ class Tied(nn.Module):
         return 2 * x
 
 
-@samples.register
+@to_samples.register
 def _(layer: Tied, output, methods):
     return layer.head(output)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
-from delve.capture.samples import SamplingMethods, first_tensor, is_trackable, samples
+from delve.capture.samples import SamplingMethods, first_tensor, is_trackable, to_samples
 from delve.errors import ArgumentError
 
 CONVOLUTIONS = [
@@ -47,7 +47,7 @@ CONV_REFERENCES = {
 
 
 def rows(layer, output, **methods):
-    found = samples(layer, first_tensor(output), SamplingMethods(**methods))
+    found = to_samples(layer, first_tensor(output), SamplingMethods(**methods))
     return found.detach().reshape(-1, found.shape[-1]).double().numpy()
 
 
@@ -288,7 +288,7 @@ def test_any_type_can_be_registered():
 
     assert not is_trackable(Doubled())
 
-    @samples.register
+    @to_samples.register
     def _(layer: Doubled, output, methods):
         return methods.of_series(output)
 

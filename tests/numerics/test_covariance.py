@@ -94,7 +94,8 @@ def test_merging_any_parts_gives_the_covariance_of_the_whole(sizes, features, of
     ]
     whole = TorchCovarianceMatrix()
     for part in parts:
-        whole.merge(stream(part.split(50)))
+        if len(part):
+            whole.merge_moments(stream(part.split(50)).moments())
     if whole.samples > 1:
         assert_close(whole, torch.cat(parts))
 
@@ -156,7 +157,7 @@ def test_samples_of_the_autoencoder_calls_are_columns():
 def test_fewer_samples_than_features_never_build_the_matrix(rows):
     samples = torch.randn(rows, 100) + 5
     covariance = stream([samples])
-    few = covariance.few_samples().numpy()
+    few = covariance.rows_below_features().numpy()
     assert few.shape == (rows, 100)
     gram = np.zeros(100)
     gram[:rows] = np.sort(np.linalg.eigvalsh(few @ few.T / rows))[::-1]
@@ -166,7 +167,7 @@ def test_fewer_samples_than_features_never_build_the_matrix(rows):
 
 
 def test_enough_samples_have_no_few():
-    assert stream([torch.randn(100, 100)]).few_samples() is None
+    assert stream([torch.randn(100, 100)]).rows_below_features() is None
 
 
 def test_numbers_are_not_demoted_by_autocast_or_a_lower_matmul_precision():
@@ -199,7 +200,7 @@ def test_reading_the_covariance_changes_nothing():
     for batch in batches:
         read.update(batch)
         read.fix()
-        read.few_samples()
+        read.rows_below_features()
         unread.update(batch)
     assert torch.equal(read.fix(), unread.fix())
 
@@ -256,7 +257,7 @@ def test_what_is_merged_moves_nothing_under_samples_that_wait(dtype, features):
     maps = torch.randn(2, features, 3 * features, dtype=dtype)
     waiting, others = torch.randn(70, features, dtype=dtype), torch.randn(5, features, dtype=dtype)
     covariance = stream([maps.transpose(1, 2), waiting])
-    covariance.merge(stream([others + 4]))
+    covariance.merge_moments(stream([others + 4]).moments())
     seen = maps.transpose(1, 2).reshape(-1, features)
     assert_close(covariance, torch.cat([seen, waiting, others + 4]))
 

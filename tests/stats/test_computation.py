@@ -1,7 +1,6 @@
 """Every statistic through the tracker, against numpy, scipy and scikit-learn."""
 
 import math
-import re
 
 import numpy as np
 import pytest
@@ -14,13 +13,12 @@ from support.writers import Recorder
 from torch import nn
 
 from delve import SaturationTracker
-from delve.errors import ArgumentError
 from delve.numerics.covariance import TorchCovarianceMatrix
-from delve.numerics.spectrum import Spectrum
 from delve.records import MODES
-from delve.stats import functions as metrics
-from delve.stats.computation import SelectedStat, Statistics
-from delve.stats.functions import STATS, Stat
+from delve.stats.built_in import BUILT_IN as BUILT_IN
+from delve.stats.computation import Statistics
+from delve.stats.selection import SelectedStat
+from delve.stats.stat import Stat
 
 
 class Arrays(Recorder):
@@ -34,7 +32,7 @@ class Arrays(Recorder):
         self.arrays[name, epoch] = value
 
 
-ALL = list(dict.fromkeys(stat.key for stat in STATS))
+ALL = list(dict.fromkeys(stat.key for stat in BUILT_IN))
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +65,8 @@ def case(request, recorded):
 
 def test_every_statistic_is_there(case):
     values, arrays, _ = case
-    assert set(values) == {stat.name for stat in STATS if not stat.is_array}
-    assert set(arrays) == {stat.name for stat in STATS if stat.is_array}
+    assert set(values) == {stat.name for stat in BUILT_IN if not stat.is_array}
+    assert set(arrays) == {stat.name for stat in BUILT_IN if stat.is_array}
 
 
 def test_saturation_and_dimensionality_are_those_of_scikit_learn(case):
@@ -143,11 +141,6 @@ def test_embedded_samples_are_scikit_learns_projection(case):
     expected = (first - outputs.mean(axis=0)) @ directions.T
     assert arrays["embedded-sample"].shape == (min(1000, len(outputs)), 2)
     np.testing.assert_allclose(arrays["embedded-sample"], expected, atol=1e-4)
-
-
-def test_a_known_power_law_is_found():
-    spectrum = Spectrum(np.arange(1, 101.0) ** -1.5, samples=1000)
-    assert metrics.power_law_exponent(spectrum, 0.99) == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize("rows", [1, 4, 40])
@@ -269,37 +262,6 @@ def test_nosave_records_numbers_and_tells_writers_to_draw_nothing(tmp_path):
     assert set(writer.rows[0]) == {"train-saturation/Linear-0"}
 
 
-def test_anyone_can_add_a_statistic_by_an_entry_point(tmp_path, monkeypatch):
-    package = tmp_path / "site"
-    info = package / "their_stats-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-stats\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[delve.stats]\nlargest_share = their_stats:largest\n")
-    (package / "their_stats.py").write_text(
-        "from delve.stats.functions import Stat\n"
-        "largest = Stat('largest_share', 'largest-share', lambda s, t: s.shares[0])\n"
-    )
-    monkeypatch.syspath_prepend(package)
-    writer, model = Recorder(), nn.Linear(6, 8)
-    stats = ["largest_share_eval", "srank"]
-    with SaturationTracker(tmp_path / "run", writer, model, stats=stats) as tracker:
-        model.eval()(torch.randn(90, 6))
-        tracker.add_saturations()
-    row = {key.stat: value for key, value in writer.rows[0].items()}
-    assert row["largest-share"] == pytest.approx(1 / row["stable-rank"])
-
-
-def test_a_long_name_that_keys_cannot_hold_is_refused():
-    with pytest.raises(ValueError, match="lower-case letters"):
-        Stat("mine", "My Stat", metrics.saturation)
-
-
-@pytest.mark.parametrize("stats", [["cov_"], ["_train"], [3], 5])
-def test_what_names_no_statistic_is_refused(tmp_path, stats):
-    with pytest.raises(ArgumentError, match="stats"):
-        SaturationTracker(tmp_path / "run", Recorder(), nn.Linear(2, 2), stats=stats)
-
-
 def test_an_array_selected_twice_is_announced_and_written_once(tmp_path):
     writer, layer = Arrays(), nn.Linear(6, 4)
     with SaturationTracker(tmp_path, writer, layer, stats=["cov", "cov_eval"]) as tracker:
@@ -323,65 +285,3 @@ def test_saturations_alone_compute_nothing_else_and_warn_of_nothing(caplog):
     assert not caplog.text
     with pytest.raises(AssertionError, match="computed"):
         statistics.compute({key: covariance})
-
-
-# --- the functions that delve 0.1 documents ------------------------------------------------------
-
-
-@pytest.fixture
-def covariance():
-    generator = np.random.default_rng(0)
-    return np.cov(generator.normal(size=(500, 8)) @ generator.normal(size=(8, 8)), rowvar=False)
-
-
-@pytest.mark.parametrize("thresh", [0.5, 0.9, 0.99, 1.0])
-def test_dimensionality_and_saturation_of_a_matrix(covariance, thresh):
-    values = scipy.linalg.eigvalsh(covariance)[::-1]
-    k = next(k for k in range(1, 9) if values[:k].sum() >= thresh * values.sum() * (1 - 1e-12))
-    matrix = torch.from_numpy(covariance)
-    found = metrics.compute_intrinsic_dimensionality(matrix, thresh)
-    assert isinstance(found, int)
-    assert found == k
-    assert metrics.compute_saturation(matrix, thresh=thresh) == k / 8
-    assert metrics.compute_intrinsic_dimensionality(matrix.float(), thresh) == k
-
-
-def test_determinant_and_traces_of_a_matrix(covariance):
-    matrix = torch.from_numpy(covariance)
-    assert metrics.compute_cov_determinant(matrix) == pytest.approx(np.linalg.det(covariance))
-    assert metrics.compute_cov_trace(matrix) == pytest.approx(np.trace(covariance))
-    assert metrics.compute_diag_trace(matrix) == pytest.approx(np.trace(covariance))
-    indefinite = torch.diag(torch.tensor([2.0, -1.0]))
-    assert metrics.compute_cov_trace(indefinite) == 1
-    assert metrics.compute_diag_trace(indefinite) == 2
-
-
-def test_a_matrix_that_is_not_finite_gives_nan_and_no_error():
-    matrix = torch.full((3, 3), math.nan)
-    assert math.isnan(metrics.compute_intrinsic_dimensionality(matrix))
-    assert math.isnan(metrics.compute_saturation(matrix))
-
-
-@pytest.mark.parametrize("thresh", [1.1, 0, -0.5, math.nan, "0.99", None])
-@pytest.mark.parametrize(
-    "compute", [metrics.compute_intrinsic_dimensionality, metrics.compute_saturation]
-)
-def test_a_threshold_that_is_no_share_is_refused(compute, thresh):
-    with pytest.raises(ArgumentError, match=r"thresh must be in \(0, 1\]"):
-        compute(torch.eye(4), thresh)
-
-
-@pytest.mark.parametrize("shape", [(4, 3), (4,), (), (2, 3, 3), (0, 0)])
-@pytest.mark.parametrize(
-    "compute",
-    [
-        metrics.compute_intrinsic_dimensionality,
-        metrics.compute_saturation,
-        metrics.compute_cov_determinant,
-        metrics.compute_cov_trace,
-        metrics.compute_diag_trace,
-    ],
-)
-def test_what_is_no_square_matrix_is_refused_with_its_shape(compute, shape):
-    with pytest.raises(ArgumentError, match=re.escape(f"not the shape {shape};")):
-        compute(torch.ones(shape))

@@ -1,14 +1,20 @@
+"""The functions of a spectrum or a matrix, against numpy and scipy."""
+
 import math
+import re
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.stats
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.errors import ArgumentError
 from delve.numerics.spectrum import Spectrum
-from delve.stats.computation import select_stats
-from delve.stats.functions import intrinsic_dimensionality, saturation
+from delve.stats import functions
+from delve.stats.functions import intrinsic_dimensionality, power_law_exponent, saturation
 
 
 def spectrum(*eigenvalues):
@@ -53,15 +59,110 @@ def test_a_spectrum_that_is_not_finite_gives_nan():
     assert math.isnan(saturation(broken, 0.99))
 
 
-def test_a_suffix_keeps_one_mode():
-    (both,) = select_stats(["lsat"])
-    (evaluation,) = select_stats(["lsat_eval"])
-    assert both.modes == ("train", "eval")
-    assert evaluation.modes == ("eval",)
-    assert evaluation.stat.name == "saturation"
+# --- the exponent of a power law -----------------------------------------------------------------
+
+NOISY = [
+    1.0,
+    2**-1.5,
+    3**-1.5,
+    4**-1.5,
+    *[1e-3] * 8,
+]  # from the fifth on there is nothing but noise
 
 
-@pytest.mark.parametrize("name", ["nonsense", "lsat_test", "lsat_", "", "_eval", "saturation"])
-def test_an_unknown_statistic_is_refused_with_the_choices(name):
-    with pytest.raises(ArgumentError, match="choose from lsat"):
-        select_stats([name])
+def test_a_known_power_law_is_found():
+    spectrum = Spectrum(np.arange(1, 101.0) ** -1.5, samples=1000)
+    assert power_law_exponent(spectrum, 0.99) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("samples", [3, 4, 5])
+def test_the_exponent_is_fitted_to_one_eigenvalue_less_than_there_are_samples(samples):
+    few = Spectrum(np.array(NOISY), samples=samples)
+    assert power_law_exponent(few, 0.99) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("samples", [6, 12, 13, 1000])
+def test_more_samples_than_that_take_the_noise_in(samples):
+    ranks = np.arange(1, min(samples, 13))
+    expected = -scipy.stats.linregress(np.log(ranks), np.log(NOISY[: len(ranks)])).slope
+    found = power_law_exponent(Spectrum(np.array(NOISY), samples=samples), 0.99)
+    assert found == pytest.approx(expected)
+    assert found > 1.55
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_too_few_samples_have_no_exponent(samples):
+    assert math.isnan(power_law_exponent(Spectrum(np.array(NOISY), samples=samples), 0.99))
+
+
+def test_a_matrix_of_unknown_samples_has_the_exponent_of_all_eigenvalues():
+    matrix = torch.diag(torch.tensor(NOISY, dtype=torch.float64))
+    of_many = power_law_exponent(Spectrum(np.array(NOISY), samples=1000), 0.99)
+    assert power_law_exponent(Spectrum.of_matrix(matrix), 0.99) == pytest.approx(of_many)
+
+
+def test_eigenvalues_that_are_rounding_are_not_fitted():
+    values = np.array([1.0, 0.25, 1 / 9, 0.9e-6, 0.8e-6])
+    assert power_law_exponent(Spectrum(values, samples=1000), 0.99) == pytest.approx(2)
+
+
+# --- the functions that delve 0.1 documents ------------------------------------------------------
+
+
+@pytest.fixture
+def covariance():
+    generator = np.random.default_rng(0)
+    return np.cov(generator.normal(size=(500, 8)) @ generator.normal(size=(8, 8)), rowvar=False)
+
+
+@pytest.mark.parametrize("thresh", [0.5, 0.9, 0.99, 1.0])
+def test_dimensionality_and_saturation_of_a_matrix(covariance, thresh):
+    values = scipy.linalg.eigvalsh(covariance)[::-1]
+    k = next(k for k in range(1, 9) if values[:k].sum() >= thresh * values.sum() * (1 - 1e-12))
+    matrix = torch.from_numpy(covariance)
+    found = functions.compute_intrinsic_dimensionality(matrix, thresh)
+    assert isinstance(found, int)
+    assert found == k
+    assert functions.compute_saturation(matrix, thresh=thresh) == k / 8
+    assert functions.compute_intrinsic_dimensionality(matrix.float(), thresh) == k
+
+
+def test_determinant_and_traces_of_a_matrix(covariance):
+    matrix = torch.from_numpy(covariance)
+    assert functions.compute_cov_determinant(matrix) == pytest.approx(np.linalg.det(covariance))
+    assert functions.compute_cov_trace(matrix) == pytest.approx(np.trace(covariance))
+    assert functions.compute_diag_trace(matrix) == pytest.approx(np.trace(covariance))
+    indefinite = torch.diag(torch.tensor([2.0, -1.0]))
+    assert functions.compute_cov_trace(indefinite) == 1
+    assert functions.compute_diag_trace(indefinite) == 2
+
+
+def test_a_matrix_that_is_not_finite_gives_nan_and_no_error():
+    matrix = torch.full((3, 3), math.nan)
+    assert math.isnan(functions.compute_intrinsic_dimensionality(matrix))
+    assert math.isnan(functions.compute_saturation(matrix))
+
+
+@pytest.mark.parametrize("thresh", [1.1, 0, -0.5, math.nan, "0.99", None])
+@pytest.mark.parametrize(
+    "compute", [functions.compute_intrinsic_dimensionality, functions.compute_saturation]
+)
+def test_a_threshold_that_is_no_share_is_refused(compute, thresh):
+    with pytest.raises(ArgumentError, match=r"thresh must be in \(0, 1\]"):
+        compute(torch.eye(4), thresh)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4,), (), (2, 3, 3), (0, 0)])
+@pytest.mark.parametrize(
+    "compute",
+    [
+        functions.compute_intrinsic_dimensionality,
+        functions.compute_saturation,
+        functions.compute_cov_determinant,
+        functions.compute_cov_trace,
+        functions.compute_diag_trace,
+    ],
+)
+def test_what_is_no_square_matrix_is_refused_with_its_shape(compute, shape):
+    with pytest.raises(ArgumentError, match=re.escape(f"not the shape {shape};")):
+        compute(torch.ones(shape))

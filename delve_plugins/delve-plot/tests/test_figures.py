@@ -4,7 +4,7 @@ import math
 import matplotlib
 import numpy as np
 import pytest
-from delve_plot.figures import forward_order, rgba_pixels, saturation_figure, write_png
+from delve_plot.figures import rgba_pixels, saturation_figure, write_png
 from delve_plot.heatmap import heatmap_figure
 from delve_plot.scatter import scatter_figure
 from PIL import Image
@@ -81,7 +81,9 @@ class TestLayers:
         assert (cross.get_marker(), list(cross.get_ydata())) == ("x", [2])
 
     def test_layers_whose_place_is_unknown_come_last(self):
-        assert forward_order(("b", "gone", "a"), ["new", "a", "b"]) == ["b", "a", "new"]
+        values = metrics(("new", "a", "b"))
+        axes = saturation_figure(values, ("b", "gone", "a")).axes[0]
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a", "new"]
 
     def test_eigenvalues_share_a_figure_on_a_logarithmic_axis(self):
         values = {

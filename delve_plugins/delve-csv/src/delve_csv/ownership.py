@@ -160,7 +160,7 @@ def _located(path: Path) -> Path:
 def _is_layer_metric(column: str) -> bool:
     """Whether a column is called as Delve's are, and not just much like it: ``train-loss/a``."""
     metric = Metric.parse(column)
-    return metric is not None and is_stat_name(metric.stat.rstrip("0123456789-"))
+    return metric is not None and is_stat_name(metric.stat)
 
 
 def _fits(cells: Collection[str], metrics: Collection[str]) -> bool:

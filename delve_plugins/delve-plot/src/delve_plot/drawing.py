@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from delve.records import Metric
+from delve.records import Metric, forward_order
 from delve_plot.history import History
 from delve_plot.settings import Style, drawn_in
 from delve_plot.signature import SIGNATURE
@@ -78,7 +78,6 @@ class Drawing:
 
     def heatmap(self, history: History, mode: str, stat: str, layers: Sequence[str]) -> bytes:
         """One statistic over all epochs."""
-        from delve_plot.figures import forward_order
         from delve_plot.heatmap import heatmap_figure
 
         rows = forward_order(layers, history.layers)
@@ -111,7 +110,6 @@ class Drawing:
         )
 
     def _samples(self, epoch: Epoch, mode: str, stat: str, layers: Sequence[str]) -> Figure:
-        from delve_plot.figures import forward_order
         from delve_plot.scatter import scatter_figure
 
         samples = {

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from delve.records import MODES, Metric
+from delve.records import MODES, Metric, forward_order
 from delve_plot.legend import draw_legend_below
 from delve_plot.lettering import missing_glyphs_as_boxes
 from delve_plot.names import short_names
@@ -110,12 +110,6 @@ def _canvas(figure: Figure, dpi: float) -> Any:
     """What draws a figure without pyplot; once, where ``Figure.savefig`` draws twice."""
     figure.set_dpi(dpi)
     return FigureCanvasAgg(figure)
-
-
-def forward_order(layers: Sequence[str], present: Sequence[str]) -> list[str]:
-    """The layers that are present, in forward order; those whose place is not known come last."""
-    known = set(present)
-    return list(dict.fromkeys([*(layer for layer in layers if layer in known), *present]))
 
 
 def _series(shown: Mapping[Metric, float], rows: Sequence[str], mode: str) -> list[np.ndarray]:

@@ -23,9 +23,9 @@ from delve.cli import (
 )
 from delve.errors import ArgumentError, DelveError
 from delve.files import file_name, replacing
-from delve.records import Metric
+from delve.records import Metric, forward_order
 from delve_plot.comparison import comparison_figure
-from delve_plot.figures import forward_order, saturation_figure, write_png
+from delve_plot.figures import saturation_figure, write_png
 from delve_plot.heatmap import heatmap_figure
 from delve_plot.lettering import width_of
 from delve_plot.settings import drawn_in

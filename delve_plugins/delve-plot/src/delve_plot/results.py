@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from delve.files import replacing
+from delve.stats import find_stat, long_name_of, split_mode
 from delve_plot.names import shared_modules, short_names
-from delve_plot.stats import SATURATION, label_of, title_of
-from delve_plot.tables import LAST, columns_of_samples, extract_layer_stat, layer_of, long_name
+from delve_plot.stats import label_of, title_of
+from delve_plot.tables import LAST, columns_of_samples, extract_layer_stat, layer_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,7 @@ def plot_stat(
             axes.set_ylim(ylim)
         if not show_col_label_x:
             axes.set_xlabel("")
-        name = long_name(stat)
+        name = long_name_of(stat)
         if show_col_label_y:
             axes.set_ylabel(wrapped(label_of(name), fontsize, _BODY), fontsize=fontsize)
         axes.set_title(f"{title_of(name)}, {stat_mode}, epoch {epoch}", fontsize=fontsize)
@@ -128,7 +129,8 @@ def plot_stat_level_from_results(
         primary_metric: A column whose value is written into the plot.
         fontsize: Of titles, in points.
         options: Those of :func:`plot_stat` from ``figsize`` on. Where ``ylim`` is not among them,
-            saturation is shown from 0 to 1, and the axis of another statistic fits its values.
+            a share such as saturation is shown from 0 to 1, and the axis of another statistic fits
+            its values.
 
     Returns:
         The axes.
@@ -139,10 +141,11 @@ def plot_stat_level_from_results(
     import pandas as pd
 
     table = pd.read_csv(savepath).set_index("epoch")
-    stat, _, mode = stat.partition("_")
+    stat, mode = split_mode(stat)
     if mode:
         options["stat_mode"] = mode
-    if long_name(stat) != SATURATION:
+    known = find_stat(long_name_of(stat))
+    if not (known and known.is_share):
         options.setdefault("ylim", None)
     row, value = extract_layer_stat(
         table, epoch, primary_metric, stat, options.get("stat_mode", "train")
@@ -164,7 +167,7 @@ def plot_scatter_from_results(
     Returns:
         The axes of the first layer; None where the table is empty.
     """
-    stat, _, mode = stat.partition("_")
+    stat, mode = split_mode(stat)
     stat_mode = mode or "train"
     if len(df) and columns_of_samples(df, stat_mode):
         return plot_stat(

@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 
+from delve.stats import eigenvalue_rank, find_stat, in_words
+
 _WIDE = 1e3  # times the smallest value: from there on the scale is logarithmic
-_EIGENVALUE = re.compile(r"spectrum-(\d+)")
 
 SATURATION = "saturation"
 SPECTRUM = "spectrum"
 
-_WORDS = {
-    SATURATION: ("Saturation", "saturation = intrinsic dimensionality / features"),
-    "intrinsic-dimensionality": (
-        "Intrinsic dimensionality",
-        "intrinsic dimensionality (dimensions)",
-    ),
-    "covariance-determinant": ("Generalised variance", "determinant of the covariance matrix"),
-    "covariance-trace": ("Total variance", "trace of the covariance matrix"),
-    "diagonal-trace": ("Total variance", "sum of the eigenvalues of the covariance matrix"),
-    SPECTRUM: ("Largest eigenvalues", "eigenvalues of the covariance matrix (variance)"),
-}
-
 
 def title_of(stat: str) -> str:
     """A statistic's name as it stands above a figure."""
-    return _WORDS[stat][0] if stat in _WORDS else stat.replace("-", " ").capitalize()
+    known = find_stat(stat)
+    return known.title if known else in_words(stat).capitalize()
 
 
 def label_of(stat: str) -> str:
     """The label of an axis that shows the statistic: what it is, and its unit."""
-    return _WORDS[stat][1] if stat in _WORDS else stat.replace("-", " ")
+    known = find_stat(stat)
+    return known.label if known else in_words(stat)
 
 
 def figure_of(stat: str) -> str:
     """The figure that shows a statistic: the largest eigenvalues share one."""
-    return SPECTRUM if _EIGENVALUE.fullmatch(stat) else stat
+    return stat if eigenvalue_rank(stat) is None else SPECTRUM
 
 
 def rank_of(stat: str) -> int:
     """The place of an eigenvalue in the spectrum, from 1; 1 for any other statistic."""
-    match = _EIGENVALUE.fullmatch(stat)
-    return int(match[1]) if match else 1
+    return eigenvalue_rank(stat) or 1
 
 
 @dataclass(frozen=True)
@@ -73,14 +62,17 @@ class Scale:
 
 
 def scale_of(stat: str, values: np.ndarray) -> Scale:
-    """The scale that a statistic's values are shown on: 0 to 1 for saturation."""
+    """The scale that a statistic's values are shown on: 0 to 1 for a share."""
+    known = find_stat(stat)
     finite = values[np.isfinite(values)]
     if not finite.size or not finite.any():
         return Scale(0.0, 1.0)
     low, high = float(finite.min()), float(finite.max())
-    if stat == SATURATION:
+    if known and known.is_share:
         return Scale(min(0.0, low), max(1.0, high))
-    positive = finite[finite > 0]
-    if low >= 0 and high > _WIDE * float(positive.min()):
-        return Scale(float(positive.min()), high, logarithmic=True)
+    least = float(finite[finite > 0].min(initial=np.inf))
+    wanted = known.scale if known else "auto"
+    is_wanted = wanted == "log" or (wanted == "auto" and high > _WIDE * least)
+    if low >= 0 and is_wanted:
+        return Scale(least, high, logarithmic=True)
     return Scale(min(0.0, low), max(0.0, high))

@@ -5,21 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from delve.records import Metric
+from delve.stats import long_name_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LAST = -1  # stands for the last epoch of a table
-
-_LONG_NAMES = {
-    "lsat": "saturation",
-    "idim": "intrinsic-dimensionality",
-    "cov": "covariance-matrix",
-    "det": "covariance-determinant",
-    "trc": "covariance-trace",
-    "dtrc": "diagonal-trace",
-    "embed": "embedded-sample",
-}
 
 
 def extract_layer_stat(
@@ -53,7 +44,7 @@ def extract_layer_stat(
     if epoch not in epochs:
         raise ValueError(f"epoch {epoch} is not in the table, which holds {epochs.tolist()}")
     row = table[epochs == epoch]
-    wanted = state_mode, long_name(stat)
+    wanted = state_mode, long_name_of(stat)
     metrics = {column: metric for column in table.columns if (metric := Metric.parse(str(column)))}
     columns = [column for column, m in metrics.items() if (m.mode, m.stat) == wanted]
     if not columns:
@@ -62,11 +53,6 @@ def extract_layer_stat(
         raise ValueError(f"{name} is not in the table, which holds {held or 'no statistics'}")
     value = None if primary_metric is None else float(row[primary_metric].iloc[0])
     return row[columns], value
-
-
-def long_name(stat: str) -> str:
-    """A statistic's name in the keys of metrics, whichever way it is given."""
-    return _LONG_NAMES.get(stat, stat)
 
 
 def columns_of_samples(df: pd.DataFrame, mode: str) -> dict[str, str]:

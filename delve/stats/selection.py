@@ -1,0 +1,68 @@
+"""The statistics that a user selects, each with the modes that it is wanted for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from delve.errors import ArgumentError
+from delve.records import MODES
+from delve.stats.registry import keys, split_mode, stats_of_key
+from delve.stats.stat import Stat
+
+
+@dataclass(frozen=True)
+class SelectedStat:
+    """A statistic as the user selected it, with the modes that it is wanted for."""
+
+    stat: Stat
+    modes: tuple[str, ...]
+
+
+def select_stats(names: Iterable[str], layerwise_saturation: bool = True) -> list[SelectedStat]:
+    """Look up what the user selected, each statistic once; ``lsat_eval`` keeps evaluation alone.
+
+    Args:
+        names: Keys of statistics, with or without a mode behind an underscore.
+        layerwise_saturation: False leaves each layer's saturation out.
+
+    Raises:
+        ArgumentError: A statistic of this name does not exist, or two have the same long name.
+        WriterConflictError: Two distributions offer it.
+        WriterLoadError: The one that offers it cannot be imported.
+    """
+    modes: dict[Stat, set[str]] = {}
+    for name in names:
+        for item in _select(name):
+            modes.setdefault(item.stat, set()).update(item.modes)
+    _refuse_same_names(modes)
+    return [
+        SelectedStat(stat, tuple(mode for mode in MODES if mode in wanted))
+        for stat, wanted in modes.items()
+        if layerwise_saturation or stat.key != "lsat"
+    ]
+
+
+def _select(name: str) -> list[SelectedStat]:
+    if not isinstance(name, str):
+        raise ArgumentError(f"stats: {name!r} is not the name of a statistic; {_choices()}")
+    key, mode = split_mode(name)
+    stats = stats_of_key(key)
+    if not stats:
+        raise ArgumentError(f"stats: there is no statistic {name!r}; {_choices()}")
+    return [SelectedStat(stat, (mode,) if mode else MODES) for stat in stats]
+
+
+def _refuse_same_names(stats: Iterable[Stat]) -> None:
+    keys_by_name: dict[str, str] = {}
+    for stat in stats:
+        other = keys_by_name.setdefault(stat.name, stat.key)
+        if other != stat.key:
+            raise ArgumentError(
+                f"stats: {other!r} and {stat.key!r} have the same long name, {stat.name!r}, so "
+                "one would overwrite the other; select one of them"
+            )
+
+
+def _choices() -> str:
+    return f"choose from {', '.join(keys())}, each also with _train or _eval for one mode alone"
