@@ -13,9 +13,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 from mlflow import MlflowClient
-from support.mlflow_server import copy_store, make_store
-from support.wandb_files import read_run_file, run_files
+from mlflow_server import copy_store, make_store
 from torch import nn
+from wandb_files import read_run_file, run_files
 
 from delve import SaturationTracker
 from delve.cli import main

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.mlflow_server import MLflowServer
+from mlflow_server import MLflowServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

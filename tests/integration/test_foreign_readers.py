@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from support.markdown import code_blocks
-from support.recorded_runs import journal_rows
 from torch import nn
 
 from delve import SaturationTracker
+from delve.testing import journal_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "reading-the-files.md"
 PACKAGES = ("npyjs@1.2.0", "numpy-parser@1.2.3", "d3-dsv@3.0.2", "papaparse@5.7.1")

@@ -6,7 +6,7 @@ import mlflow
 import pytest
 import torch
 from mlflow import MlflowClient
-from support.mlflow_server import copy_store, make_store
+from mlflow_server import copy_store, make_store
 from torch import nn
 
 from delve import SaturationTracker

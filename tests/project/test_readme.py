@@ -187,9 +187,3 @@ def test_messages_install_a_plugin_from_the_checkout_or_the_repository():
     for project in ROOT.glob("delve_plugins/*/pyproject.toml"):
         (needed,) = re.findall(r'"(delve[^"-]*)"', project.read_text(encoding="utf-8"))[:1]
         assert Requirement(needed).specifier.contains(delve.__version__)
-
-
-def test_every_link_leads_somewhere():
-    text = (ROOT / "README.md").read_text()
-    for target in re.findall(r"\]\((?!http|#)([^)]+)\)", text):
-        assert (ROOT / target).exists(), target

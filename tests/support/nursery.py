@@ -37,7 +37,7 @@ class Nursery:
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
         # More threads than one would not survive the fork.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        paths = [str(TESTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        paths = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path]
         self.environment = {
             **environment,
             **threads,

@@ -150,7 +150,7 @@ def test_a_name_that_never_was_is_an_attribute_error():
 
 def read_tensorboard(folder):
     pytest.importorskip("delve_tensorboard")
-    from support.tensorboard_runs import read_points
+    from tensorboard_runs import read_points
 
     return {name: value for _, name, value in read_points(folder)}
 

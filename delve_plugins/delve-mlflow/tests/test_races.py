@@ -7,14 +7,14 @@ import threading
 import time
 
 import pytest
-from support.mlflow_runs import Recording, in_a_process, in_force, rows
-from support.mlflow_server import history, locked
+from mlflow_runs import Recording, in_a_process, in_force, rows
+from mlflow_server import history, locked
 
 PROGRAM = """
 import sys, time
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
-from support.mlflow_runs import Recording, rows
+from mlflow_runs import Recording, rows
 name, begin = sys.argv[1], float(sys.argv[2])
 time.sleep(max(0, begin - time.time()))
 begun = time.monotonic()

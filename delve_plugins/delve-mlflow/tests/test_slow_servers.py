@@ -14,11 +14,11 @@ import mlflow
 import pytest
 from delve_mlflow import MLflowWriter, succession
 from delve_mlflow.patience import Patience
+from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from support.faulty_proxy import FaultyProxy
-from support.mlflow_runs import BEGUN, LAYER, Recording, in_force, rows
-from support.mlflow_server import history, locked
+from mlflow_runs import BEGUN, LAYER, Recording, in_force, rows
+from mlflow_server import history, locked
 
 from delve.errors import BackendLostError
 from delve.records import RunInfo

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from support.journals import saturations, write_run
+from plotted_runs import saturations, write_run
 
 from delve.cli import main
 

@@ -1,10 +1,9 @@
 """One statistic of several runs in one figure."""
 
 from delve_plot.comparison import comparison_figure
-from support.journals import saturations, write_run
+from plotted_runs import saturations, write_run
 
-from delve.cli import Choice, layer_table
-from delve.journal.recorded_run import read_run
+from delve.cli import Choice, layer_table, read_recorded
 
 SATURATION = Choice("saturation")
 TAIL = dict(zip("abcdef", (0.8, 0.9, 0.7, 0.1, 0.05, 0.9), strict=True))
@@ -12,7 +11,7 @@ FLAT = dict.fromkeys("abcdef", 0.5)
 
 
 def run(folder, *rows):
-    return read_run(write_run(folder, rows))
+    return read_recorded(write_run(folder, rows))
 
 
 def lines_of(figure, panel=0):

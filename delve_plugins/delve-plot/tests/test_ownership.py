@@ -13,10 +13,10 @@ from delve_plot.signature import is_signed, is_whole
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-from support.recorded_runs import record
 
 from delve.errors import WriterConfigurationError
 from delve.records import Metric, Origin, RunInfo
+from delve.testing import train
 
 pytestmark = pytest.mark.usefixtures("bare_figures")
 
@@ -93,7 +93,7 @@ def test_figures_of_others_are_neither_removed_nor_replaced(tmp_path, make, firs
 
 @pytest.mark.parametrize("left", ["zeros", "cut", "holes", "first sector", "header"])
 def test_what_a_power_cut_left_is_drawn_again(tmp_path, left, caplog):
-    record(tmp_path, "plot", range(4), **EVERY)
+    train(tmp_path, "plot", range(4), **EVERY)
     place = tmp_path / "plots/train-saturation"
     before = content(place)
     empty = place / "epoch00000.png"
@@ -109,7 +109,7 @@ def test_what_a_power_cut_left_is_drawn_again(tmp_path, left, caplog):
             "header": whole[:41] + bytes(len(whole) - 41),
         }
         (place / name).write_bytes(remains[left])
-    record(tmp_path, "plot", range(3, 4), **EVERY)
+    train(tmp_path, "plot", range(3, 4), **EVERY)
     after = content(place)
     for name in ("epoch00001.png", "epoch00002.png"):
         assert after[place / name] == before[place / name]
@@ -169,7 +169,7 @@ def test_folders_of_others_stay_though_they_are_empty(tmp_path):
 
 
 def test_a_copied_folder_goes_on_with_its_own_figures_and_the_original_keeps_its(tmp_path):
-    record(tmp_path / "a", "plot", range(4), **EVERY)
+    train(tmp_path / "a", "plot", range(4), **EVERY)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     before = content(tmp_path / "a")
     writer = PlotWriter(tmp_path / "b", dpi=40, every=1)
@@ -221,7 +221,7 @@ class TestFailures:
 
         options = {"stats": ["lsat_train"]}
         writer = PlotWriter(tmp_path, plot_manipulation_func=fail, every=1, dpi=40)
-        record(tmp_path, [writer], range(3), **options)
+        train(tmp_path, [writer], range(3), **options)
         assert "a font of mine" in caplog.text
         assert "failed at epoch" not in caplog.text
         assert names(tmp_path / "plots/train-saturation") == ["heatmap.png"]

@@ -6,11 +6,10 @@ import pytest
 from delve_plot import recorded as recorded_figures
 from delve_plot import saturation_figure
 from delve_plot.recorded import draw_comparison, draw_run
-from support.journals import saturations, write_run
+from plotted_runs import saturations, write_run
 
-from delve.cli import Choice, layer_table
+from delve.cli import Choice, layer_table, read_recorded
 from delve.errors import ArgumentError
-from delve.journal.recorded_run import read_run
 
 SATURATION = Choice("saturation")
 TAIL = dict(zip("abcdef", (0.8, 0.9, 0.7, 0.1, 0.05, 0.9), strict=True))
@@ -18,7 +17,7 @@ FLAT = dict.fromkeys("abcdef", 0.5)
 
 
 def run(folder, *rows):
-    return read_run(write_run(folder, rows))
+    return read_recorded(write_run(folder, rows))
 
 
 def size(path):

@@ -8,7 +8,8 @@ from delve_plot import (
     plot_stat_level_from_results,
 )
 from PIL import Image
-from support.recorded_runs import record
+
+from delve.testing import train
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ class TestPlotStat:
         assert not path.exists()
 
     def test_from_a_recorded_run(self, tmp_path):
-        record(tmp_path, "csv", range(2), stats=["lsat", "idim"])
+        train(tmp_path, "csv", range(2), stats=["lsat", "idim"])
         path = tmp_path / "metrics.csv"
         axes = plot_stat_level_from_results(path, -1, "lsat_eval", primary_metric="accuracy")
         table = pd.read_csv(path).iloc[-1]

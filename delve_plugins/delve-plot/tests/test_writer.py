@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from delve_plot import CSVandPlottingWriter, PlotWriter
 from PIL import Image
-from support.recorded_runs import journal_entries, record, record_and_die
 
 from delve.errors import ArgumentError, WriterConfigurationError, WriterNotFoundError
 from delve.records import Metric, RunInfo
+from delve.testing import journal_entries, train, train_and_die
 
 pytestmark = pytest.mark.usefixtures("bare_figures")
 
@@ -104,7 +104,7 @@ def resumed(writer, folder, first):
 
 class TestRuns:
     def test_fresh(self, tmp_path, heatmaps):
-        record(tmp_path, "plot", range(3), **MORE)
+        train(tmp_path, "plot", range(3), **MORE)
         groups = {path.name for path in (tmp_path / "plots").iterdir()}
         stats = ("saturation", "intrinsic-dimensionality")
         assert groups == {f"{mode}-{stat}" for mode in ("train", "eval") for stat in stats}
@@ -115,32 +115,32 @@ class TestRuns:
 
     @pytest.mark.parametrize("first", [4, 2], ids=["at the end", "lower than recorded"])
     def test_resumed_after_a_normal_end(self, tmp_path, heatmaps, first):
-        record(tmp_path, "plot", range(4), **EVERY)
+        train(tmp_path, "plot", range(4), **EVERY)
         kept = (tmp_path / "plots/train-saturation/epoch00001.png").stat().st_mtime_ns
-        record(tmp_path, "plot", [first], **EVERY)
+        train(tmp_path, "plot", [first], **EVERY)
         assert figures(tmp_path) == list(range(first + 1))
         path = tmp_path / "plots/train-saturation/epoch00001.png"
         assert path.stat().st_mtime_ns == kept  # not drawn again
         assert heatmaps.drawn == recorded(tmp_path)
 
     def test_resumed_after_a_kill_between_the_journal_and_the_writer(self, tmp_path, heatmaps):
-        record_and_die(tmp_path, "plot", range(3), "before-writer", **EVERY)
+        train_and_die(tmp_path, "plot", range(3), "before-writer", **EVERY)
         assert figures(tmp_path) == [0, 1, 2]
-        record(tmp_path, "plot", [4], **EVERY)
+        train(tmp_path, "plot", [4], **EVERY)
         assert figures(tmp_path) == [0, 1, 2, 4]
         assert list(heatmaps.drawn["train", "saturation"]["0"]) == [0, 1, 2, 3, 4]
         assert heatmaps.drawn == recorded(tmp_path)
 
     def test_resumed_twice_within_a_second(self, tmp_path, heatmaps):
         for first in (0, 2, 1):
-            record(tmp_path, "plot", range(first, first + 2), **EVERY)
+            train(tmp_path, "plot", range(first, first + 2), **EVERY)
         assert figures(tmp_path) == [0, 1, 2]
         assert heatmaps.drawn == recorded(tmp_path)
 
     def test_a_new_run_over_an_old_one(self, tmp_path, heatmaps):
-        record(tmp_path, "plot", range(3), **MORE)
+        train(tmp_path, "plot", range(3), **MORE)
         heatmaps.drawn.clear()
-        record(tmp_path, "plot", [0], **EVERY)
+        train(tmp_path, "plot", [0], **EVERY)
         assert figures(tmp_path) == [0]
         groups = {path.name for path in (tmp_path / "plots").iterdir()}
         assert groups == {"train-saturation"}
@@ -152,10 +152,10 @@ class TestRuns:
                 seen.append((epoch, heatmap.exists()))
 
         seen = []
-        record(tmp_path, "plot", range(3), **EVERY)
+        train(tmp_path, "plot", range(3), **EVERY)
         heatmap = tmp_path / "plots/train-saturation/heatmap.png"
         heatmap.unlink()
-        record(tmp_path, [Witness(), "plot"], [2], **EVERY)
+        train(tmp_path, [Witness(), "plot"], [2], **EVERY)
         assert seen[-1] == (2, True)
 
     def test_resume_leaves_no_heatmap_of_epochs_that_are_void(self, tmp_path):
@@ -169,11 +169,11 @@ class TestRuns:
         assert not (tmp_path / "plots/eval-saturation").exists()
 
     def test_nosave_draws_nothing_and_leaves_no_void_figure(self, tmp_path):
-        record(tmp_path, "plot", range(3), **EVERY)
-        record(tmp_path, "plot", [2], nosave=True, **EVERY)
+        train(tmp_path, "plot", range(3), **EVERY)
+        train(tmp_path, "plot", [2], nosave=True, **EVERY)
         assert figures(tmp_path) == [0, 1]
         assert not (tmp_path / "plots/train-saturation/heatmap.png").exists()
-        record(tmp_path, "plot", [0], nosave=True, **EVERY)
+        train(tmp_path, "plot", [0], nosave=True, **EVERY)
         assert not any((tmp_path / "plots").glob("*"))
 
 
@@ -440,12 +440,12 @@ def test_arguments_that_cannot_be_used_are_refused(tmp_path, arguments):
 
 class TestCSVandPlottingWriter:
     def test_it_writes_the_table_and_the_figures(self, tmp_path):
-        record(tmp_path, CSVandPlottingWriter(tmp_path, every=1, dpi=40), range(2))
+        train(tmp_path, CSVandPlottingWriter(tmp_path, every=1, dpi=40), range(2))
         assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3
         assert figures(tmp_path) == [0, 1]
 
     def test_a_path_of_a_table_puts_the_plots_beside_it(self, tmp_path):
-        record(tmp_path, CSVandPlottingWriter(tmp_path / "b/results.csv", dpi=40), [0])
+        train(tmp_path, CSVandPlottingWriter(tmp_path / "b/results.csv", dpi=40), [0])
         assert (tmp_path / "b/results.csv").exists()
         assert figures(tmp_path / "b") == [0]
 

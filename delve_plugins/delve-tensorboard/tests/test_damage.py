@@ -6,13 +6,13 @@ import signal
 
 import pytest
 from delve_tensorboard import TensorBoardWriter, records
-from support.recorded_runs import journal_rows, record
-from support.tensorboard_runs import read_points
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard_runs import read_points
 from torch import nn
 
 from delve import Metric, RunInfo, SaturationTracker
 from delve.errors import WriterConfigurationError
+from delve.testing import fast_retries, journal_rows, train
 
 
 def run_info(folder, initial_epoch=0, **told):
@@ -119,10 +119,10 @@ def test_epochs_that_the_journal_lost_are_kept_behind_the_damage(tmp_path):
 
 
 def test_a_tracker_restores_a_damaged_file_from_the_journal(tmp_path):
-    record(tmp_path, "tensorboard", range(5))
+    train(tmp_path, "tensorboard", range(5))
     path = only_file(tmp_path, "train")
     path.write_bytes(path.read_bytes()[: place_of(path, 1)[1] + 5])
-    record(tmp_path, "tensorboard", range(5, 6))
+    train(tmp_path, "tensorboard", range(5, 6))
     rows = journal_rows(tmp_path)
     assert len(rows) == 6
     points = {(epoch, name): value for epoch, name, value in read_points(tmp_path)}
@@ -223,9 +223,8 @@ def test_what_was_staged_for_a_failed_epoch_does_not_get_into_the_next(tmp_path)
     assert held_epochs(tmp_path) == {"loss": [1]}
 
 
-def test_a_full_disk_does_not_end_the_run_and_nothing_is_lost(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("delve.delivery.attempts.FIRST_WAIT", 0.0)
-    monkeypatch.setattr("delve.delivery.attempts.WAIT_RATIO", 0.0)
+@fast_retries()
+def test_a_full_disk_does_not_end_the_run_and_nothing_is_lost(tmp_path, caplog):
     with SaturationTracker(tmp_path, "tensorboard", nn.Linear(2, 2)) as tracker:
         for epoch in range(5):
             tracker.add_scalar("loss", epoch)

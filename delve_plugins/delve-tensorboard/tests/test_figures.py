@@ -9,13 +9,13 @@ import pytest
 from delve_plot.figures import rgba_pixels, saturation_figure
 from delve_tensorboard import TensorBoardWriter
 from PIL import Image
-from support.recorded_runs import journal_entries, record
-from support.tensorboard_runs import accumulator
 from tensorboard.util import tensor_util
+from tensorboard_runs import accumulator
 
 from delve import Metric, RunInfo
 from delve.errors import WriterConfigurationError
 from delve.files.pace import Pace
+from delve.testing import journal_entries, train
 
 FIGURES = {"writer_args": {"figures": True}}
 
@@ -66,7 +66,7 @@ def saturations(folder, epoch):
 
 def test_a_figure_shows_the_saturation_of_its_epoch(tmp_path):
     for epochs in (range(1), range(1, 2)):
-        record(tmp_path, "tensorboard", epochs, **FIGURES)
+        train(tmp_path, "tensorboard", epochs, **FIGURES)
     shown = images(tmp_path)
     assert [event.step for event in shown] == [0, 1]
     for event in shown:
@@ -79,34 +79,34 @@ def test_a_figure_shows_the_saturation_of_its_epoch(tmp_path):
 
 
 def test_short_epochs_go_without_but_the_last(tmp_path):
-    record(tmp_path, "tensorboard", range(20), **FIGURES)
+    train(tmp_path, "tensorboard", range(20), **FIGURES)
     assert [event.step for event in images(tmp_path)] == [0, 19]
     times = {event.step: event.wall_time for event in images(tmp_path)}
     scalars = {
         e.step: e.wall_time for e in accumulator(tmp_path / "tensorboard").Scalars("accuracy")
     }
     assert times == {epoch: scalars[epoch] for epoch in (0, 19)}
-    record(tmp_path, "tensorboard", range(10, 11), **FIGURES)  # the figure of 19 is void
+    train(tmp_path, "tensorboard", range(10, 11), **FIGURES)  # the figure of 19 is void
     assert [event.step for event in images(tmp_path)] == [0, 10]
 
 
 def test_every_epoch_has_a_figure_where_there_is_time(tmp_path, monkeypatch):
     monkeypatch.setattr(Pace, "is_due", lambda _: True)
-    record(tmp_path, "tensorboard", range(3), **FIGURES)
+    train(tmp_path, "tensorboard", range(3), **FIGURES)
     assert [event.step for event in images(tmp_path)] == [0, 1, 2]
 
 
 def test_epochs_that_are_fed_again_get_no_figure(tmp_path, monkeypatch):
     monkeypatch.setattr(Pace, "is_due", lambda _: True)
-    record(tmp_path, "print", range(4))
-    record(tmp_path, "tensorboard", range(4, 6), **FIGURES)
+    train(tmp_path, "print", range(4))
+    train(tmp_path, "tensorboard", range(4, 6), **FIGURES)
     assert [event.step for event in images(tmp_path)] == [4, 5]
     assert accumulator(tmp_path / "tensorboard").Scalars("accuracy")[0].step == 0
 
 
 @pytest.mark.parametrize("options", [{}, {**FIGURES, "nosave": True}], ids=["default", "nosave"])
 def test_there_is_no_figure_unless_it_is_wanted(tmp_path, options):
-    record(tmp_path, "tensorboard", range(2), **options)
+    train(tmp_path, "tensorboard", range(2), **options)
     assert accumulator(tmp_path / "tensorboard").Tags()["images"] == []
 
 

@@ -7,14 +7,14 @@ from delve_plot.figures import rgba_pixels, saturation_figure
 from delve_wandb import WandbWriter
 from delve_wandb.figures import Figures
 from PIL import Image
-from support.recorded_runs import journal_rows, record
-from support.wandb_files import read_run_file, run_files
-from support.wandb_users_run import delves_rows, users_run
 from torch import nn
+from wandb_files import read_run_file, run_files
+from wandb_users_run import delves_rows, users_run
 
 from delve import RunInfo, SaturationTracker
 from delve.errors import WriterConfigurationError
 from delve.records import Metric
+from delve.testing import journal_rows, train
 
 FIGURES = {"writer_args": {"figures": True}}
 
@@ -27,7 +27,7 @@ def figures(folder):
 
 
 def test_a_figure_goes_with_the_epoch(tmp_path):
-    record(tmp_path, "wandb", [0], **FIGURES)
+    train(tmp_path, "wandb", [0], **FIGURES)
     (figure,) = figures(tmp_path)
     saturation = {Metric.parse(name): value for name, value in journal_rows(tmp_path)[0].items()}
     saturation = {m: value for m, value in saturation.items() if m and m.stat == "saturation"}
@@ -37,7 +37,7 @@ def test_a_figure_goes_with_the_epoch(tmp_path):
 
 
 def test_a_run_without_images_has_none(tmp_path):
-    record(tmp_path, "wandb", [0], nosave=True, **FIGURES)
+    train(tmp_path, "wandb", [0], nosave=True, **FIGURES)
     assert figures(tmp_path) == []
 
 
@@ -96,7 +96,7 @@ def test_a_figure_that_fails_costs_no_number(tmp_path, monkeypatch, caplog, wher
             Figures, "of_epoch", lambda *_: {"figures/saturation": unusable_figure()}
         )
     mine = users_run(tmp_path) if owner == "the user's" else None
-    record(tmp_path / "run", "wandb", range(3), **FIGURES)
+    train(tmp_path / "run", "wandb", range(3), **FIGURES)
     if mine:
         mine.finish()
     wandb.teardown()

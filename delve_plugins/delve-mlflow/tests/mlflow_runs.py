@@ -91,12 +91,10 @@ class Recording:
 
 
 def in_a_process(code: str, *arguments: str) -> subprocess.Popen[str]:
-    """A process of its own that runs a program, which finds this package."""
-    here = str(Path(__file__).parents[1])
-    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), here]))
+    """A process of its own that runs a program, which finds what this one finds."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+from wandb_files import read_run_file, run_files
 
-from support.recorded_runs import record
-from support.wandb_files import read_run_file, run_files
+from delve.testing import train
 
 RUN_ID = "mine"
 
@@ -33,7 +33,7 @@ def record_in_users_run(
 ) -> None:
     """Record epochs, with the user's run open."""
     with users_run(folder, **options):
-        record(folder / "run", "wandb", epochs, writer_args={"commit": commit})
+        train(folder / "run", "wandb", epochs, writer_args={"commit": commit})
     wandb.teardown()  # only then W&B's file is complete
 
 
@@ -49,13 +49,11 @@ def record_in_users_run_and_die(
         settings: More variables of W&B's.
     """
     environment = {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *_inherited_path()]),
+        "PYTHONPATH": os.pathsep.join(sys.path),
         "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "0.05" if on_disk else "0",
         **settings,
     }
-    code = (
-        "import json, sys; from support.wandb_users_run import _die; _die(*json.loads(sys.argv[1]))"
-    )
+    code = "import json, sys; from wandb_users_run import _die; _die(*json.loads(sys.argv[1]))"
     child = subprocess.run(
         [sys.executable, "-c", code, json.dumps([str(folder), list(epochs), on_disk])],
         env=os.environ | environment,
@@ -113,13 +111,9 @@ def users_rows(rows: Iterable[Row], *keys: str) -> list[Row]:
     return [row for row in found if row]
 
 
-def _inherited_path() -> list[str]:
-    return [path for path in [os.environ.get("PYTHONPATH")] if path]
-
-
 def _die(folder: str, epochs: list[int], on_disk: bool) -> None:
     users_run(Path(folder))
-    record(Path(folder, "run"), "wandb", epochs, writer_args={"commit": True})
+    train(Path(folder, "run"), "wandb", epochs, writer_args={"commit": True})
     (*_, file) = run_files(Path(folder, "mine"))
     while on_disk and len(read_run_file(file).rows) < len(epochs):
         time.sleep(0.02)

@@ -12,7 +12,7 @@ from typing import Any
 from delve_wandb import records
 from wandb.proto import wandb_internal_pb2
 
-from support.recorded_runs import journal_lines
+from delve.testing import journal_lines
 
 _Record: Any = vars(wandb_internal_pb2)["Record"]
 
