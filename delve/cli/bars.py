@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import Counter
@@ -14,13 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from delve.base.bar import draw_bar
-from delve.cli.choice import SATURATION
 from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import FEW_MARK, TAIL_MARK, misled_layers
 from delve.cli.report import Cell, LayerTable
 from delve.cli.terminal import GAP, columns, text
 from delve.records import MODES
-from delve.stats.registry import key_of
+from delve.stats.registry import find_stat, key_of
 
 _LONG = 1e7  # from here on whole numbers are rounded too
 _SHORTEST_BAR, _LONGEST_BAR = 4, 50  # characters
@@ -205,7 +205,7 @@ def _cell(column: _Column, layer: str, sizes: _Sizes, full_scale: float) -> Text
 
 def _full_scale(columns: Sequence[_Column]) -> float:
     """The value of a full bar."""
-    if all(column.table.stat == SATURATION for column in columns):
+    if all(_is_share(column.table.stat) for column in columns):
         return 1.0
     values = [abs(cell.value) for column in columns for cell in column.cells.values()]
     return max(filter(math.isfinite, values), default=0.0) or 1.0
@@ -215,8 +215,15 @@ def _bar(cell: Cell | None, full_scale: float, width: int) -> str:
     return draw_bar(math.nan if cell is None else cell.value / full_scale, width)
 
 
+@functools.cache
+def _is_share(stat: str) -> bool:
+    """Whether a statistic is shown in percent, and its change in points."""
+    known = find_stat(stat)
+    return known is not None and known.is_share
+
+
 def _value(stat: str, value: float) -> str:
-    if stat == SATURATION and math.isfinite(value):
+    if _is_share(stat) and math.isfinite(value):
         return f"{value:.1%}"
     return f"{value:.0f}" if value.is_integer() and abs(value) < _LONG else f"{value:.4g}"
 
@@ -224,7 +231,7 @@ def _value(stat: str, value: float) -> str:
 def _change(stat: str, change: float) -> str:
     if not math.isfinite(change):
         return ""
-    return f"{100 * change:+.1f}" if stat == SATURATION else f"{change:+.3g}"
+    return f"{100 * change:+.1f}" if _is_share(stat) else f"{change:+.3g}"
 
 
 def _title(tables: Sequence[LayerTable], prefix: str, has_changes: bool) -> str:
@@ -235,7 +242,7 @@ def _title(tables: Sequence[LayerTable], prefix: str, has_changes: bool) -> str:
     inside = f" in {prefix.rstrip('.')}" if prefix else ""
     epochs = {table.epoch for table in tables}
     at = f"epoch {tables[0].epoch}" if len(epochs) == 1 else "each run's last epoch"
-    unit = " in points" if stats[0] == SATURATION else ""
+    unit = " in points" if _is_share(stats[0]) else ""
     change = f" (and its change since the first epoch{unit})" if has_changes else ""
     return f"{what}{inside} at {at}{change}"
 

@@ -62,7 +62,7 @@ def test_a_home_is_found_where_the_shell_has_not(tmp_path, monkeypatch, command)
     monkeypatch.chdir(tmp_path)
     write_run_with_covariance(tmp_path / "run")
     arguments = {
-        "plot": ["plot", "run", "--out=~/pictures"],
+        "plot": ["plot", "run", "--out=~/figures"],
         "table": ["recompute", "run", "--threshold", "0.9", "--csv=~/t.csv"],
         "run": ["show", "~/run"],
     }
@@ -70,7 +70,7 @@ def test_a_home_is_found_where_the_shell_has_not(tmp_path, monkeypatch, command)
         pytest.importorskip("delve_plot")
     result = CliRunner().invoke(main, arguments[command])
     assert result.exit_code == 0, result.output
-    made = {"plot": "pictures", "table": "t.csv", "run": "run"}
+    made = {"plot": "figures", "table": "t.csv", "run": "run"}
     assert (tmp_path / made[command]).exists()
     assert not (tmp_path / "~").exists()
 
@@ -78,11 +78,11 @@ def test_a_home_is_found_where_the_shell_has_not(tmp_path, monkeypatch, command)
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["plot", "run", "--out", "s3://bucket/pictures"],
+        ["plot", "run", "--out", "s3://bucket/figures"],
         ["recompute", "run", "--threshold", "0.9", "--csv", "gs://bucket/t.csv"],
         ["show", "s3://bucket/run"],
         ["export", "hdfs://host/run", "--to", "print"],
-        ["plot", "run", "--out", "C:\\pictures"],
+        ["plot", "run", "--out", "C:\\figures"],
     ],
 )
 def test_an_address_is_refused(tmp_path, monkeypatch, arguments):
