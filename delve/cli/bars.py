@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections import Counter
@@ -215,7 +214,6 @@ def _bar(cell: Cell | None, full_scale: float, width: int) -> str:
     return draw_bar(math.nan if cell is None else cell.value / full_scale, width)
 
 
-@functools.cache
 def _is_share(stat: str) -> bool:
     """Whether a statistic is shown in percent, and its change in points."""
     known = find_stat(stat)
