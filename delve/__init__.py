@@ -22,6 +22,6 @@ __all__ = [
     "hookimpl",
 ]
 
-# What delve 0.1 calls delve.metrics, delve.torch_utils and delve.torchcallback lies in one folder,
-# out of the way of who reads this one.
+# The modules that earlier versions had here and this one has elsewhere, such as delve.torch_utils,
+# lie in one folder, out of the way of who reads this one.
 __path__.append(str(Path(__file__).parent / "old_paths"))

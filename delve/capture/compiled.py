@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from delve.capture.samples import first_tensor
+from delve.capture.activations import first_tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from delve.base.log import get_logger
-from delve.capture.samples import is_convolution, is_trackable
+from delve.capture.activations import is_convolution, is_trackable
 from delve.errors import ArgumentError
 
 Modules = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
@@ -20,6 +21,35 @@ Layers = dict[str, nn.Module]
 LayerFilter = Callable[[Layers], Layers]
 
 logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which layers of which modules a user wants, to be looked up again when the model changes.
+
+    Attributes:
+        modules: What the user gave.
+        layer_filter: Takes all trackable layers by name, and returns the ones to track.
+        ignore_layer_names: Names of layers to leave out.
+        include_conv: Whether convolutions are tracked.
+    """
+
+    modules: Modules
+    layer_filter: LayerFilter | None = None
+    ignore_layer_names: Sequence[str] = ()
+    include_conv: bool = True
+
+    def layers(self) -> Layers:
+        """The layers to track as the model is now; see :func:`select_layers`."""
+        return select_layers(
+            self.modules, self.layer_filter, self.ignore_layer_names, self.include_conv
+        )
+
+    def roots(self) -> dict[nn.Module, nn.Module]:
+        """For each module the model that it is a part of: one that is given alone is its own."""
+        return {
+            module: root for _, root in reversed(_roots(self.modules)) for module in root.modules()
+        }
 
 
 def select_layers(

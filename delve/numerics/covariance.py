@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from delve.numerics.moments import Moments, products
+from delve.numerics.moments import Moments, parts_of, products
 
 BLOCK_ELEMENTS = 2**19  # of a block of samples: 2 MiB of float32 stay in a core's cache
 GPU_BLOCK_ELEMENTS = 2**22  # where starting an operation costs more than memory does
@@ -143,12 +143,12 @@ class TorchCovarianceMatrix:
         moments = self._moments
         return {
             "samples": self.samples,
-            "shift": _copied(self._shift),
+            "shift": None if self._shift is None else self._shift.clone(),
             "rows": None if self._block is None else self._block[: self._rows].clone(),
             "block_samples": moments.samples if moments else 0,
             "mean": moments.mean.clone() if moments else None,
             "scatter": moments.scatter.clone() if moments else None,
-            "saved_samples": _copied(self.saved_samples),
+            "saved_samples": None if self.saved_samples is None else self.saved_samples.clone(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -271,7 +271,7 @@ class TorchCovarianceMatrix:
         assert self._shift is not None
         self._moments = self._moments or self._no_moments()
         rest = torch.zeros_like(self._moments.mean)
-        for part in _parts(maps, self._block_elements):
+        for part in parts_of(maps, self._block_elements):
             # Memory that is taken anew for each part would cost more than the subtraction.
             centred = self._space(part.numel()).view(part.shape)
             torch.sub(part, self._shift[:, None], out=centred)
@@ -297,14 +297,3 @@ class TorchCovarianceMatrix:
         if self.save_data and wanted > 0:
             new = x.reshape(-1, x.shape[-1])[:wanted].clone()
             self.saved_samples = new if held is None else torch.cat([held, new])
-
-
-def _copied(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.clone()
-
-
-def _parts(maps: Tensor, most: int) -> Iterator[Tensor]:
-    """Split maps, (batch x features x positions), into parts of at most so many elements."""
-    features, positions = maps.shape[1:]
-    for images in torch.split(maps, max(1, most // (features * positions))):
-        yield from torch.split(images, most // features, dim=2)

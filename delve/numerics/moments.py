@@ -89,6 +89,13 @@ class Moments:
         return (lower + lower.tril(-1).T) / self.samples
 
 
+def parts_of(maps: Tensor, most: int) -> Iterator[Tensor]:
+    """Split maps, (batch x features x positions), into parts of at most so many elements."""
+    features, positions = maps.shape[1:]
+    for images in torch.split(maps, max(1, most // (features * positions))):
+        yield from torch.split(images, most // features, dim=2)
+
+
 def products(maps: Tensor) -> list[Block]:
     """The features' products with each other, summed over batch and positions.
 

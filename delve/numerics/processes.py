@@ -24,38 +24,36 @@ T = TypeVar("T")
 logger = get_logger(__name__)
 
 
-def is_connected() -> bool:
+def is_distributed() -> bool:
     """Whether a process group of more than one process is there."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def is_first() -> bool:
-    """Whether this process is the one that writes: rank 0 of the group, or of the environment."""
+def is_rank_zero() -> bool:
+    """Whether this process is the one that writes: rank zero, by its group or its environment."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
     return os.environ.get("RANK", "0") in ("", "0")
 
 
-def agree(decide: Callable[[], T]) -> T:
-    """The first process decides, all get its answer; an error there is raised in all of them.
+def from_rank_zero(value: T | None) -> T:
+    """What rank zero holds, which may be any value that can be pickled.
 
-    Collective where a process group is there. Without one each process decides for itself.
+    Collective: a process group has to be there.
     """
-    if not is_connected():
-        return decide()
-    message: list[Any] = [together(lambda: decide() if is_first() else None)]
+    message: list[Any] = [value]
     dist.broadcast_object_list(message, src=0, device=_device())
-    answer: T = message[0]
-    return answer
+    received: T = message[0]
+    return received
 
 
-def together(act: Callable[[], T]) -> T:
+def raise_in_all_ranks(act: Callable[[], T]) -> T:
     """Each process acts for itself; the first error in any of them is raised in all.
 
     Collective where a process group is there: a mistake made in one process alone would leave the
     others waiting for it.
     """
-    if not is_connected():
+    if not is_distributed():
         return act()
     own_failure: Exception | None = None
     try:
@@ -75,7 +73,7 @@ def union(keys: Iterable[LayerKey]) -> list[LayerKey]:
 
     Collective where a process group is there.
     """
-    if not is_connected():
+    if not is_distributed():
         return list(keys)
     return list(dict.fromkeys(key for one in _gather(list(keys)) for key in one))
 
@@ -95,7 +93,7 @@ class CovarianceReducer:
         at all, takes part with none. A layer whose number of features is not the same in all
         processes is left out, with one warning.
         """
-        if not is_connected():
+        if not is_distributed():
             return dict(covariances)
         counts = _feature_counts(covariances)
         self._warn_of_unequal(counts)
@@ -113,7 +111,7 @@ class CovarianceReducer:
             if len(features) > 1 and layer not in self._named_as_unequal
         }
         self._named_as_unequal.update(unequal)
-        if unequal and is_first():
+        if unequal and is_rank_zero():
             logger.warning(
                 "the processes' outputs have different numbers of features, so these layers are "
                 "left out: %s; with conv_method='flatten' all images must have one size",

@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import itertools
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
-from torch import nn
 
-from delve.base import signals
-from delve.base.checks import check_count
-from delve.base.log import get_logger
-from delve.capture.hooks import Gathering, LayerRecorder
-from delve.capture.layers import LayerFilter, Layers, Modules, find_layers, select_layers
-from delve.capture.samples import SamplingMethods
+from delve.capture.hooks import LayerHooks
+from delve.capture.layers import LayerFilter, Modules
+from delve.capture.replaced import LayerWatch
 from delve.delivery.attempts import PATIENCE
-from delve.delivery.discovery import make_writers
-from delve.delivery.run import Run, SilentRun
 from delve.errors import ArgumentError
-from delve.numerics import processes as distributed
+from delve.numerics import processes
 from delve.records import MODES, LayerKey, StagedEpoch
-from delve.stats.computation import Results, Statistics
+from delve.stats.computation import Results
 from delve.tracker import console
-from delve.tracker.arguments import (
-    check_config,
-    check_device,
-    check_initial_epoch,
-    check_on_writer_error,
-    check_patience,
-    check_savefile,
-    check_scalar,
-    check_scalar_name,
-    check_stats,
-    check_threshold,
-)
-from delve.tracker.endings import check_ends_well, what_went_wrong
-
-logger = get_logger(__name__)
+from delve.tracker.old_names import OldNames
+from delve.tracker.opening import open_run
+from delve.tracker.settings import check_settings
 
 
-class SaturationTracker:
+class SaturationTracker(OldNames):
     """Records what the layers of a model do, epoch by epoch, in every backend named.
 
     Under ``torch.distributed`` each process makes one, and a mistake in one is raised in all. Its
@@ -152,101 +129,44 @@ class SaturationTracker:
         patience: float = PATIENCE,
         ends_well: type[BaseException] | Iterable[type[BaseException]] = (),
     ) -> None:
-        self._averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
+        settings = processes.raise_in_all_ranks(
+            lambda: check_settings(
+                modules,
+                layer_filter=layer_filter,
+                ignore_layer_names=ignore_layer_names,
+                include_conv=include_conv,
+                stats=stats,
+                layerwise_sat=layerwise_sat,
+                sat_threshold=sat_threshold,
+                conv_method=conv_method,
+                timeseries_method=timeseries_method,
+                interpolation_strategy=interpolation_strategy,
+                interpolation_downsampling=interpolation_downsampling,
+                device=device,
+                log_interval=log_interval,
+                max_samples=max_samples,
+                config=config,
+                images=not nosave,
+                on_writer_error=on_writer_error,
+                patience=patience,
+                ends_well=ends_well,
+            )
+        )
+        averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
+        with contextlib.ExitStack() as undo:  # an interrupt, or a mistake in another process
+            run, place = open_run(savefile, save_to, writer_args, initial_epoch, settings, undo)
+            hooks = LayerHooks(
+                settings.layers, settings.gathering, place.order, settings.selection.roots()
+            )
+            super().__init__(run, place.folder, place.epoch, hooks, settings.ends_well, averages)
+            undo.pop_all()
+        self._layers = LayerWatch(settings.selection, settings.layers, hooks)
+        self._statistics = settings.statistics
+        self._averages = averages
         self._verbose = verbose
         self._forget = reset_covariance
-        self._run: Run | SilentRun = SilentRun()
-        self._reducer = distributed.CovarianceReducer()
-        self._staged = StagedEpoch()
+        self._reducer = processes.CovarianceReducer()
         self._saturations: dict[LayerKey, float] = {}
-        self._closed = False
-        self._postponed: list[Callable[[], None]] = []
-
-        def check_arguments() -> tuple[Statistics, Gathering, Layers, dict[str, Any]]:
-            check_count("log_interval", log_interval)
-            if max_samples is not None:
-                check_count("max_samples", max_samples)
-            check_on_writer_error(on_writer_error)
-            check_patience(patience)
-            self._ends_well = check_ends_well(ends_well)
-            statistics = Statistics(
-                check_stats(stats, layerwise_sat), check_threshold(sat_threshold)
-            )
-            gathering = Gathering(
-                SamplingMethods(
-                    conv_method,
-                    timeseries_method,
-                    interpolation_strategy,
-                    interpolation_downsampling,
-                ),
-                check_device(device),
-                log_interval,
-                max_samples,
-                statistics.needs_samples,
-            )
-            layers = select_layers(modules, layer_filter, ignore_layer_names, include_conv)
-            return statistics, gathering, layers, check_config(config)
-
-        self._statistics, gathering, layers, hyperparameters = distributed.together(check_arguments)
-
-        def open_run() -> tuple[Path, int, tuple[str, ...]]:
-            folder = check_savefile(savefile)
-            is_first = distributed.is_first()
-            writers = make_writers(save_to, folder, writer_args) if is_first else []
-            first = check_initial_epoch(initial_epoch, folder, writers)
-            if is_first:
-                with signals.held():
-                    self._run = Run(
-                        folder,
-                        first,
-                        tuple(layers),
-                        hyperparameters,
-                        writers,
-                        images=not nosave,
-                        raise_errors=on_writer_error == "raise",
-                        arrays=self._statistics.arrays,
-                        array_groups=self._statistics.array_groups,
-                        patience=patience,
-                    )
-            return folder, first, self._run.order
-
-        try:
-            self._savefile, self._epoch, order = distributed.agree(open_run)
-            self._recorder = LayerRecorder(layers, gathering, order)
-        except BaseException as error:  # an interrupt, or a mistake in another process
-            self._run.close(error)
-            raise
-        self._process = os.getpid()
-        atexit.register(self._close_at_exit)  # before what the writers' backends do at exit
-
-    @property
-    def epoch(self) -> int:
-        """The current epoch: the index of the row that the next :meth:`save` records."""
-        return self._epoch
-
-    @property
-    def savefile(self) -> Path:
-        """The run's folder."""
-        return self._savefile
-
-    def add_scalar(self, name: str, value: float) -> None:
-        """Log a number of your own for the current epoch; the same name again replaces it.
-
-        Args:
-            name: Any text but ``epoch``, the names of layer metrics and, with ``average_sat``,
-                those of the averages.
-            value: A number, or a tensor or array of one element.
-
-        Raises:
-            ArgumentError: The name is taken, or the value is not a number.
-        """
-        check_scalar_name(name, self._averages)
-        number = check_scalar(name, value)
-        if self._postpones(f"add_scalar({name!r})", lambda: self.add_scalar(name, number)):
-            return
-        with self._whole():
-            self._check_open()
-            self._log(name, number)
 
     def add_saturations(self, save: bool = True) -> None:
         """Compute the selected statistics of all layers over the samples since the last call.
@@ -259,34 +179,23 @@ class SaturationTracker:
         """
         self._check_open()
         # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
-        seen = distributed.union(self._recorder.fresh())
-        covariances = self._reducer.reduce(self._recorder.held(seen))
+        seen = processes.union(self._hooks.fresh())
+        covariances = self._reducer.reduce(self._hooks.held(seen))
 
         def record() -> None:
             results = None
-            if distributed.is_first():
+            if processes.is_rank_zero():
                 results = self._statistics.compute(covariances)
             with self._whole():
                 self._check_open()  # a handler may have closed it meanwhile
                 if results is not None:
                     self._stage(results)
-                self._recorder.mark_used(self._forget, seen)
+                self._hooks.mark_used(self._forget, seen)
+                self._layers.look_again()
                 if save:
                     self.save()
 
-        distributed.together(record)
-
-    def save(self) -> None:
-        """End the epoch: write it to the journal, then to every writer.
-
-        Handlers of signals, Ctrl-C's among them, come in before or after; while a writer keeps it
-        waiting, after some 2 seconds. The epoch is recorded then, and the writer is fed it again.
-        """
-        if self._postpones("save()", self.save):
-            return
-        with self._whole():
-            self._check_open()
-            self._save()
+        processes.raise_in_all_ranks(record)
 
     def saturation(self) -> None:
         """Draw the current saturation of each layer on the console, as bars.
@@ -294,47 +203,10 @@ class SaturationTracker:
         That is over this process's samples since the last :meth:`add_saturations`, or of that call
         where there were none since.
         """
-        fresh = self._recorder.fresh()
+        fresh = self._hooks.fresh()
         if fresh:
             self._saturations = self._statistics.saturations(fresh)
         console.show_saturations(self._saturations)
-
-    def stop(self) -> None:
-        """Record no forward passes until :meth:`resume`."""
-        self._recorder.is_recording = False
-
-    def resume(self) -> None:
-        """Record forward passes again."""
-        self._recorder.is_recording = True
-
-    def is_recording(self) -> bool:
-        """Whether forward passes are recorded: not while stopped, nor once closed."""
-        return self._recorder.is_recording and not self._closed
-
-    def get_layers_recursive(self, modules: Modules) -> Layers:
-        """All trackable layers by name; a name that delve 0.1 has."""
-        return find_layers(modules)
-
-    def get_layer_from_submodule(
-        self, submodule: nn.Module, layers: Layers, name_prefix: str = ""
-    ) -> Layers:
-        """Add the trackable layers of one module to ``layers``; a name that delve 0.1 has."""
-        layers.update(find_layers({name_prefix: submodule} if name_prefix else submodule))
-        return layers
-
-    def register_forward_hooks(self, layer: nn.Module, stats: Sequence[str] = ()) -> None:
-        """Track one more layer, named by its type and number; a name that delve 0.1 has.
-
-        Args:
-            layer: A layer of a type that is tracked.
-            stats: Without effect: the statistics are those of the tracker.
-        """
-        self._check_open()
-        del stats
-        for found in find_layers(layer).values():
-            taken = self._recorder.layers
-            names = (f"{type(found).__name__}-{n}" for n in itertools.count(len(taken)))
-            self._recorder.track(next(name for name in names if name not in taken), found)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint taken inside an epoch needs to go on exactly there.
@@ -346,7 +218,7 @@ class SaturationTracker:
         return {
             "epoch": self._epoch,
             "staged": self._staged.state_dict(),
-            "recorder": self._recorder.state_dict(),
+            "recorder": self._hooks.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -371,75 +243,13 @@ class SaturationTracker:
                 f"{self._epoch}; make it with initial_epoch={state['epoch']}"
             )
         with self._whole():
-            self._recorder.load_state_dict(state["recorder"])
+            self._hooks.load_state_dict(state["recorder"])
             staged = StagedEpoch.from_state_dict(state["staged"])
             for name, number in staged.scalars.items():
                 self._log(name, number)
             self._staged.metrics |= staged.metrics
             self._staged.arrays |= staged.arrays
             self._staged.few_samples |= staged.few_samples
-
-    def close(self, error: BaseException | None = None) -> None:
-        """End the run; a second call does nothing.
-
-        What was logged since the last :meth:`save` is saved as one more epoch, but dropped after
-        an exception that is no good end.
-
-        A handler of a signal may call it at any time. Where it came in while a writer was being
-        fed, the run is closed as soon as that call has ended, before an exception of the handler's,
-        such as ``SystemExit``, goes on.
-
-        Args:
-            error: The exception that ended the training, if one did.
-        """
-        if self._closed or self._postpones("close()", lambda: self.close(error)):
-            return
-        error = what_went_wrong(error, self._ends_well)
-        if self._is_elsewhere:  # the run is the parent's, which goes on with it
-            self._closed = True
-            self._recorder.remove_hooks()
-            return
-        self._check_not_feeding()
-        with signals.held():
-            try:
-                self._finish_epoch(error)
-            finally:
-                self._closed = True
-                atexit.unregister(self._close_at_exit)
-                self._recorder.remove_hooks()
-                self._run.close(error)
-
-    @contextlib.contextmanager
-    def _whole(self) -> Iterator[None]:
-        """Change state without a handler's coming in; what one has asked for is done at the end."""
-        with signals.held():
-            try:
-                yield
-            finally:
-                while self._postponed and not self._run.is_feeding:
-                    self._postponed.pop(0)()
-
-    def _postpones(self, what: str, call: Callable[[], None]) -> bool:
-        """Whether a handler of a signal has come in where a writer is fed, and has to wait."""
-        if not (signals.is_handling() and self._run.is_feeding):
-            return False
-        logger.warning(
-            "%s: %s was called by the handler of a signal while a writer is being fed; it is done "
-            "when that call has ended",
-            self.savefile,
-            what,
-        )
-        self._postponed.append(call)
-        return True
-
-    def _save(self) -> None:
-        epoch, staged = self._epoch, self._staged
-        self._epoch, self._staged = epoch + 1, StagedEpoch()
-        self._run.save(epoch, staged, self._recorder.layers)
-
-    def _log(self, name: str, number: float) -> None:
-        self._staged.scalars[name] = number
-        self._run.add_scalar(name, number, self._epoch)
 
     def _stage(self, results: Results) -> None:
         self._staged.metrics |= results.scalars
@@ -453,62 +263,8 @@ class SaturationTracker:
         if self._verbose:
             console.show_saturations(results.saturations, self._epoch)
 
-    def _finish_epoch(self, error: BaseException | None) -> None:
-        staged = self._staged.names
-        if staged and error is None:
-            self.save()
-        elif staged:
-            logger.warning(
-                "epoch %d was not complete when the run ended by %s, so it is not recorded; "
-                "dropped: %s",
-                self._epoch,
-                type(error).__name__,
-                ", ".join(staged),
-            )
-
-    def _close_at_exit(self) -> None:
-        """Nobody has called :meth:`close`: the backends still get all that they can."""
-        # An interactive session goes on after the errors that it shows. Python sets `last_value`
-        # where it shows an error, so SystemExit of any status is not there.
-        is_interactive = hasattr(sys, "ps1")
-        self.close(None if is_interactive else getattr(sys, "last_value", None))
-
-    @property
-    def _is_elsewhere(self) -> bool:
-        """Whether this is a copy in a forked child, which shares the run's files."""
-        return os.getpid() != self._process
-
-    def _check_not_feeding(self) -> None:
-        if self._run.is_feeding:
-            raise RuntimeError("a writer must not call the tracker that is feeding it")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        ended_well = isinstance(error, SystemExit) and error.code in (None, 0)
-        self.close(None if ended_well else error)
-
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"epoch {self._epoch}"
-        layers = f"{len(self._recorder.layers)} layers"
+        layers = f"{len(self._hooks.layers)} layers"
         facts = [repr(str(self.savefile)), state, layers, " + ".join(self._run.writers)]
         return f"SaturationTracker({', '.join(filter(None, facts))})"
-
-    def _check_open(self) -> None:
-        self._check_not_feeding()
-        if self._is_elsewhere:
-            raise RuntimeError(
-                f"the tracker of {self.savefile} belongs to the process that made it; pass the "
-                "values there, or make a tracker with another savefile here"
-            )
-        if self._closed:
-            raise RuntimeError(
-                f"the tracker of {self.savefile} is closed; make a new one with "
-                f"initial_epoch={self._epoch} to go on"
-            )

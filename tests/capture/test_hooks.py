@@ -15,8 +15,9 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
 
 from delve import SaturationTracker
-from delve.capture.hooks import Gathering, LayerRecorder
-from delve.capture.samples import to_samples
+from delve.capture.activations import samples
+from delve.capture.gathering import Gathering
+from delve.capture.hooks import LayerHooks
 from delve.errors import ArgumentError
 
 
@@ -373,7 +374,7 @@ def test_a_nested_tensor_that_cannot_be_used_is_named(tmp_path, caplog, layout):
 
 def layers_of(folder, modules, **arguments):
     with SaturationTracker(folder, Recorder(), modules, **arguments) as tracker:
-        return tracker._recorder.layers
+        return tracker._hooks.layers
 
 
 MIXED = {"conv": nn.Conv2d(1, 2, 3), "head": nn.Linear(2, 2), "tail": nn.Linear(2, 2)}
@@ -422,7 +423,7 @@ def test_a_dictionary_names_its_modules_by_its_keys(tmp_path):
 
 
 def test_a_name_that_another_layer_has_is_refused():
-    recorder = LayerRecorder({"head": nn.Linear(6, 4)}, Gathering())
+    recorder = LayerHooks({"head": nn.Linear(6, 4)}, Gathering())
     other = nn.Linear(6, 4)
     with pytest.raises(ArgumentError, match="Linear cannot be tracked as 'head': another layer"):
         recorder.track("head", other)
@@ -432,7 +433,7 @@ def test_a_name_that_another_layer_has_is_refused():
 
 def test_a_layer_that_is_tracked_already_keeps_its_name_and_counts_once():
     layer = nn.Linear(6, 4)
-    recorder = LayerRecorder({"head": layer}, Gathering())
+    recorder = LayerHooks({"head": layer}, Gathering())
     recorder.track("again", layer)
     layer(BATCHES[0])
     assert recorder.layers == ("head",)
@@ -478,13 +479,13 @@ def test_max_samples_counts_each_epoch_apart(tmp_path, reset):
 
 def test_a_checkpoint_keeps_how_many_samples_the_epoch_has_had():
     model = Network()
-    recorder = LayerRecorder({"first": model.first}, Gathering(most=40))
+    recorder = LayerHooks({"first": model.first}, Gathering(most=40))
     model(BATCHES[0])
     recorder.mark_used(forget=False)
     model(BATCHES[1])
     state = recorder.state_dict()
-    recorder.remove_hooks()
-    other = LayerRecorder({"first": model.first}, Gathering(most=40))
+    recorder.remove()
+    other = LayerHooks({"first": model.first}, Gathering(most=40))
     other.load_state_dict(state)
     train(model)
     assert other.fresh()["train", "first"].samples == len(BATCHES[0]) + 40
@@ -545,7 +546,7 @@ def test_a_layer_that_saw_nothing_is_named_once_with_likely_causes(tmp_path, cap
 
 
 def test_a_process_without_batches_does_not_miss_what_others_saw(caplog):
-    recorder = LayerRecorder(dict(Network().named_children()), Gathering())
+    recorder = LayerHooks(dict(Network().named_children()), Gathering())
     seen = [("train", "first"), ("train", "hidden"), ("eval", "last")]
     recorder.mark_used(forget=True, used=seen)
     assert not caplog.text
@@ -625,7 +626,7 @@ class Registered(nn.Linear):
     error: BaseException
 
 
-@to_samples.register
+@samples.register
 def _(layer: Registered, output, methods):
     raise layer.error
 
@@ -700,7 +701,7 @@ class Tied(nn.Module):
         return 2 * x
 
 
-@to_samples.register
+@samples.register
 def _(layer: Tied, output, methods):
     return layer.head(output)
 
@@ -782,24 +783,24 @@ def test_a_checkpoint_inside_an_epoch_goes_on_to_the_same_bits(tmp_path):
     with SaturationTracker(tmp_path / "run", second, model, initial_epoch=1) as tracker:
         tracker.load_state_dict(state)
         train(model, batches(23, 40))
-        covariance = tracker._recorder.fresh()["train", "hidden"].fix()
+        covariance = tracker._hooks.fresh()["train", "hidden"].fix()
         tracker.add_saturations()
     assert second.rows[1] == whole.rows[1]
     reference = Network()
     with SaturationTracker(tmp_path / "reference", Recorder(), reference) as tracker:
         train(reference, batches(0, 40))
-        assert torch.equal(tracker._recorder.fresh()["train", "hidden"].fix(), covariance)
+        assert torch.equal(tracker._hooks.fresh()["train", "hidden"].fix(), covariance)
 
 
 def test_a_checkpoint_keeps_what_is_off_and_what_is_left_out(caplog):
     model = with_registered(KeyError("missing"))
     layers = dict(model.named_children())
-    recorder = LayerRecorder(layers, Gathering())
+    recorder = LayerHooks(layers, Gathering())
     model(BATCHES[0])
     recorder.is_recording = False
     state = recorder.state_dict()
-    recorder.remove_hooks()
-    other = LayerRecorder(layers, Gathering())
+    recorder.remove()
+    other = LayerHooks(layers, Gathering())
     other.load_state_dict(state)
     assert not other.is_recording
     other.is_recording = True
@@ -809,7 +810,7 @@ def test_a_checkpoint_keeps_what_is_off_and_what_is_left_out(caplog):
 
 
 def test_a_state_that_says_nothing_of_either_is_taken():
-    recorder = LayerRecorder(dict(Network().named_children()), Gathering())
+    recorder = LayerHooks(dict(Network().named_children()), Gathering())
     recorder.load_state_dict({"order": ["hidden"], "calls": [], "covariances": []})
     assert recorder.is_recording
     assert recorder.layers == ("hidden", "first", "last")

@@ -1,13 +1,9 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delve.numerics import moments
 from delve.numerics.covariance import (
     BLOCK_ELEMENTS,
     BLOCK_SAMPLES,
@@ -170,18 +166,6 @@ def test_enough_samples_have_no_few():
     assert stream([torch.randn(100, 100)]).rows_below_features() is None
 
 
-def test_numbers_are_not_demoted_by_autocast_or_a_lower_matmul_precision():
-    samples = torch.randn(5000, 40) + 3
-    exact = stream([samples]).fix()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(stream([samples]).fix(), exact)
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision("highest")
-
-
 def test_inference_mode_and_training_can_alternate():
     samples = torch.randn(300, 5)
     covariance = TorchCovarianceMatrix()
@@ -281,17 +265,6 @@ def test_one_feature_whose_squares_overflow_is_enough():
     assert_close(stream(samples.split(500)), samples)
 
 
-def test_samples_that_are_all_the_same_are_no_cause_to_multiply_again(monkeypatch):
-    multiplied = []
-    whole = moments._lower_triangle
-    monkeypatch.setattr(
-        moments, "_lower_triangle", lambda maps: multiplied.append(maps.dtype) or whole(maps)
-    )
-    zeros = stream([torch.zeros(500, 64)])
-    assert not zeros.fix().any()
-    assert multiplied == [torch.float32]
-
-
 def test_the_first_samples_are_kept_where_asked():
     batches = torch.randn(1500, 4).split(400)
     covariance = TorchCovarianceMatrix(save_data=True)
@@ -326,34 +299,6 @@ def test_a_gpu_is_exact_also_where_tf32_is_allowed(allow_tf32):
         torch.set_float32_matmul_precision("highest")
     expected = reference(samples)[1]
     assert np.abs(got - expected).max() <= BOUND * np.linalg.eigvalsh(expected).max()
-
-
-LOWERED = """
-import torch
-from delve.numerics.covariance import TorchCovarianceMatrix
-def settings():
-    return [b.fp32_precision for b in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)]
-{setting}
-before = settings()
-covariance = TorchCovarianceMatrix()
-covariance.update(torch.randn(500, 80))
-assert covariance.fix().shape == (80, 80)
-assert settings() == before, (settings(), before)
-"""
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        "torch.backends.fp32_precision = 'tf32'",
-        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
-        "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
-        "torch.set_float32_matmul_precision('medium')",
-    ],
-)
-def test_any_way_to_lower_the_precision_of_products_is_undone_afterwards(setting):
-    program = LOWERED.format(setting=setting)
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_a_state_goes_on_where_the_next_samples_are():

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from delve.numerics.covariance import TorchCovarianceMatrix
-from delve.numerics.eigenspace import rough_eigenvalues
+from delve.numerics.eigenspace import eigenspace, eigenvalues, random_directions, rough_eigenvalues
 from delve.numerics.spectrum import Spectrum
 from delve.stats.functions import intrinsic_dimensionality
 
@@ -64,17 +63,29 @@ def test_small_matrices_and_those_without_variance_are_left_to_the_exact_solver(
     assert rough_eigenvalues(torch.zeros(300, 300, dtype=torch.float64), 0.99) is None
 
 
-def test_a_spectrum_for_counting_gives_the_exact_dimensionality():
-    torch.manual_seed(0)
-    for threshold in (0.9, 0.99):
-        covariance = TorchCovarianceMatrix()
-        covariance.update(
-            torch.randn(2000, 300) * torch.logspace(0, -2, 300) @ torch.randn(300, 300)
-        )
-        exact = Spectrum.of(covariance)
-        rough = Spectrum.of(covariance, threshold=threshold)
-        assert not np.array_equal(rough.eigenvalues, exact.eigenvalues)
-        assert rough.trace == exact.trace
-        assert intrinsic_dimensionality(rough, threshold) == intrinsic_dimensionality(
-            exact, threshold
-        )
+def test_eigenvalues_are_numpys_falling_and_none_below_0():
+    matrix = matrix_of(np.array([3.0, 1.0, 0.5, -1e-18, 0.0]))
+    expected = np.linalg.eigvalsh(matrix.numpy())[::-1].clip(0)
+    np.testing.assert_allclose(eigenvalues(matrix), expected, atol=1e-15)
+    assert (eigenvalues(matrix) >= 0).all()
+
+
+def test_eigenvectors_stand_in_columns_and_their_greatest_component_is_positive():
+    matrix = matrix_of(np.array([3.0, 2.0, 1.0, 0.5]))
+    values, vectors = eigenspace(matrix)
+    np.testing.assert_allclose(values, [3.0, 2.0, 1.0, 0.5])
+    np.testing.assert_allclose(matrix @ vectors, vectors * values, atol=1e-12)
+    greatest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    assert (greatest > 0).all()
+    assert torch.equal(eigenspace(matrix)[1], vectors)
+
+
+def test_random_directions_are_orthonormal_and_point_anywhere():
+    np.random.seed(0)
+    drawn = [random_directions(6, 2) for _ in range(400)]
+    for columns in drawn[:5]:
+        np.testing.assert_allclose(columns.T @ columns, np.eye(2), atol=1e-12)
+    # Of a uniform direction every component has mean 0 and variance 1 / dimension.
+    components = np.array([columns[:, 0] for columns in drawn])
+    assert np.abs(components.mean(axis=0)).max() < 0.1
+    np.testing.assert_allclose(components.var(axis=0), 1 / 6, atol=0.05)

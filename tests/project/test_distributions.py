@@ -30,9 +30,24 @@ def test_a_plugin_has_the_cores_version_and_needs_the_core(folder):
     assert project(folder)["requires-python"] == project(ROOT)["requires-python"]
     assert (package / "py.typed").exists()
     assert list(project(folder)["entry-points"]["delve.writers"]) == [folder.name[6:]]
+    assert (folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert project(folder)["license-files"] == ["LICENSE"]
 
 
-def test_the_core_needs_no_plugin():
-    needed = " ".join(project(ROOT)["dependencies"])
-    assert not any(folder.name in needed for folder in PLUGINS)
-    assert (ROOT / "delve" / "py.typed").exists()
+def test_what_writes_the_version_knows_each_place():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["bumpversion"]
+    assert settings["current_version"] == delve.__version__
+    assert f"\nversion: {delve.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    places = {
+        path
+        for entry in settings["files"]
+        for path in ROOT.glob(entry.get("glob") or entry["filename"])
+    }
+    pattern = re.compile(rf'version[_"]* ?[=:] "?{re.escape(delve.__version__)}\b')
+    files = [
+        path
+        for kind in ("*.toml", "*.cff", "delve/**/*.py", "delve_plugins/**/*.py")
+        for path in ROOT.glob(kind)
+        if pattern.search(path.read_text())
+    ]
+    assert set(files) - {ROOT / "pyproject.toml"} == places

@@ -18,6 +18,7 @@ from delve import SaturationTracker
 from delve.cli import main
 from delve.errors import ArgumentError, WriterConflictError, WriterLoadError
 from delve.journal.traces import find_traces
+from delve.records import Metric
 from delve.stats import (
     eigenvalue_rank,
     find_stat,
@@ -236,6 +237,54 @@ def test_a_statistic_is_selected_by_its_entry_point_whatever_it_calls_itself(tmp
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert record(tmp_path / "run", "outside")["self-willed"] == 1.0
     assert key_of("self-willed") == "outside"
+
+
+# --- its figures ---------------------------------------------------------------------------------
+
+
+def test_a_figure_says_what_an_installed_statistic_says_of_itself(tmp_path, monkeypatch):
+    figures = pytest.importorskip("delve_plot.figures")
+    options = "title='Share of all', label='share (no unit)', limits=(0, 1)"
+    largest_share(tmp_path, monkeypatch, "drawn_share", "drawn-share", options)
+    values = {Metric("eval", "drawn-share", layer): 0.25 for layer in ("a", "b")}
+    figure = figures.saturation_figure(
+        values, stat="drawn-share", primary_metric=("accuracy", 0.5), epoch=3
+    )
+    assert figure.get_suptitle() == "Share of all, eval, epoch 3"
+    assert figure.get_supxlabel() == "share (no unit)"
+    assert figure.axes[0].get_xlim() == (0, 1)
+    assert list(figure.axes[0].lines[-1].get_xdata()) == [0.5, 0.5]  # as beside saturation
+
+
+@pytest.mark.parametrize(
+    ("scale", "smallest", "drawn"),
+    [
+        ("log", 0.5, "log"),
+        ("linear", 1e-9, "linear"),
+        ("auto", 0.5, "linear"),
+        ("auto", 1e-9, "log"),
+    ],
+)
+def test_an_axis_has_the_scale_that_an_installed_statistic_asks_for(
+    tmp_path, monkeypatch, scale, smallest, drawn
+):
+    figures = pytest.importorskip("delve_plot.figures")
+    name = f"{scale}-{drawn}-scaled"
+    largest_share(tmp_path, monkeypatch, f"{scale}_{drawn}", name, f"scale={scale!r}")
+    values = {Metric("eval", name, "a"): 1.0, Metric("eval", name, "b"): smallest}
+    assert figures.saturation_figure(values, stat=name).axes[0].get_xscale() == drawn
+
+
+def test_a_table_is_read_by_the_key_of_an_installed_statistic(tmp_path, monkeypatch):
+    delve_plot = pytest.importorskip("delve_plot")
+    pandas = pytest.importorskip("pandas")
+    largest_share(tmp_path, monkeypatch, "tabled_key", "tabled-name")
+    table = pandas.DataFrame({"epoch": [0], "train-tabled-name/fc": [3.0]})
+    row, _ = delve_plot.extract_layer_stat(table, 0, stat="tabled_key")
+    assert row.to_dict("list") == {"train-tabled-name/fc": [3.0]}
+    table.to_csv(tmp_path / "metrics.csv", index=False)
+    axes = delve_plot.plot_stat_level_from_results(tmp_path / "metrics.csv", 0, "tabled_key_train")
+    assert list(axes.lines[0].get_ydata()) == [3.0]
 
 
 # --- what cannot be used -------------------------------------------------------------------------

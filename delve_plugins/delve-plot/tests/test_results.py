@@ -42,6 +42,22 @@ class TestExtract:
         assert row.to_dict("list") == {"train-covariance-trace/fc": [8.0]}
         assert value is None
 
+    @pytest.mark.parametrize(
+        ("key", "name"),
+        [
+            ("lsat", "saturation"),
+            ("erank", "effective-rank"),
+            ("pr", "participation-ratio"),
+            ("srank", "stable-rank"),
+            ("alpha", "power-law-exponent"),
+            ("n", "samples"),
+        ],
+    )
+    def test_every_statistic_has_a_short_name(self, key, name):
+        table = pd.DataFrame({"epoch": [0], f"eval-{name}/fc": [3.0]})
+        row, _ = extract_layer_stat(table, 0, stat=key, state_mode="eval")
+        assert row.to_dict("list") == {f"eval-{name}/fc": [3.0]}
+
     def test_the_epoch_may_be_the_index(self, table):
         row, _ = extract_layer_stat(table.set_index("epoch"), epoch=2, state_mode="eval")
         assert row.to_dict("list") == {"eval-saturation/fc": [0.6]}

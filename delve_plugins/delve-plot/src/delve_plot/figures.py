@@ -16,7 +16,7 @@ from delve_plot.legend import draw_legend_below
 from delve_plot.lettering import missing_glyphs_as_boxes
 from delve_plot.names import short_names
 from delve_plot.signs import NEUTRAL, draw_signs, explained, with_place
-from delve_plot.stats import SATURATION, Scale, figure_of, label_of, rank_of, scale_of, title_of
+from delve_plot.stats import Scale, figure_of, is_share, label_of, rank_of, scale_of, title_of
 from delve_plot.style import (
     COLOURS,
     FONT_SIZE,
@@ -164,14 +164,14 @@ def _draw_series(axes: Axes, values: np.ndarray, rank: int, mode: str, size: flo
 
 
 def _draw_primary_metric(panels: Sequence[Axes], stat: str, name: str, value: float) -> Line2D:
-    """Draw a number that saturation can be compared with, and return what explains it.
+    """Draw a number that a share can be compared with, and return what explains it.
 
     Off the axis, and beside statistics that are no fractions, the number is named alone.
     """
     sign = Line2D([], [], color=NEUTRAL, linestyle="none", label=f"{name} = {value:.4g}")
     for axes in panels:
         low, high = axes.get_xlim()
-        if stat == SATURATION and low <= value <= high:
+        if is_share(stat) and low <= value <= high:
             sign.set(linestyle="--", linewidth=1.2)
             axes.axvline(value, color=NEUTRAL, linestyle="--", linewidth=1.2, zorder=2)
     return sign

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from delve.files import replacing
-from delve.stats import find_stat, long_name_of, split_mode
+from delve.stats import long_name_of, split_mode
 from delve_plot.names import shared_modules, short_names
-from delve_plot.stats import label_of, title_of
+from delve_plot.stats import is_share, label_of, title_of
 from delve_plot.tables import LAST, columns_of_samples, extract_layer_stat, layer_of
 
 if TYPE_CHECKING:
@@ -144,8 +144,7 @@ def plot_stat_level_from_results(
     stat, mode = split_mode(stat)
     if mode:
         options["stat_mode"] = mode
-    known = find_stat(long_name_of(stat))
-    if not (known and known.is_share):
+    if not is_share(long_name_of(stat)):
         options.setdefault("ylim", None)
     row, value = extract_layer_stat(
         table, epoch, primary_metric, stat, options.get("stat_mode", "train")

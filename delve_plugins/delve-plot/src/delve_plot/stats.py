@@ -10,7 +10,6 @@ from delve.stats import eigenvalue_rank, find_stat, in_words
 
 _WIDE = 1e3  # times the smallest value: from there on the scale is logarithmic
 
-SATURATION = "saturation"
 SPECTRUM = "spectrum"
 
 
@@ -24,6 +23,12 @@ def label_of(stat: str) -> str:
     """The label of an axis that shows the statistic: what it is, and its unit."""
     known = find_stat(stat)
     return known.label if known else in_words(stat)
+
+
+def is_share(stat: str) -> bool:
+    """Whether its values are shares, from 0 to 1, as saturation's are."""
+    known = find_stat(stat)
+    return known is not None and known.is_share
 
 
 def figure_of(stat: str) -> str:
@@ -63,16 +68,16 @@ class Scale:
 
 def scale_of(stat: str, values: np.ndarray) -> Scale:
     """The scale that a statistic's values are shown on: 0 to 1 for a share."""
-    known = find_stat(stat)
     finite = values[np.isfinite(values)]
     if not finite.size or not finite.any():
         return Scale(0.0, 1.0)
     low, high = float(finite.min()), float(finite.max())
-    if known and known.is_share:
+    if is_share(stat):
         return Scale(min(0.0, low), max(1.0, high))
     least = float(finite[finite > 0].min(initial=np.inf))
-    wanted = known.scale if known else "auto"
-    is_wanted = wanted == "log" or (wanted == "auto" and high > _WIDE * least)
-    if low >= 0 and is_wanted:
+    known = find_stat(stat)
+    wish = known.scale if known else "auto"
+    is_wished = wish == "log" or (wish == "auto" and high > _WIDE * least)
+    if low >= 0 and is_wished:
         return Scale(least, high, logarithmic=True)
     return Scale(min(0.0, low), max(0.0, high))

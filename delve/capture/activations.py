@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import singledispatch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from delve.base.checks import check_count
+from delve.capture.stand_ins import is_proxy
 from delve.errors import ArgumentError
 
 # torch.nn.functional.interpolate's modes, and for how many dimensions of space each works.
@@ -25,14 +25,6 @@ INTERPOLATION_MODES: dict[str, tuple[int, ...]] = {
     "bicubic": (2,),
     "trilinear": (3,),
 }
-
-_FAKE_TENSORS = "torch._subclasses.fake_tensor"
-
-# Private to torch: where one is missing, what is inside vmap is an output that cannot be used.
-_functorch = getattr(torch._C, "_functorch", None)
-_is_transformed = getattr(_functorch, "is_functorch_wrapped_tensor", None)
-_is_batchedtensor = getattr(_functorch, "is_batchedtensor", None)
-_unwrapped = getattr(_functorch, "get_unwrapped", None)
 
 
 def _positions(maps: Tensor) -> Tensor:
@@ -118,14 +110,14 @@ def _shrunk(maps: Tensor, mode: str, largest: int) -> Tensor:
 
 
 @singledispatch
-def to_samples(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tensor:
+def samples(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tensor:
     """The samples in a layer's output, (samples x features) or (batch x positions x features).
 
     Dispatches on the type of the layer; a type with an implementation is tracked. ``output`` is
     what the layer returned, the first tensor where that is a tuple, a dictionary or a model
     output. To track a type of your own::
 
-        @to_samples.register
+        @samples.register
         def _(layer: MyLayer, output, methods):
             return methods.of_series(output)
 
@@ -136,8 +128,8 @@ def to_samples(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tenso
 
 
 def is_trackable(layer: nn.Module) -> bool:
-    """Whether the type of the layer has an implementation of :func:`to_samples`."""
-    return to_samples.dispatch(type(layer)) is not to_samples.dispatch(object)
+    """Whether the type of the layer has an implementation of :func:`samples`."""
+    return samples.dispatch(type(layer)) is not samples.dispatch(object)
 
 
 def is_convolution(layer: nn.Module) -> bool:
@@ -149,9 +141,12 @@ def first_tensor(output: Any) -> Any:
     """The tensor that stands for a layer's output.
 
     ``last_hidden_state`` where there is one, else the first tensor of a tuple, list or
-    dictionary, however nested. A PackedSequence stands for itself.
+    dictionary, however nested. A PackedSequence stands for itself, and so does what stands for
+    an output where a model is traced.
     """
     if isinstance(output, (Tensor, PackedSequence)):
+        return output
+    if is_proxy(output):
         return output
     hidden = getattr(output, "last_hidden_state", None)
     if isinstance(output, Mapping):
@@ -167,41 +162,7 @@ def first_tensor(output: Any) -> Any:
     return None
 
 
-def stands_for_data(output: Any) -> bool:
-    """Whether the first tensor of an output is no data itself, but stands for what would be.
-
-    So in a pass that looks at a model or transforms it: with fake tensors or on the meta device,
-    while ``torch.jit`` traces, and inside ``torch.func.vmap``, whose tensors cannot be read.
-    """
-    tensor = output.data if isinstance(output, PackedSequence) else output
-    if not isinstance(tensor, Tensor):
-        return False
-    return tensor.is_meta or _is_fake(tensor) or _is_tracing() or _is_batched(tensor)
-
-
-def _is_fake(tensor: Tensor) -> bool:
-    # Where the module was not imported, there is no such tensor.
-    return isinstance(tensor, getattr(sys.modules.get(_FAKE_TENSORS), "FakeTensor", ()))
-
-
-def _is_tracing() -> bool:
-    # The map is there until the trace of a module was compared with a plain call.
-    of_module = getattr(getattr(torch.jit, "_trace", None), "_trace_module_map", None)
-    return of_module is not None or torch._C._get_tracing_state() is not None
-
-
-def _is_batched(tensor: Tensor) -> bool:
-    """Whether it is of vmap, also where vmap is inside or around another transform."""
-    if _is_transformed is None or _is_batchedtensor is None or _unwrapped is None:
-        return False
-    while _is_transformed(tensor):
-        if _is_batchedtensor(tensor):
-            return True
-        tensor = _unwrapped(tensor)
-    return False
-
-
-@to_samples.register
+@samples.register
 def _linear(layer: nn.Linear, output: Tensor, methods: SamplingMethods) -> Tensor:
     if output.is_nested:
         return _of_sequences(output, methods)
@@ -224,7 +185,7 @@ def _convolution(layer: nn.Conv2d, output: Tensor, methods: SamplingMethods) -> 
 
 
 for _type in CONVOLUTIONS:
-    to_samples.register(_type, _convolution)
+    samples.register(_type, _convolution)
 
 
 def _recurrent(layer: nn.LSTM, output: Tensor | PackedSequence, methods: SamplingMethods) -> Tensor:
@@ -240,7 +201,7 @@ def _recurrent(layer: nn.LSTM, output: Tensor | PackedSequence, methods: Samplin
 
 
 for _recurrent_type in (nn.LSTM, nn.GRU, nn.RNN, nn.MultiheadAttention):
-    to_samples.register(_recurrent_type, _recurrent)
+    samples.register(_recurrent_type, _recurrent)
 
 
 def _last_steps(packed: PackedSequence) -> Tensor:

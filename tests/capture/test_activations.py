@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
-from delve.capture.samples import SamplingMethods, first_tensor, is_trackable, to_samples
+from delve.capture.activations import SamplingMethods, first_tensor, is_trackable, samples
 from delve.errors import ArgumentError
 
 CONVOLUTIONS = [
@@ -47,7 +47,7 @@ CONV_REFERENCES = {
 
 
 def rows(layer, output, **methods):
-    found = to_samples(layer, first_tensor(output), SamplingMethods(**methods))
+    found = samples(layer, first_tensor(output), SamplingMethods(**methods))
     return found.detach().reshape(-1, found.shape[-1]).double().numpy()
 
 
@@ -288,7 +288,7 @@ def test_any_type_can_be_registered():
 
     assert not is_trackable(Doubled())
 
-    @to_samples.register
+    @samples.register
     def _(layer: Doubled, output, methods):
         return methods.of_series(output)
 
@@ -339,7 +339,7 @@ def test_an_unknown_method_is_refused_with_the_choices(wrong, message):
 
 
 def test_the_modes_are_those_that_torch_knows():
-    from delve.capture.samples import INTERPOLATION_MODES
+    from delve.capture.activations import INTERPOLATION_MODES
 
     for mode, dimensions in INTERPOLATION_MODES.items():
         for n in (1, 2, 3):

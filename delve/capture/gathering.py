@@ -1,0 +1,161 @@
+"""What is gathered of the layers' outputs: a covariance for each mode and layer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from delve.capture.activations import SamplingMethods, samples
+from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.records import MODES, LayerKey
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """How much is gathered, and where.
+
+    Attributes:
+        methods: How outputs become samples.
+        device: Where to accumulate; None stays on the device of the activations.
+        interval: Use every so many calls of each layer.
+        most: Stop at so many samples per layer, mode and epoch; None never does. Each process of
+            ``torch.distributed`` counts its own.
+        keep_samples: Whether to keep the first samples themselves.
+    """
+
+    methods: SamplingMethods = field(default_factory=SamplingMethods)
+    device: torch.device | None = None
+    interval: int = 1
+    most: int | None = None
+    keep_samples: bool = False
+
+
+class Gatherer:
+    """The covariances of the epoch under way.
+
+    Args:
+        gathering: How much is gathered, and where.
+    """
+
+    def __init__(self, gathering: Gathering) -> None:
+        self._gathering = gathering
+        self._covariances: dict[LayerKey, TorchCovarianceMatrix] = {}
+        self._calls: Counter[LayerKey] = Counter()
+        self._fresh: Counter[LayerKey] = Counter()  # samples since the last statistics
+        self._spoiled: dict[LayerKey, None] = {}  # until then, by an output that was no sample
+
+    @property
+    def spoiled(self) -> set[str]:
+        """The layers that have given something else than samples since the last statistics."""
+        return {layer for _, layer in self._spoiled}
+
+    def add(self, key: LayerKey, layer: nn.Module, output: Any) -> None:
+        """Take in one output of a layer, if its samples are wanted.
+
+        Raises:
+            Exception: It cannot be turned into samples, for whatever reason a function has that a
+                user has registered; see :meth:`spoil`.
+        """
+        if key in self._spoiled:
+            return
+        is_empty = isinstance(output, Tensor) and not output.numel()
+        if self._is_due(key) and not is_empty:
+            self._take(key, samples(layer, output, self._gathering.methods))
+
+    def spoil(self, key: LayerKey) -> None:
+        """Leave a layer out until the next statistics: what there is of it is not the whole."""
+        self._spoiled[key] = None
+        self._covariances.pop(key, None)
+        del self._fresh[key]
+
+    def fresh(self, order: Iterable[str]) -> dict[LayerKey, TorchCovarianceMatrix]:
+        """What saw new samples since the last statistics, by mode and in the order of layers."""
+        names = tuple(order)
+        return {
+            key: self._covariances[key]
+            for mode in MODES
+            for name in names
+            if (key := (mode, name)) in self._fresh
+        }
+
+    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, TorchCovarianceMatrix]:
+        """Of these, what was gathered at all, also if statistics were taken since."""
+        return {key: self._covariances[key] for key in keys if key in self._covariances}
+
+    def mark_used(self, forget: bool) -> None:
+        """The statistics were taken; drop the samples too, where ``forget`` says so."""
+        self._fresh.clear()
+        self._spoiled.clear()
+        if forget:
+            self._covariances.clear()
+
+    def drop(self, layer: str) -> None:
+        """Forget a layer that is no longer tracked."""
+        for mode in MODES:
+            self._covariances.pop((mode, layer), None)
+            del self._fresh[mode, layer]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was gathered so far, of tensors and plain values."""
+        return {
+            "left_out": [list(key) for key in self._spoiled],
+            "calls": [[*key, calls] for key, calls in self._calls.items()],
+            "covariances": [
+                [*key, self._fresh[key], covariance.state_dict()]
+                for key, covariance in self._covariances.items()
+            ],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], names: Iterable[str]) -> None:
+        """Go on from a :meth:`state_dict`, of the layers of these names alone."""
+        known = set(names)
+        self._spoiled = dict.fromkeys(
+            (mode, name) for mode, name in _keys(state.get("left_out", ())) if name in known
+        )
+        self._calls = Counter({(mode, name): calls for mode, name, calls in state["calls"]})
+        self._covariances, self._fresh = {}, Counter()
+        for mode, name, fresh, covariance_state in state["covariances"]:
+            if name in known:
+                covariance = self._covariance((mode, name))
+                covariance.load_state_dict(covariance_state)
+                if fresh:
+                    self._fresh[mode, name] = fresh
+
+    def _is_due(self, key: LayerKey) -> bool:
+        """Count a call of a layer, and tell whether its samples are wanted."""
+        self._calls[key] += 1
+        most = self._gathering.most
+        is_full = most is not None and self._fresh[key] >= most
+        return not is_full and (self._calls[key] - 1) % self._gathering.interval == 0
+
+    def _take(self, key: LayerKey, rows: Tensor) -> None:
+        if not rows.is_floating_point() or rows.dim() not in (2, 3):
+            raise TypeError("samples are rows of floating-point numbers")
+        if not rows.numel():
+            return
+        most, count = self._gathering.most, rows.numel() // rows.shape[-1]
+        if most is not None and self._fresh[key] + count > most:
+            count = most - self._fresh[key]
+            rows = rows.reshape(-1, rows.shape[-1])[:count]
+        self._covariance(key).update(rows)
+        self._fresh[key] += count
+
+    def _covariance(self, key: LayerKey) -> TorchCovarianceMatrix:
+        if key not in self._covariances:
+            self._covariances[key] = TorchCovarianceMatrix(
+                device=self._gathering.device, save_data=self._gathering.keep_samples
+            )
+        return self._covariances[key]
+
+
+def _keys(left_out: Iterable[Any]) -> list[LayerKey]:
+    """The keys in a state; earlier builds left layers out in both modes, and named them alone."""
+    keys: list[LayerKey] = []
+    for entry in left_out:
+        keys.extend([(mode, entry) for mode in MODES] if isinstance(entry, str) else [tuple(entry)])
+    return keys

@@ -1,0 +1,91 @@
+"""The opening of a run: by rank zero, which tells the other ranks where it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from delve.base import signals
+from delve.delivery.checked_writer import NamedWriter
+from delve.delivery.discovery import make_writers
+from delve.delivery.run import Run, SilentRun
+from delve.numerics import processes
+from delve.tracker.arguments import check_initial_epoch, check_savefile
+from delve.tracker.settings import Settings
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run goes on.
+
+    Attributes:
+        folder: The run's folder.
+        epoch: The index of the next row.
+        order: The forward order of the layers, as far as an earlier part of the run recorded it.
+    """
+
+    folder: Path
+    epoch: int
+    order: tuple[str, ...] = ()
+
+
+def open_run(
+    savefile: str | os.PathLike[str],
+    save_to: str | object | Sequence[str | object],
+    writer_args: Mapping[str, Any] | None,
+    initial_epoch: int | Literal["auto"],
+    settings: Settings,
+    undo: contextlib.ExitStack,
+) -> tuple[Run | SilentRun, Place]:
+    """Open the run in rank zero, and have every rank know its place.
+
+    Collective where a process group is there. Without one, each process looks for itself; the one
+    that writes is known by its environment.
+
+    Args:
+        savefile: The run's folder, as the user gave it.
+        save_to: The writers, as the user gave them.
+        writer_args: Their arguments, as the user gave them.
+        initial_epoch: The first row, as the user gave it.
+        settings: All that has been checked already.
+        undo: What closes the run again, if the tracker cannot be made after all.
+
+    Raises:
+        DelveError: It cannot be opened; raised in all ranks.
+    """
+
+    def open_here() -> tuple[Run | SilentRun, Place]:
+        folder = check_savefile(savefile)
+        if not processes.is_rank_zero():
+            return SilentRun(), Place(folder, check_initial_epoch(initial_epoch, folder))
+        writers = make_writers(save_to, folder, writer_args)
+        epoch = check_initial_epoch(initial_epoch, folder, writers)
+        with signals.held():
+            run = _open(folder, epoch, writers, settings)
+            undo.push(lambda _kind, error, _traceback: run.close(error))
+        return run, Place(folder, epoch, run.order)
+
+    if not processes.is_distributed():
+        return open_here()
+    opened = processes.raise_in_all_ranks(lambda: open_here() if processes.is_rank_zero() else None)
+    run, place = opened or (SilentRun(), None)
+    return run, processes.from_rank_zero(place)
+
+
+def _open(folder: Path, epoch: int, writers: Sequence[NamedWriter], settings: Settings) -> Run:
+    return Run(
+        folder,
+        epoch,
+        tuple(settings.layers),
+        settings.config,
+        writers,
+        images=settings.images,
+        raise_errors=settings.raise_errors,
+        arrays=settings.statistics.arrays,
+        array_groups=settings.statistics.array_groups,
+        patience=settings.patience,
+    )

@@ -1,0 +1,107 @@
+"""What a tracker was told, checked: all of it before any file is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from delve.base.checks import check_count, check_share
+from delve.capture.activations import SamplingMethods
+from delve.capture.gathering import Gathering
+from delve.capture.layers import LayerFilter, Layers, Modules, Selection
+from delve.stats.computation import Statistics
+from delve.tracker.arguments import (
+    check_config,
+    check_device,
+    check_on_writer_error,
+    check_patience,
+    check_stats,
+)
+from delve.tracker.endings import check_ends_well
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of a tracker, as the rest of it works with them.
+
+    Attributes:
+        selection: Which layers the user wants.
+        layers: Those that there are, by name.
+        gathering: How their outputs become samples, and how many.
+        statistics: What is computed of them.
+        config: The hyperparameters, in plain values.
+        images: Whether writers may write images.
+        raise_errors: Whether a writer's failure is raised.
+        patience: Seconds that a slow backend may hold the run up at its opening and its end.
+        ends_well: Classes of exceptions that are a good end.
+    """
+
+    selection: Selection
+    layers: Layers
+    gathering: Gathering
+    statistics: Statistics
+    config: Mapping[str, Any]
+    images: bool
+    raise_errors: bool
+    patience: float
+    ends_well: tuple[type[BaseException], ...]
+
+
+def check_settings(
+    modules: Modules,
+    *,
+    layer_filter: LayerFilter | None,
+    ignore_layer_names: Sequence[str],
+    include_conv: bool,
+    stats: Sequence[str],
+    layerwise_sat: bool,
+    sat_threshold: float,
+    conv_method: str,
+    timeseries_method: str,
+    interpolation_strategy: str | None,
+    interpolation_downsampling: int,
+    device: torch.device | str | None,
+    log_interval: int,
+    max_samples: int | None,
+    config: Any,
+    images: bool,
+    on_writer_error: str,
+    patience: float,
+    ends_well: type[BaseException] | Iterable[type[BaseException]],
+) -> Settings:
+    """Check arguments of :class:`~delve.SaturationTracker`, which documents them.
+
+    Raises:
+        ArgumentError: One cannot be used.
+        DelveError: A statistic of another distribution cannot be had.
+    """
+    check_count("log_interval", log_interval)
+    if max_samples is not None:
+        check_count("max_samples", max_samples)
+    check_on_writer_error(on_writer_error)
+    check_patience(patience)
+    good_ends = check_ends_well(ends_well)
+    statistics = Statistics(
+        check_stats(stats, layerwise_sat), check_share("sat_threshold", sat_threshold)
+    )
+    methods = SamplingMethods(
+        conv_method, timeseries_method, interpolation_strategy, interpolation_downsampling
+    )
+    gathering = Gathering(
+        methods, check_device(device), log_interval, max_samples, statistics.needs_samples
+    )
+    selection = Selection(modules, layer_filter, ignore_layer_names, include_conv)
+    return Settings(
+        selection=selection,
+        layers=selection.layers(),
+        gathering=gathering,
+        statistics=statistics,
+        config=check_config(config),
+        images=images,
+        raise_errors=on_writer_error == "raise",
+        patience=patience,
+        ends_well=good_ends,
+    )
