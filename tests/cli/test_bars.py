@@ -147,3 +147,36 @@ def test_a_long_name_of_a_run_is_shortened_in_one_way(tmp_path):
     for name in short:
         assert name in lines[0]
         assert name in "".join(drawn)
+
+
+def test_two_runs_look_like_this(tmp_path):
+    values = {"encoder.conv": 0.5, "encoder.层": 0.25, "encoder.fc": 1.0}
+    before = {layer: value / 2 for layer, value in values.items()}
+    shown = tables(tmp_path, [saturations(before), saturations(values)], saturations(before))
+    assert layer_bars(["first", "second"], shown, 64) == [
+        "saturation in encoder at each run's last epoch",
+        "",
+        "      first                         second",
+        "      epoch 1                       epoch 0",
+        "      train          eval           train          eval",
+        "conv  ███░░░  50.0%  ███░░░  50.0%  ██░░░░  25.0%  ██░░░░  25.0%",
+        "层    ██░░░░  25.0%  ██░░░░  25.0%  █░░░░░  12.5%  █░░░░░  12.5%",
+        "fc    ██████ 100.0%  ██████ 100.0%  ███░░░  50.0%  ███░░░  50.0%",
+    ]
+
+
+def test_eigenvalues_look_like_this(tmp_path):
+    shown = tables(tmp_path, EIGENVALUES, stats=[f"spectrum-{rank}" for rank in range(1, 6)])
+    assert layer_bars(["run"], shown, 60) == [
+        "spectrum, the 5 largest eigenvalues at epoch 0",
+        "",
+        "        train",
+        "             1       2       3       4       5",
+        "first      0.1    0.01   0.001  0.0001   1e-05",
+        "second     0.1    0.01   0.001  0.0001   1e-05",
+        "",
+        "        eval",
+        "             1       2       3       4       5",
+        "first      0.1    0.01   0.001  0.0001   1e-05",
+        "second     0.1    0.01   0.001  0.0001   1e-05",
+    ]
