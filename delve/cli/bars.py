@@ -182,10 +182,7 @@ def _table(
     labels: Sequence[str],
 ) -> Table:
     """A row for each layer."""
-    table = columns()
-    table.add_column(no_wrap=True)
-    for _ in group:
-        table.add_column(width=sizes.column, no_wrap=True)
+    table = columns(None, sizes.column, len(group))
     for layer, label in zip(layers, labels, strict=True):
         table.add_row(text(label), *(_cell(column, layer, sizes, full_scale) for column in group))
     return table
@@ -193,7 +190,7 @@ def _table(
 
 def _cell(column: _Column, layer: str, sizes: _Sizes, full_scale: float) -> Text:
     """Bar, value and change, as far as there is room."""
-    told = Text()
+    told = Text(" " * GAP, no_wrap=True)
     if sizes.bar:
         told.append(_bar(column.cells.get(layer), full_scale, sizes.bar), _BAR_STYLE).append(" ")
     told.append(column.value(layer).rjust(sizes.value))

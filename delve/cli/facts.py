@@ -18,7 +18,7 @@ from delve.cli.bars import merge_orders
 from delve.cli.labels import shorten
 from delve.cli.runs import Damage
 from delve.cli.scalars import ScalarSummary, summarise_scalars
-from delve.cli.terminal import GAP, columns, text
+from delve.cli.terminal import GAP, after_gap, columns, text
 from delve.journal.recorded_run import RecordedRun
 from delve.records import enumerate_epochs
 
@@ -108,12 +108,9 @@ def _each(held: Sequence[Mapping[str, T]], told: Callable[[T], RenderableType]) 
 
 def _table(rows: Sequence[_Row], label_width: int, cell_width: int) -> Table:
     """The rows of a section; those of all sections have columns of the same width."""
-    table = columns()
-    table.add_column(width=label_width, no_wrap=True)
-    for _ in rows[0].cells if rows else ():
-        table.add_column(width=cell_width, overflow="fold")
+    table = columns(label_width, cell_width, len(rows[0].cells) if rows else 0)
     for label, cells in rows:
-        table.add_row(Text(shorten(label, label_width)), *cells)
+        table.add_row(Text(shorten(label, label_width)), *map(after_gap, cells))
     return table
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -49,9 +50,27 @@ def text(told: object, style: str = "") -> Text:
     return Text(printable(told, keep="\n"), style)
 
 
-def columns() -> Table:
-    """A table without rules or headings, to put columns and rows into."""
-    return Table.grid(padding=(0, GAP, 0, 0))
+def columns(first: int | None, others: int, count: int) -> Table:
+    """A table for rows of a name and values, without rules or headings.
+
+    The gaps are parts of the columns: before 14.3 rich counts one behind the last column, too, and
+    cuts columns for it.
+
+    Args:
+        first: The width of the names' column; by default as wide as they are.
+        others: The width of each other column.
+        count: How many others there are.
+    """
+    table = Table.grid()
+    table.add_column(width=first, no_wrap=True)
+    for _ in range(count):
+        table.add_column(width=GAP + others)
+    return table
+
+
+def after_gap(cell: RenderableType) -> Padding:
+    """A cell of :func:`columns`, wrapped as it needs."""
+    return Padding(cell, (0, 0, 0, GAP))
 
 
 def listing(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 
 from rich.cells import cell_len
 from rich.console import RenderableType
-from rich.table import Table
+from rich.text import Text
 
 from delve.cli.labels import layer_labels
 from delve.cli.notes import FEW_MARK, few_samples_note
-from delve.cli.terminal import GAP, text
+from delve.cli.terminal import GAP, columns, text
 from delve.records import MODES
 from delve.tools import Recomputed
 
@@ -47,17 +47,12 @@ def threshold_table(
     beside = max((width - cell_len(labels[0])) // (len(modes) * (size + GAP)), 1)
     tables: list[RenderableType] = []
     for first in range(0, len(thresholds), beside):
-        columns = [(t, mode) for t in thresholds[first : first + beside] for mode in modes]
-        table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
-        table.add_column(no_wrap=True)
-        for column in columns:
-            heading = text(headings[column])
-            heading.justify = "right"  # not the column: it would take the blanks off its cells
-            table.add_column(heading, width=size, no_wrap=True)
+        shown = [(t, mode) for t in thresholds[first : first + beside] for mode in modes]
+        table = columns(None, size, len(shown))
+        for line in zip(*(headings[one].split("\n") for one in shown), strict=True):
+            table.add_row("", *(_right(told, size) for told in line))
         for layer, label in zip(layers, labels, strict=True):
-            table.add_row(
-                text(label), *(text(texts.get((layer, *c), "").rjust(size)) for c in columns)
-            )
+            table.add_row(text(label), *(_right(texts.get((layer, *c), ""), size) for c in shown))
         tables += ["", table]
     return [
         *tables,
@@ -80,6 +75,10 @@ def _texts(
         (layer, threshold, mode): f"{told}{FEW_MARK if (layer, mode) in marked else ' '}"
         for (layer, threshold, mode), told in texts.items()
     }
+
+
+def _right(told: str, size: int) -> Text:
+    return Text(told.rjust(GAP + size), no_wrap=True)
 
 
 def _cell(row: Recomputed, digits: int) -> str:
