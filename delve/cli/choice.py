@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from delve.errors import ArgumentError
+from delve.files.array_layout import array_folder, array_group
 from delve.journal.stored_run import StoredRun
 from delve.records import MODES
 from delve.stats.registry import find_stat, key_of, long_name_of, split_mode, stats_of_key
@@ -55,7 +56,7 @@ def choose_stats(run: StoredRun, wanted: Sequence[str]) -> list[Choice]:
     return [Choice(stat, tuple(m for m in MODES if m in chosen)) for stat, chosen in modes.items()]
 
 
-def in_pictures(choices: Sequence[Choice]) -> dict[str, list[Choice]]:
+def shown_together(choices: Sequence[Choice]) -> dict[str, list[Choice]]:
     """The choices that are shown together, by short name: the eigenvalues are, others alone."""
     together: dict[str, list[Choice]] = {}
     for choice in choices:
@@ -101,7 +102,7 @@ def _named(key: str, stats: Sequence[str]) -> str:
 
 def _where(run: StoredRun, array: Stat, modes: Sequence[str]) -> str:
     """What to say of a statistic that is an array, which journals do not hold."""
-    folders = [run.folder / "npy" / f"{mode}-{array.name}" for mode in modes]
+    folders = [array_folder(run.folder) / array_group(mode, array.name) for mode in modes]
     there = [str(folder) for folder in folders if folder.is_dir()]
     if not there:
         return (

@@ -48,7 +48,7 @@ def _recorded_keys(runs: Sequence[str | Path]) -> list[str]:
 class LocalPath(click.Path):
     """A path on this machine; ``~`` is somebody's home also where the shell left it alone.
 
-    Shells replace it at the beginning of a word, so not in ``--out=~/pictures``, nor in quotes.
+    Shells replace it at the beginning of a word, so not in ``--out=~/figures``, nor in quotes.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delve.base.printable import printable
+from delve.cli.terminal import say
 from delve.errors import ArgumentError, JournalError
 from delve.journal.reading import JOURNAL_NAME
 from delve.journal.stored_run import StoredRun, read_run
@@ -38,7 +39,7 @@ class Damage:
         return f"{told}; missing: {counted('epoch', gaps)}" if gaps else told
 
 
-def read(folder: Path) -> StoredRun:
+def read_recorded(folder: Path) -> StoredRun:
     """Read a run.
 
     Raises:
@@ -75,6 +76,13 @@ def find_damage(run: StoredRun) -> Damage:
     pairs = itertools.pairwise([-1, *run.epochs])
     gaps = [(before + 1, after - 1) for before, after in pairs if after - before > 1]
     return Damage(run.damaged_lines, tuple(gaps) if run.damaged_lines else ())
+
+
+def warn_of_damage(*runs: StoredRun) -> None:
+    """Say on stderr what cannot be read of the runs' journals."""
+    for run in runs:
+        if damage := str(find_damage(run)):
+            say(f"Warning: {run.folder}: damaged: {damage}", err=True)
 
 
 def run_names(runs: Sequence[StoredRun]) -> list[str]:

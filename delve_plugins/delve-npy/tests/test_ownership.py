@@ -409,7 +409,7 @@ class TestRefusals:
 
     def test_a_name_too_long_for_the_file_system(self, tmp_path, monkeypatch):
         """Some take fewer characters than others, as eCryptfs does."""
-        monkeypatch.setattr(npy_arrays, "file_name", lambda name: name)
+        monkeypatch.setattr(npy_arrays, "array_place", lambda m: (f"{m.mode}-{m.stat}", m.layer))
         metric = Metric("train", "covariance-matrix", "x" * 300)
         self.check(Recorded(tmp_path), metric, "File name too long")
 

@@ -23,7 +23,7 @@ def metrics(layers=LAYERS, modes=("train",), stat="saturation"):
 
 
 def render(figure):
-    """The picture as an array of brightness; any warning while drawing is an error."""
+    """The figure as an array of brightness; any warning while drawing is an error."""
     return rgba_pixels(figure, dpi=50)[..., :3].mean(axis=-1)
 
 
@@ -135,7 +135,7 @@ class TestNames:
 
 
 class TestRendering:
-    def test_pixels_and_picture_are_what_matplotlib_saves(self):
+    def test_pixels_and_figure_are_what_matplotlib_saves(self):
         saved, written = io.BytesIO(), io.BytesIO()
         saturation_figure(metrics(), LAYERS).savefig(saved, format="png", dpi=50)
         write_png(saturation_figure(metrics(), LAYERS), written, dpi=50)

@@ -139,7 +139,7 @@ class TestPlotStat:
         with pytest.raises(TypeError, match="colour_line"):
             plot_stat_level_from_results(path, 2, "lsat", colour_line="red")
 
-    def test_a_misspelt_statistic_leaves_no_picture(self, table, tmp_path):
+    def test_a_misspelt_statistic_leaves_no_figure(self, table, tmp_path):
         table.to_csv(tmp_path / "metrics.csv", index=False)
         with pytest.raises(ValueError, match="eval-last is not in the table"):
             plot_stat_level_from_results(tmp_path / "metrics.csv", -1, "last_eval")

@@ -76,7 +76,7 @@ def test_a_figure_that_fails_costs_no_number_and_is_named_once(tmp_path, setting
     assert images(tmp_path) == []
     assert caplog.text.count("cannot be drawn") == 1
     assert "failed at epoch" not in caplog.text
-    settings({"text.usetex": False})  # the epochs without a picture are whole
+    settings({"text.usetex": False})  # the epochs without a figure are whole
     train(tmp_path, "tensorboard", range(4, 5), **options)
     assert_has_all_numbers(tmp_path)
     assert [event.step for event in images(tmp_path)] == [4]
@@ -87,7 +87,7 @@ def test_the_numbers_are_in_the_files_before_a_figure_is_tried(tmp_path, monkeyp
 
     def draw(*arguments):
         seen.append({epoch for epoch, *_ in read_points(tmp_path)})
-        raise RuntimeError("no picture today")
+        raise RuntimeError("no figure today")
 
     monkeypatch.setattr(figures, "_png", draw)
     monkeypatch.setattr(Pace, "is_due", lambda _: True)
@@ -119,7 +119,7 @@ def test_a_kill_within_the_drawing_loses_no_number(tmp_path):
     assert [event.step for event in images(tmp_path)] == [0, 1, 3]
 
 
-def test_pictures_of_void_epochs_are_cut(tmp_path, monkeypatch):
+def test_figures_of_void_epochs_are_cut(tmp_path, monkeypatch):
     monkeypatch.setattr(Pace, "is_due", lambda _: True)
     train(tmp_path, "tensorboard", range(5), **FIGURES)
     train(tmp_path, "tensorboard", range(2, 3))
@@ -169,7 +169,7 @@ def test_an_epoch_that_comes_late_has_its_histogram_in_its_place(tmp_path):
     assert [event.step for event in held.Scalars("saturation/000.a")] == [0, 1, 2, 3]
 
 
-def test_a_broken_backend_in_the_environment_costs_the_pictures_alone(tmp_path):
+def test_a_broken_backend_in_the_environment_costs_the_figures_alone(tmp_path):
     code = (
         "import sys; from pathlib import Path; from delve.testing import train;"
         f"train(Path(sys.argv[1]), 'tensorboard', range(2), **{FIGURES!r})"
@@ -204,13 +204,13 @@ class TestTags:
         save(writer, run, 0, loss=1.0)
         assert {name for _, name, _ in read_points(tmp_path)} == {"loss", "train-saturation/a"}
 
-    def test_the_tag_of_the_pictures_is_refused_only_where_there_are_any(self, tmp_path):
+    def test_the_tag_of_the_figures_is_refused_only_where_there_are_any(self, tmp_path):
         writer, _ = started(tmp_path / "a", figures=True)
         with pytest.raises(RejectedError):
             writer.add_scalar("delve/saturation", 1.0)
         started(tmp_path / "b")[0].add_scalar("delve/saturation", 1.0)
 
-    def test_pictures_make_way_for_a_number_that_had_the_tag_before(self, tmp_path):
+    def test_figures_make_way_for_a_number_that_had_the_tag_before(self, tmp_path):
         writer = TensorBoardWriter(tmp_path, figures=True)
         run = RunInfo(tmp_path, "id", 0, initial_epoch=1, metrics=("delve/saturation",))
         writer.resume_from_saved_state(1, run)
@@ -234,7 +234,7 @@ class TestTags:
             assert set(server.points("a")) == expected
 
 
-def test_the_last_picture_is_the_one_of_the_last_epoch(tmp_path):
+def test_the_last_figure_is_the_one_of_the_last_epoch(tmp_path):
     writer, run = started(tmp_path, figures=True, layers=("a",))
     for epoch in range(3):
         save(writer, run, epoch, {Metric("train", "saturation", "a"): epoch / 4})

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from delve.files import ends_in_digest, open_plain, read_archive, replacing, with_digest
+from delve.files import (
+    SCALARS_MARK_LENGTH,
+    ends_in_digest,
+    has_scalars_mark,
+    open_plain,
+    read_archive,
+    replacing,
+    scalars_mark,
+    with_digest,
+)
 from delve.records import Metric
 
 EPOCH = "epoch"
@@ -19,9 +28,6 @@ MAX_NAME_LENGTH = 10_000  # characters; zip allows 65,535 bytes
 
 # A NaN of its own, as R has one, tells "no value" from "not a number"; the eye sees nan for both.
 NO_VALUE = np.uint64(0x7FF8_0000_0000_07A2).view(np.float64)
-
-_COMMENT = re.compile(rb"[0-9]+ arrays\Z")
-_COMMENT_LENGTH = 32  # bytes, at most
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -126,8 +132,8 @@ def is_table(path: Path, is_known: Callable[[], bool]) -> bool:
         OSError: It cannot be read.
     """
     with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
-        file.seek(max(file.seek(0, os.SEEK_END) - _COMMENT_LENGTH, 0))
-        if _COMMENT.search(file.read(_COMMENT_LENGTH)):
+        file.seek(max(file.seek(0, os.SEEK_END) - SCALARS_MARK_LENGTH, 0))
+        if has_scalars_mark(file.read(SCALARS_MARK_LENGTH)):
             return True
         try:
             with zipfile.ZipFile(file) as archive:
@@ -157,7 +163,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 def _comment(arrays: Sized) -> bytes:
     """One changed byte in a zip file's directory can hide members without any other trace."""
-    return b"%d arrays" % len(arrays)
+    return scalars_mark(len(arrays))
 
 
 def _encode(values: np.ndarray) -> bytes:

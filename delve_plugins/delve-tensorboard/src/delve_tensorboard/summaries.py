@@ -84,10 +84,10 @@ def histogram(tag: str, values: np.ndarray) -> Any:
 
 
 def image(tag: str, png: bytes) -> Any:
-    """A picture."""
+    """A figure."""
     width, height = struct.unpack(">II", png[_PNG_SIZE])
-    picture = Summary.Image(width=width, height=height, colorspace=_RGBA, encoded_image_string=png)
-    return Summary.Value(tag=tag, image=picture)
+    image = Summary.Image(width=width, height=height, colorspace=_RGBA, encoded_image_string=png)
+    return Summary.Value(tag=tag, image=image)
 
 
 def layout(stats: Sequence[str]) -> Any:

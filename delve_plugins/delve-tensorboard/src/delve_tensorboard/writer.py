@@ -18,7 +18,7 @@ from delve_tensorboard.remembered import Remembered
 from delve_tensorboard.tags import LayerTags
 
 if TYPE_CHECKING:
-    from delve_plot.settings import Style
+    from delve_plot import Style
 
     from delve_tensorboard.folder import EventFolder
 
@@ -27,7 +27,7 @@ FOLDER = "tensorboard"
 _USER = ""  # the run of the user's scalars, which is the folder itself
 _SPECTRUM = "spectrum"
 _STYLES = ("delve", "user")
-_LARGEST = 2**28  # bytes of an event file, and so many times the journal's: pictures are not there
+_LARGEST = 2**28  # bytes of an event file, and so many times the journal's: figures are not there
 _TIMES_JOURNAL = 1000
 
 
@@ -40,7 +40,7 @@ class TensorBoardWriter:
 
     Args:
         savepath: The run's folder.
-        figures: Whether to draw the saturation of all layers as an image; it needs the plugin
+        figures: Whether to draw the saturation of all layers as a figure; it needs the plugin
             delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
             without, but the last.
         style: ``delve`` draws them with Matplotlib's defaults, whatever your settings are;
@@ -128,7 +128,7 @@ class TensorBoardWriter:
             folder.commit(epoch)
         shown = Shown(epoch, timestamp, metrics, spectra, self._tags, self._stats)
         is_new = epoch >= run.initial_epoch  # those fed again come all at once
-        self._decoration.add(self._folders, shown, pictured=is_new)
+        self._decoration.add(self._folders, shown, may_be_drawn=is_new)
 
     def close(self, error: BaseException | None, run: RunInfo) -> None:
         """End the run; it keeps no thread and no open file."""

@@ -1,4 +1,4 @@
-"""Pictures of recorded runs, drawn after the fact with the plot plugin, and in its style."""
+"""Figures of recorded runs, drawn after the fact in the style of the writer's."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from delve.cli.choice import Choice
-from delve.cli.labels import shorten
-from delve.cli.report import LayerTable, layer_table
-from delve.cli.tail import TAIL_LABEL, stretches
-from delve.delivery.discovery import OUR_PLUGINS
-from delve.errors import ArgumentError, DelveError, WriterNotFoundError
-from delve.files.names import file_name
-from delve.files.whole import replacing
-from delve.journal.stored_run import StoredRun
-from delve.records import Metric
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from delve.cli import (
+    TAIL_LABEL,
+    Choice,
+    LayerTable,
+    StoredRun,
+    layer_table,
+    shorten,
+    stretches,
+)
+from delve.errors import ArgumentError, DelveError
+from delve.files import file_name, replacing
+from delve.records import Metric, forward_order
+from delve_plot.comparison import comparison_figure
+from delve_plot.figures import saturation_figure, write_png
+from delve_plot.heatmap import heatmap_figure
+from delve_plot.lettering import width_of
+from delve_plot.settings import drawn_in
+from delve_plot.stats import figure_of
+from delve_plot.style import EDGE, FONT_SIZE
 
 _DPI = 150
 _TAIL_COLOUR = "#F0E442"  # Okabe and Ito's yellow, which leaves dots and lines readable
@@ -44,31 +50,25 @@ def draw_run(
     Args:
         run: The run.
         name: What the titles and the files' names begin with.
-        choices: What to draw: one statistic, or eigenvalues, which share a picture.
+        choices: What to draw: one statistic, or eigenvalues, which share a figure.
         folder: Where to; it is made if need be.
         epoch: By default the last one that holds the statistic.
 
     Raises:
-        ArgumentError: The run does not hold it.
-        WriterNotFoundError: The plot plugin is not installed.
+        ArgumentError: The run does not hold it, or it cannot be drawn.
     """
-    _check_plugin()
-    from delve_plot.figures import saturation_figure
-    from delve_plot.settings import drawn_in
-    from delve_plot.stats import picture_of
-
     tables = [layer_table(run, choice, epoch) for choice in choices]
-    first, picture = tables[0], picture_of(choices[0].stat)
+    first, shown = tables[0], figure_of(choices[0].stat)
     stem = _stem([run], [name])
-    with _drawing(run.folder, picture), drawn_in("delve"):
-        figure = saturation_figure(_metrics(tables), first.layers, stat=picture, epoch=first.epoch)
+    with _drawing(run.folder, shown), drawn_in("delve"):
+        figure = saturation_figure(_metrics(tables), first.layers, stat=shown, epoch=first.epoch)
         _mark_tail(figure, first)
-        path = _save(_named(figure, name), folder / f"{stem}-{picture}.png")
+        path = _save(_named(figure, name), folder / f"{stem}-{shown}.png")
     yield path
     for mode in first.cells:
-        with _drawing(run.folder, picture), drawn_in("delve"):
-            figure = _heatmap(run, choices[0].stat, picture, mode)
-            path = _save(_named(figure, name), folder / f"{stem}-{mode}-{picture}-heatmap.png")
+        with _drawing(run.folder, shown), drawn_in("delve"):
+            figure = _heatmap(run, choices[0].stat, mode)
+            path = _save(_named(figure, name), folder / f"{stem}-{mode}-{shown}-heatmap.png")
         yield path
 
 
@@ -79,7 +79,7 @@ def draw_comparison(
     folder: Path,
     epoch: int | None = None,
 ) -> Path:
-    """Draw one statistic of several runs into one picture, and return its file.
+    """Draw one statistic of several runs into one figure, and return its file.
 
     Args:
         runs: The runs.
@@ -89,14 +89,8 @@ def draw_comparison(
         epoch: By default each run's last one that holds the statistic.
 
     Raises:
-        ArgumentError: A run does not hold it.
-        WriterNotFoundError: The plot plugin is not installed.
+        ArgumentError: A run does not hold it, or it cannot be drawn.
     """
-    _check_plugin()
-    from delve_plot.settings import drawn_in
-
-    from delve.cli.comparison import comparison_figure
-
     tables = [layer_table(run, choice, epoch) for run in runs]
     path = folder / f"{_stem(runs, names)}-{choice.stat}.png"
     with _drawing(runs[0].folder, choice.stat), drawn_in("delve"):
@@ -114,16 +108,6 @@ def _drawing(folder: Path, stat: str) -> Iterator[None]:
         raise ArgumentError(
             f"{folder}: {stat} cannot be drawn ({type(error).__name__}: {error}); choose another "
             "with --stat, or look at it with delve show"
-        ) from error
-
-
-def _check_plugin() -> None:
-    try:
-        import delve_plot  # noqa: F401 - whether it can be imported is the question
-    except ImportError as error:
-        raise WriterNotFoundError(
-            f"pictures need the plot plugin, which cannot be imported ({error}): run pip install "
-            f"./delve_plugins/{OUR_PLUGINS['plot']} in a checkout of Delve"
         ) from error
 
 
@@ -155,9 +139,6 @@ def _mark_tail(figure: Figure, table: LayerTable) -> None:
 
 def _named(figure: Figure, name: str) -> Figure:
     """Put the run's name before the title, as much of it as the line has room for."""
-    from delve_plot.lettering import width_of
-    from delve_plot.style import EDGE, FONT_SIZE
-
     title, *more = figure.get_suptitle().split("\n")
     size, room = 1.1 * FONT_SIZE, figure.get_size_inches()[0] - 2 * EDGE
     texts = [f"{shorten(name, length)}: {title}" for length in range(len(name), 0, -1)]
@@ -166,23 +147,19 @@ def _named(figure: Figure, name: str) -> Figure:
     return figure
 
 
-def _heatmap(run: StoredRun, stat: str, picture: str, mode: str) -> Figure:
-    from delve_plot.heatmap import heatmap_figure
-
+def _heatmap(run: StoredRun, stat: str, mode: str) -> Figure:
+    """The statistic over all epochs that hold it in this mode; of eigenvalues the one named."""
     epochs = run.overview.epochs_with(stat, [mode])
     wanted = [m for m in run.overview.first if (m.mode, m.stat) == (mode, stat)]
-    present = dict.fromkeys(metric.layer for metric in wanted)
-    layers = list(dict.fromkeys([*(x for x in run.layers if x in present), *present]))
+    layers = forward_order(run.layers, [metric.layer for metric in wanted])
     metrics = [Metric(mode, stat, layer) for layer in layers]
     held = set(epochs)
     rows = (record.metrics for record in run.records if record.epoch in held)
     values = np.array([np.array([row.get(m, math.nan) for m in metrics]) for row in rows])
-    return heatmap_figure(values.T, epochs, layers, mode=mode, stat=picture)
+    return heatmap_figure(values.T, epochs, layers, mode=mode, stat=figure_of(stat))
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    from delve_plot.figures import write_png
-
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         write_png(figure, file, _DPI)

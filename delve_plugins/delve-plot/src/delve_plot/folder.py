@@ -1,4 +1,4 @@
-"""The folder of pictures: ``<mode>-<stat>/epoch00003.png`` and ``<mode>-<stat>/heatmap.png``."""
+"""The folder of figures: ``<mode>-<stat>/epoch00003.png`` and ``<mode>-<stat>/heatmap.png``."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _IN_THE_WAY = {errno.ELOOP, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENA
 logger = get_logger(__name__)
 
 
-class PictureFolder:
-    """One file a picture. Delve's own are signed; what bears their name and is not signed stays.
+class FigureFolder:
+    """One file a figure. Delve's own are signed; what bears their name and is not signed stays.
 
     Links in the folder are neither followed nor removed.
 
@@ -39,9 +39,9 @@ class PictureFolder:
         self._named: set[str] = set()
 
     def write(self, mode: str, stat_name: str, epoch: int | None, png: bytes) -> None:
-        """Store a picture of an epoch, or without one the heatmap, in place of an earlier one.
+        """Store a figure of an epoch, or without one the heatmap, in place of an earlier one.
 
-        What is in the way and not Delve's stays. It is named, and the picture is left out.
+        What is in the way and not Delve's stays. It is named, and the figure is left out.
 
         Raises:
             OSError: It cannot be written, and perhaps it can later.
@@ -52,7 +52,7 @@ class PictureFolder:
         try:
             self._files.make_place(place)
             if _is_there(path) and not _is_own(path):
-                raise FileExistsError(errno.EEXIST, "not a picture of Delve's", str(path))
+                raise FileExistsError(errno.EEXIST, "not a figure of Delve's", str(path))
             with replacing(path) as file:
                 file.write(png)
         except OSError as error:
@@ -64,7 +64,7 @@ class PictureFolder:
             )
 
     def cut(self, first: int) -> None:
-        """Remove the pictures of epoch ``first`` and later, and the heatmaps, which show them.
+        """Remove the figures of epoch ``first`` and later, and the heatmaps, which show them.
 
         Raises:
             WriterConfigurationError: The folder is a link, or no folder.
@@ -85,7 +85,7 @@ class PictureFolder:
                     place.rmdir()
 
     def remove_damaged(self, until: float) -> set[tuple[str, int]]:
-        """Remove pictures that are not whole, as a power cut leaves them; says of which epochs.
+        """Remove figures that are not whole, as a power cut leaves them; says of which epochs.
 
         Args:
             until: When to look at no other, on the monotonic clock.
@@ -103,14 +103,14 @@ class PictureFolder:
                 if not _is_own(path):
                     self._name_once(
                         str(path),
-                        f"{path} is no whole picture, and stays; if it was Delve's, remove it",
+                        f"{path} is no whole figure, and stays; if it was Delve's, remove it",
                     )
                 else:
                     path.unlink()
                     removed.add((place.name, epoch))
         if removed:
             logger.warning(
-                "%s: pictures of epochs %s were damaged and are removed; what the journal holds of "
+                "%s: figures of epochs %s were damaged and are removed; what the journal holds of "
                 "them is drawn again",
                 self._files.path,
                 enumerate_epochs(sorted({epoch for _, epoch in removed})),
@@ -118,7 +118,7 @@ class PictureFolder:
         return removed
 
     def _void(self, place: Path, first: int) -> Iterator[tuple[Path, bool]]:
-        """What bears the name of a void picture, or of one that is not whole; and whose it is."""
+        """What bears the name of a void figure, or of one that is not whole; and whose it is."""
         for path in _plain_files(place):
             epoch = epoch_of(path.name, SUFFIX)
             if path.name == HEATMAP or (epoch is not None and epoch >= first):
@@ -135,7 +135,7 @@ class PictureFolder:
             )
         if path.exists() and not path.is_dir():
             raise WriterConfigurationError(
-                f"{path} is no folder, and Delve's pictures go into one of that name; move it "
+                f"{path} is no folder, and Delve's figures go into one of that name; move it "
                 "away, or name another savefile"
             )
 
@@ -152,7 +152,7 @@ def _is_unfinished(name: str) -> bool:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether a file is a picture of Delve's, or what a power cut has left of one."""
+    """Whether a file is a figure of Delve's, or what a power cut has left of one."""
     return is_signed(path) or is_blank(path)
 
 

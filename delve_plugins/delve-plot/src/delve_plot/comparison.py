@@ -1,4 +1,4 @@
-"""One statistic of several runs in one picture. Imports the plot plugin, and Matplotlib with it."""
+"""One statistic of several runs in one figure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from delve_plot.signs import draw_signs, explained, with_place
-from delve_plot.stats import Scale, label_of, picture_of, scale_of, title_of
-from delve_plot.style import COLOURS, FONT_SIZE, GUIDE, fit_page, name_figure, name_rows, plain
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from delve.cli.bars import merge_orders
-from delve.cli.report import LayerTable
-from delve.cli.tail import TAIL_LABEL
+from delve.cli import TAIL_LABEL, LayerTable, merge_orders
 from delve.records import MODES
+from delve_plot.signs import draw_signs, explained, with_place
+from delve_plot.stats import Scale, figure_of, label_of, scale_of, title_of
+from delve_plot.style import COLOURS, FONT_SIZE, GUIDE, fit_page, name_figure, name_rows, plain
 
 # Okabe and Ito's colours, which the colour-blind tell apart; markers tell them apart in grey.
 _COLOURS = (*COLOURS.values(), "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -50,7 +48,7 @@ def comparison_figure(tables: Sequence[LayerTable], names: Sequence[str]) -> Fig
     Returns:
         A figure of its own, unknown to pyplot.
     """
-    stat = picture_of(tables[0].stat)
+    stat = figure_of(tables[0].stat)
     rows, orders = _rows(tables)
     modes = [mode for mode in MODES if any(mode in table.cells for table in tables)]
     width = max(_PANEL * len(modes), _NARROWEST)
@@ -153,4 +151,4 @@ def _colour(number: int) -> str:
 def _title(tables: Sequence[LayerTable]) -> str:
     epochs = {table.epoch for table in tables}
     when = f"epoch {tables[0].epoch}" if len(epochs) == 1 else "at each run's last epoch"
-    return f"{title_of(picture_of(tables[0].stat))}, {when}"
+    return f"{title_of(figure_of(tables[0].stat))}, {when}"

@@ -86,7 +86,7 @@ def test_short_epochs_go_without_but_the_last(tmp_path):
         e.step: e.wall_time for e in accumulator(tmp_path / "tensorboard").Scalars("accuracy")
     }
     assert times == {epoch: scalars[epoch] for epoch in (0, 19)}
-    train(tmp_path, "tensorboard", range(10, 11), **FIGURES)  # the picture of 19 is void
+    train(tmp_path, "tensorboard", range(10, 11), **FIGURES)  # the figure of 19 is void
     assert [event.step for event in images(tmp_path)] == [0, 10]
 
 
