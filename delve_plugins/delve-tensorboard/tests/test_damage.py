@@ -1,6 +1,7 @@
 """Files that a crash has damaged, and disks that refuse."""
 
 import contextlib
+import os
 import resource
 import signal
 
@@ -103,6 +104,60 @@ def test_an_epoch_that_only_some_of_the_runs_have_is_asked_for(tmp_path):
     path.write_bytes(path.read_bytes()[: place_of(path, 4)[0]])
     assert resumed(tmp_path, run, 5)[2] == 4
     assert held_epochs(tmp_path) == {name: [0, 1, 2, 3] for name in EVERYTHING}
+
+
+@pytest.mark.parametrize("known", [{}, {"begins": {"train": 0}}])
+def test_where_the_journal_lost_where_a_run_begins_all_is_asked_for(tmp_path, known):
+    """A power cut took the line of the journal, and the end of a file."""
+    run = recorded(tmp_path, 5)
+    path = only_file(tmp_path, "eval")
+    path.write_bytes(path.read_bytes()[: place_of(path, 2)[0]])
+    state = {name: value for name, value in run.state.items() if name != "begins"} | known
+    names = ("loss", "train-saturation/a", "eval-saturation/a")
+    told = run_info(tmp_path, 5, epochs=range(5), metrics=names, state=state)
+    writer = TensorBoardWriter(tmp_path)
+    lacking = writer.resume_from_saved_state(5, told)
+    for epoch in range(lacking, 6):
+        save(writer, told, epoch)
+    writer.close(None, told)
+    assert held_epochs(tmp_path) == EVERYTHING
+
+
+@pytest.mark.parametrize("mode", ["", "train", "eval"])
+def test_a_file_that_a_power_cut_brought_back_does_not_count(tmp_path, mode):
+    """It was removed, or cut, before the one was begun that has TensorBoard drop its epochs."""
+    run = recorded(tmp_path, 5)
+    path = only_file(tmp_path, mode)
+    content = path.read_bytes()
+    writer, told, lacking = resumed(tmp_path, run, 2)
+    assert lacking == 2
+    for epoch in (2, 3):
+        save(writer, told, epoch)
+    path.write_bytes(content)  # epochs 2 to 4 are back
+    writer, told, lacking = resumed(tmp_path, told, 5)
+    assert lacking == 4
+    for epoch in range(lacking, 6):
+        save(writer, told, epoch)
+    writer.close(None, told)
+    assert held_epochs(tmp_path) == EVERYTHING
+
+
+def test_what_a_resume_drops_is_durable(tmp_path, monkeypatch):
+    """A power cut brought it back otherwise, and took what was recorded in its place."""
+    run = recorded(tmp_path, 5)
+    fsync, synced = os.fsync, {}
+
+    def noting(file):
+        status = os.fstat(file)
+        synced[status.st_ino] = status.st_size
+        fsync(file)
+
+    before = [only_file(tmp_path, mode) for mode in ("", "train", "eval")]
+    monkeypatch.setattr(os, "fsync", noting)
+    resumed(tmp_path, run, 2)
+    for path in before:
+        assert synced[path.stat().st_ino] == path.stat().st_size
+        assert path.parent.stat().st_ino in synced
 
 
 def test_epochs_that_the_journal_lost_are_kept_behind_the_damage(tmp_path):

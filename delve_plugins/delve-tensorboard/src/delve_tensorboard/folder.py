@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from delve.files import replacing
+from delve.files import replacing, sync
 from delve.log import get_logger
 from delve_tensorboard import event_files, records
 from delve_tensorboard.event_files import SUFFIX, events
@@ -24,12 +25,16 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One record of a file: an epoch, a mark that readers need, or neither."""
+    """One record of a file: an epoch, a mark that readers need, or neither.
+
+    A mark may say that what earlier files hold from an epoch on is void.
+    """
 
     start: int
     end: int
     epoch: int | None
     is_mark: bool
+    voids_from: float = math.inf
 
 
 class EventFolder:
@@ -77,7 +82,23 @@ class EventFolder:
         self._entries = {path: _entries(path) for path in self.files()}
         for path, entries in self._entries.items():
             _report_damage(path, entries)
+        self._drop_void()
         return {e.epoch for es in self._entries.values() for e in es if e.epoch is not None}
+
+    def _drop_void(self) -> None:
+        """Forget epochs that a later file's mark has TensorBoard drop.
+
+        They were cut when that file was begun; after a power cut they may be back.
+        """
+        void = math.inf
+        for path, entries in reversed(self._entries.items()):
+            self._entries[path] = [
+                replace(entry, epoch=None)
+                if entry.epoch is not None and entry.epoch >= void
+                else entry
+                for entry in entries
+            ]
+            void = min([void, *(entry.voids_from for entry in entries)])
 
     def tags(self) -> set[str]:
         """All tags that can be read."""
@@ -110,8 +131,11 @@ class EventFolder:
             if kept:
                 _cut(path, [e for e in entries if e.epoch in kept or e.is_mark], entries)
                 self._last_epoch = max(self._last_epoch, *kept)
+                sync(path)  # a power cut must not bring back what is void
             else:
                 path.unlink()
+        if self._entries:
+            sync(self.path)
 
     def open(self, first_epoch: int, more: bytes = b"") -> None:
         """Begin a file; TensorBoard drops what it has seen here from ``first_epoch`` on.
@@ -215,7 +239,9 @@ def _entries(path: Path) -> list[_Entry]:
     for record, event in events(path):
         is_mark = event.WhichOneof("what") != "summary"
         epoch = None if is_mark or is_about_the_run(event) else event.step
-        entries.append(_Entry(record.start, record.end, epoch, is_mark))
+        is_start = event.WhichOneof("what") == "session_log"
+        voids_from = event.step if is_start else math.inf
+        entries.append(_Entry(record.start, record.end, epoch, is_mark, voids_from))
     return entries
 
 

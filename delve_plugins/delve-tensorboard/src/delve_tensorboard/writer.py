@@ -81,7 +81,12 @@ class TensorBoardWriter:
         """Drop the epochs from ``initial_epoch`` on; returns the first that is not there whole."""
         self._prepare(run)
         remembered = self._recall(run)
-        lacking = run.first_lacking(self._whole_epochs() if remembered.knows_begins else ())
+        # Where a mode's run begins may be gone with a line of the journal: then no epoch is known
+        # to be whole.
+        modes = {metric.mode for metric in map(Metric.parse, run.metrics) if metric}
+        knows_begins = remembered.knows_begins and modes <= self._begins.keys()
+        whole = self._whole_epochs()  # read in any case: what the journal does not know stays
+        lacking = run.first_lacking(whole if knows_begins else ())
         self._begins = {mode: begin for mode, begin in self._begins.items() if begin < lacking}
         if remembered.unusable or (run.origin and not run.state):
             run.remember(numbers=self._tags.numbers, begins=self._begins, stats=self._stats)
