@@ -275,6 +275,8 @@ class Channel:
     def _set_aside(self, failure: Exception, epoch: int) -> None:
         self.fall_behind(epoch)
         if isinstance(failure, BackendLostError) and self._lacks is not None:
+            if failure.first is not None:
+                self._lacks = min(self._lacks, failure.first)
             self._opened, self._resumes_at = False, self._lacks
         self._attempts.failed()
         if self.failure is None and not self._journal.is_deleted:

@@ -20,6 +20,8 @@ from delve_tensorboard import event_files, records
 from delve_tensorboard.event_files import SUFFIX, events
 from delve_tensorboard.summaries import header, is_about_the_run, is_number, start_mark
 
+_MOST_WAITING = 2**20  # bytes of complete epochs that are not written yet
+
 logger = get_logger(__name__)
 
 
@@ -48,6 +50,9 @@ class EventFolder:
 
     Args:
         path: The folder; it is made when there is something to write.
+
+    Attributes:
+        first_waiting: The first complete epoch that is still to be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,6 +60,9 @@ class EventFolder:
         self._file: Path | None = None
         self._end = 0  # where the next record goes; what lies behind was left by a fault
         self._staged_end = 0
+        self._waiting = bytearray()  # complete epochs that are still to be written
+        self.first_waiting: int | None = None
+        self._staged: bytes | None = None  # an epoch that may wait too
         self._last_epoch = -1
         self._entries: dict[Path, list[_Entry]] = {}
 
@@ -156,34 +164,63 @@ class EventFolder:
             raise
         self._end = self._staged_end
 
-    def stage(self, epoch: int, record: bytes) -> None:
-        """Write an epoch's record; until :meth:`commit` the next one takes its place."""
-        if epoch > self._last_epoch:
-            self._write(record)
-        else:
+    def stage(self, epoch: int, record: bytes, may_wait: bool = False) -> None:
+        """Write an epoch's record; until :meth:`commit` the next one takes its place.
+
+        Args:
+            epoch: The epoch.
+            record: What to write.
+            may_wait: Whether it need not be written before the next one that may not wait, or the
+                end; the journal holds it meanwhile.
+        """
+        self._staged = None
+        if epoch <= self._last_epoch:
             self._replace(epoch, record)
+        elif may_wait and len(self._waiting) < _MOST_WAITING:
+            self._staged = record
+        else:
+            self._write(self._waiting + record)
 
     def commit(self, epoch: int) -> None:
         """The epoch is complete in all folders."""
-        self._end = self._staged_end
+        if self._staged is not None:
+            if not self._waiting:
+                self.first_waiting = epoch
+            self._waiting += self._staged
+            self._staged = None
+        else:
+            self._settle()
         self._last_epoch = max(self._last_epoch, epoch)
 
     def add(self, epoch: int, record: bytes) -> None:
         """Put one more record behind that of a complete epoch. It may fail on its own."""
-        if epoch >= self._last_epoch or not self._insert(epoch, record):
+        if self._waiting and epoch >= self._last_epoch:
+            self._waiting += record
+        elif epoch >= self._last_epoch or not self._insert(epoch, record):
             self._write(record)
-        self._end = self._staged_end
+            self._settle()
 
     def close(self, more: bytes = b"") -> None:
         """End the file with a last record, without the remains of an epoch that failed."""
         if self._file is None:
             return
         try:
-            self._write(more)
+            self._write(self._waiting + more)
         finally:
             self._file = None
 
-    def _write(self, data: bytes) -> None:
+    def _settle(self) -> None:
+        """What was written stands."""
+        self._end = self._staged_end
+        self._waiting.clear()
+        self.first_waiting = None
+
+    def _write_waiting(self) -> None:
+        """Have the files hold all that is complete, and nothing else."""
+        self._write(self._waiting)
+        self._settle()
+
+    def _write(self, data: bytes | bytearray) -> None:
         """Put data behind the last committed record, in one write to the operating system."""
         assert self._file is not None
         with _named(self._file), self._file.open("r+b", buffering=0) as file:
@@ -200,7 +237,7 @@ class EventFolder:
     def _replace(self, epoch: int, record: bytes) -> None:
         """Put a record in the place of the epoch's earlier one, or before the epochs after it."""
         assert self._file is not None
-        self._write(b"")
+        self._write_waiting()
         for path in self.files():
             entries = _entries(path)
             _cut(path, [entry for entry in entries if entry.epoch != epoch], entries)
@@ -211,7 +248,7 @@ class EventFolder:
     def _insert(self, epoch: int, record: bytes) -> bool:
         """Put a record before the first of a later epoch; False where there is none."""
         assert self._file is not None
-        self._write(b"")
+        self._write_waiting()
         for path in self.files():
             for entry in _entries(path):
                 if entry.epoch is not None and entry.epoch > epoch:

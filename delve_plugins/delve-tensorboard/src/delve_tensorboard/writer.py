@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from delve.errors import ArgumentError, RejectedError, WriterConfigurationError
+from delve.errors import ArgumentError, BackendLostError, RejectedError, WriterConfigurationError
 from delve.journal import now_in_ms
 from delve.recorded_run import FILE_NAME as JOURNAL
 from delve.records import MODES, HeldEpoch, Metric, RunInfo
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from delve_plot.settings import Style
 
     from delve_tensorboard.folder import EventFolder
+    from delve_tensorboard.rows import Rows
 
 FOLDER = "tensorboard"
 
@@ -62,6 +63,7 @@ class TensorBoardWriter:
         self._decoration = Decoration(_USER, style if figures else None)
         self._folders: dict[str, EventFolder] = {}
         self._tags = LayerTags()
+        self._rows: Rows | None = None
         self._begins: dict[str, int] = {}  # a mode's run has a record of each epoch from there on
         self._stats: list[str] = []
         self._first_epoch = 0
@@ -123,15 +125,14 @@ class TensorBoardWriter:
         """Write the epoch into each run; it counts once its numbers are whole in all of them."""
         scalars, metrics, spectra = self._scalars, self._metrics, self._spectra
         self._forget_staged()
-        self._note({*metrics, *spectra}, epoch, run)
-        values = self._values(scalars, metrics)
-        staged = [
-            self._stage(name, values[name], epoch, timestamp)
-            for name in (*MODES, _USER)
-            if values[name] or self._has_begun(name, epoch)
-        ]
-        for folder in staged:
-            folder.commit(epoch)
+        rows = self._rows = self._rows or self._new_rows()
+        if spectra or not rows.knows(metrics):  # it may be the first of its kind
+            self._note({*metrics, *spectra}, epoch, run)
+        records = rows.records(scalars, metrics, epoch, timestamp)
+        for mode in MODES:
+            if mode not in records and self._has_begun(mode, epoch):
+                records[mode] = rows.empty(epoch, timestamp)
+        self._write(records, epoch, may_wait=run.comes_again(epoch))
         shown = Shown(epoch, timestamp, metrics, spectra, self._tags, self._stats)
         is_new = epoch >= run.initial_epoch  # those fed again come all at once
         self._decoration.add(self._folders, shown, pictured=is_new)
@@ -173,6 +174,7 @@ class TensorBoardWriter:
         self._folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
         for folder in self._folders.values():
             folder.set_aside_unusable(_LARGEST + _TIMES_JOURNAL * _size(run.savefile / JOURNAL))
+        self._rows = None
         self._forget_staged()
 
     def _recall(self, run: RunInfo) -> Remembered:
@@ -217,29 +219,38 @@ class TensorBoardWriter:
         self._stats += sorted(stats)
         run.remember(numbers=self._tags.numbers, begins=self._begins, stats=self._stats)
 
-    def _values(
-        self, scalars: Mapping[str, float], metrics: Mapping[Metric, float]
-    ) -> dict[str, list[tuple[str, float]]]:
-        """The numbers of an epoch with their tags, by the run that shows them."""
-        values: dict[str, list[tuple[str, float]]] = {name: [] for name in (*MODES, _USER)}
-        for metric, value in metrics.items():
-            values[metric.mode].append((self._tags.tag(metric), value))
-        values[_USER] = list(scalars.items())
-        return values
+    def _has_begun(self, mode: str, epoch: int) -> bool:
+        return epoch >= self._begins.get(mode, epoch + 1)
 
-    def _has_begun(self, name: str, epoch: int) -> bool:
-        return name == _USER or epoch >= self._begins.get(name, epoch + 1)
+    def _write(self, records: Mapping[str, bytes], epoch: int, may_wait: bool) -> None:
+        """Put an epoch into each run, or none of it.
 
-    def _stage(
-        self, name: str, values: list[tuple[str, float]], epoch: int, timestamp: int
-    ) -> EventFolder:
-        from delve_tensorboard import summaries
+        Raises:
+            BackendLostError: Epochs that waited for this one could not be written either.
+        """
+        names = [name for name in (*MODES, _USER) if name in records]
+        try:
+            staged = [self._stage(name, records[name], epoch, may_wait) for name in names]
+        except OSError as error:
+            waiting = [folder.first_waiting for folder in self._folders.values()]
+            first = min((held for held in waiting if held is not None), default=None)
+            if first is None:
+                raise
+            raise BackendLostError(f"{error}", first) from error
+        for folder in staged:
+            folder.commit(epoch)
 
+    def _stage(self, name: str, record: bytes, epoch: int, may_wait: bool) -> EventFolder:
         folder = self._folders[name]
         if not folder.is_open:
             folder.open(self._first_epoch)
-        folder.stage(epoch, summaries.scalars(values, epoch, timestamp))
+        folder.stage(epoch, record, may_wait)
         return folder
+
+    def _new_rows(self) -> Rows:
+        from delve_tensorboard.rows import Rows
+
+        return Rows(_USER, self._tags)
 
     def _end_of_run(self, error: BaseException | None) -> bytes:
         from delve_tensorboard import summaries
