@@ -24,6 +24,8 @@ NO_VALUE = np.uint64(0x7FF8_0000_0000_07A2).view(np.float64)
 _COMMENT = re.compile(rb"[0-9]+ arrays\Z")
 _COMMENT_LENGTH = 32  # bytes, at most
 
+_MOST_SETS = 64  # of names that are remembered
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -44,6 +46,7 @@ class ScalarTable:
 
     def __init__(self) -> None:
         self._columns: dict[str, int] = {}
+        self._places: dict[tuple[str, ...], np.ndarray] = {}  # of the columns of an epoch's names
         self._rows: dict[int, np.ndarray] = {}  # as wide as the table was when the row came
 
     @property
@@ -53,11 +56,22 @@ class ScalarTable:
 
     def put(self, epoch: int, values: Mapping[str, float]) -> None:
         """Add an epoch, or replace it."""
-        columns = self._columns
-        places = [columns.setdefault(array_name(name), len(columns)) for name in values]
-        row = np.full(len(columns), NO_VALUE)
+        names = tuple(values)
+        places = self._places.get(names)
+        if places is None:
+            places = self._new_places(names)
+        row = np.full(len(self._columns), NO_VALUE)
         row[places] = list(values.values())
         self._rows[epoch] = row
+
+    def _new_places(self, names: tuple[str, ...]) -> np.ndarray:
+        """Where the values of these names go; most epochs have the names of another one."""
+        columns = self._columns
+        places = [columns.setdefault(array_name(name), len(columns)) for name in names]
+        if len(self._places) >= _MOST_SETS:
+            self._places.clear()
+        self._places[names] = np.array(places, np.intp)
+        return self._places[names]
 
     def cut(self, epoch: int) -> None:
         """Drop this epoch and all later ones; the columns stay."""

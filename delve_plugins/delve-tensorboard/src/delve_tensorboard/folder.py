@@ -274,10 +274,10 @@ class EventFolder:
 def _entries(path: Path) -> list[_Entry]:
     entries = []
     for record, event in events(path):
-        is_mark = event.WhichOneof("what") != "summary"
+        what = event.WhichOneof("what")
+        is_mark = what != "summary"
         epoch = None if is_mark or is_about_the_run(event) else event.step
-        is_start = event.WhichOneof("what") == "session_log"
-        voids_from = event.step if is_start else math.inf
+        voids_from = event.step if what == "session_log" else math.inf
         entries.append(_Entry(record.start, record.end, epoch, is_mark, voids_from))
     return entries
 

@@ -8,13 +8,16 @@ byte by byte in Python, it is computed here in blocks, 20 times faster.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import importlib.util
+import importlib
 import os
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -132,10 +135,11 @@ def _contributions() -> tuple[np.ndarray, np.ndarray]:
 
 def _quickest() -> Callable[[bytes], int]:
     """Google's CRC-32C, if it is the one in C: that in Python says that it is slow, and is."""
-    if importlib.util.find_spec("google_crc32c") and importlib.util.find_spec("google_crc32c._crc32c"):
-        from google_crc32c import value
-
-        return value  # type: ignore[no-any-return]
+    with contextlib.suppress(ImportError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        library: Any = importlib.import_module("google_crc32c")
+        if library.implementation == "c":
+            return library.value  # type: ignore[no-any-return]
     return _in_blocks
 
 

@@ -116,10 +116,10 @@ def end_of_run(failed: bool, timestamp: int) -> bytes:
 
 def is_about_the_run(event: Any) -> bool:
     """Whether the event holds hyperparameters or the status, and no epoch."""
-    plugin = hparams_metadata.PLUGIN_NAME
-    return any(
-        value.metadata.plugin_data.plugin_name == plugin for value in event.summary.value[:1]
-    )
+    values = event.summary.value
+    if not values or not values[0].HasField("metadata"):  # as nearly all
+        return False
+    return bool(values[0].metadata.plugin_data.plugin_name == hparams_metadata.PLUGIN_NAME)
 
 
 def is_reserved(tag: str) -> bool:
