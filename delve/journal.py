@@ -20,7 +20,7 @@ from typing import Any
 
 from delve.errors import JournalError, NoHeaderError
 from delve.home import Home, Whereabouts, whereabouts
-from delve.journal_contents import FORMAT, Contents, read_contents
+from delve.journal_contents import FORMAT, Contents, read_contents, take_kept
 from delve.journal_file import JournalFile, is_begun
 from delve.journal_lines import NUMBER, decode_epoch, encode, to_json
 from delve.log import get_logger
@@ -119,7 +119,7 @@ class Journal:
         path = folder / FILE_NAME
         try:
             with open_journal(path) as file:
-                contents = read_contents(file)
+                contents = take_kept(file) or read_contents(file)
         except OSError as error:
             raise JournalError(
                 f"{path} cannot be read ({error.strerror or error}); see to the disk, and try again"

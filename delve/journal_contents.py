@@ -47,6 +47,7 @@ class Contents:
     last_number: int = 0
     size: int = 0  # bytes up to the end of the last whole line
     ends_in_newline: bool = True
+    _names: tuple[Any, Any] = ((), ())  # those that the last epoch brought
 
     def add(self, entry: Mapping[str, Any], offset: int, length: int) -> None:
         """Take in one line's object, and where the line lies."""
@@ -68,8 +69,12 @@ class Contents:
             case "epoch":
                 self._void(entry["epoch"])
                 self.places[entry["epoch"]] = (offset, length)
-                self.metrics.update(dict.fromkeys(entry["scalars"]))
-                self.metrics.update(dict.fromkeys(entry["metrics"]))
+                names = (entry["scalars"], entry["metrics"])
+                if names[0] is not self._names[0] or names[1] is not self._names[1]:
+                    self.metrics.update(dict.fromkeys(names[0]))
+                    self.metrics.update(dict.fromkeys(names[1]))
+                    # Lines of one shape share the names; a dictionary may be filled further.
+                    self._names = names if all(type(n) is tuple for n in names) else ((), ())
                 self.layers = tuple(entry.get("layers") or self.layers)
             case "config":
                 self.config = entry["config"]
@@ -153,6 +158,34 @@ def read_contents(file: BinaryIO) -> Contents:
             "under another name"
         )
     return contents
+
+
+def keep(file: BinaryIO, contents: Contents) -> None:
+    """Have what was read be there for whoever opens the same journal next: it may be long."""
+    _kept.clear()
+    _kept[_state(file)] = contents
+
+
+def take_kept(file: BinaryIO) -> Contents | None:
+    """What was kept of a journal that has not changed since; it is given away, once."""
+    contents = _kept.pop(_state(file), None)
+    _kept.clear()
+    return contents
+
+
+_kept: dict[tuple[int, ...], Contents] = {}
+
+
+def _state(file: BinaryIO) -> tuple[int, ...]:
+    """What changes with a file, whoever changes it."""
+    status = os.fstat(file.fileno())
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
 
 
 def read_lines(file: BinaryIO) -> Contents:

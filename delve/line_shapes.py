@@ -65,26 +65,27 @@ def entry_of(line: bytes) -> dict[str, Any] | None:
 
     Whether its checksum is right is for the caller to see.
     """
-    found = _numbers_of(line)
+    found = _shape_of(line)
     if found is None:
         return None
-    shape, (epoch, time, *_, number) = found
+    shape, numbers = found
     return {
         "type": "epoch",
-        "epoch": int(epoch),
-        "time": int(time),
+        "epoch": int(numbers[1]),
+        "time": int(numbers[2]),
         "scalars": shape.scalars,
         "metrics": shape.metrics,
-        "line": int(number),
+        "line": int(numbers[3]),
     }
 
 
 def record_of(line: bytes) -> EpochRecord | None:
     """The epoch of a line of a known shape; None for others."""
-    found = _numbers_of(line)
+    found = _shape_of(line)
     if found is None:
         return None
-    shape, (epoch, time, *rest) = found
+    shape, numbers = found
+    epoch, time, *rest = numbers[0].translate(None, b"{}:,").split()
     values = list(map(float, rest))
     return EpochRecord(
         epoch=int(epoch),
@@ -95,24 +96,23 @@ def record_of(line: bytes) -> EpochRecord | None:
     )
 
 
-def _numbers_of(line: bytes) -> tuple[_Shape, list[bytes]] | None:
+def _shape_of(line: bytes) -> tuple[_Shape, re.Match[bytes]] | None:
+    """A line's shape, and what stands between its names: all, epoch, time and number."""
     if b"\\" in line:
         return None
     parts = line.split(b'"')
     shape = _shapes.get(tuple(parts[1:-2:2]))
     if shape is None or len(parts) % 2 == 0:
         return None
-    between = b"".join(parts[::2])
-    if not shape.numbers.fullmatch(between):
-        return None
-    return shape, between.translate(None, b"{}:,").split()
+    numbers = shape.numbers.fullmatch(b"".join(parts[::2]))
+    return (shape, numbers) if numbers else None
 
 
 @functools.lru_cache(_MOST)
 def _between(scalars: int, metrics: int) -> re.Pattern[bytes]:
     """What stands between the names of so many values, which are known."""
     return re.compile(
-        rb"\{: , : %b, : %b, : %b: %b: %b, : \}\r?\n?"
+        rb"\{: , : (%b), : (%b), : %b: %b: (%b), : \}\r?\n?"
         % (_COUNT, _TIME, _values(scalars), _values(metrics), _COUNT)
     )
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from delve.errors import JournalError
 from delve.files import open_plain, unfinished_name
-from delve.journal_contents import Contents, read_contents
+from delve.journal_contents import Contents, keep, read_contents
 from delve.journal_lines import is_whole, lines_of
 from delve.overview import Overview
 from delve.records import EpochRecord, enumerate_epochs
@@ -179,7 +179,11 @@ def contents_in(folder: Path) -> Contents | None:
             first, _ = next(lines_of(file), (b"", 0))
             has_begun = first.endswith(b"\n") or is_whole(first)
             file.seek(0)
-            return read_contents(file) if has_begun else Contents()
+            if not has_begun:
+                return Contents()
+            contents = read_contents(file)
+            keep(file, contents)  # the run is opened next
+            return contents
     except FileNotFoundError:
         was_begun = os.path.lexists(path.with_name(unfinished_name(FILE_NAME)))
         return Contents() if was_begun else None
