@@ -19,7 +19,12 @@ from delve import plugins
 from delve.attempts import ATTEMPT_TIME, PATIENCE, WAIT_RATIO, Attempts
 from delve.checked_writer import NamedWriter
 from delve.discovery import GROUP
-from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
+from delve.errors import (
+    BackendLostError,
+    RejectedError,
+    UndeliveredError,
+    WriterConfigurationError,
+)
 from delve.feed import Feed
 from delve.journal import Journal
 from delve.log import get_logger
@@ -274,9 +279,9 @@ class Channel:
 
     def _set_aside(self, failure: Exception, epoch: int) -> None:
         self.fall_behind(epoch)
+        if isinstance(failure, BackendLostError | UndeliveredError) and failure.first is not None:
+            self._lacks = failure.first if self._lacks is None else min(self._lacks, failure.first)
         if isinstance(failure, BackendLostError) and self._lacks is not None:
-            if failure.first is not None:
-                self._lacks = min(self._lacks, failure.first)
             self._opened, self._resumes_at = False, self._lacks
         self._attempts.failed()
         if self.failure is None and not self._journal.is_deleted:

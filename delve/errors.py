@@ -73,6 +73,22 @@ class BackendLostError(DelveError):
         super().__init__(message)
 
 
+class UndeliveredError(DelveError):
+    """Epochs before the last one are not in the backend either, and have to be given again.
+
+    A writer raises it that puts epochs together which come again all at once, as
+    :meth:`~delve.records.RunInfo.comes_again` tells.
+
+    Args:
+        message: Why.
+        first: The first such epoch.
+    """
+
+    def __init__(self, message: str, first: int) -> None:
+        self.first = first
+        super().__init__(message)
+
+
 class RejectedError(DelveError):
     """A backend refuses items for good, whatever is done later, while it takes the others.
 
