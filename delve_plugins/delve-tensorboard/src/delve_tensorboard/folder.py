@@ -50,9 +50,6 @@ class EventFolder:
 
     Args:
         path: The folder; it is made when there is something to write.
-
-    Attributes:
-        first_waiting: The first complete epoch that is still to be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,8 +57,9 @@ class EventFolder:
         self._file: Path | None = None
         self._end = 0  # where the next record goes; what lies behind was left by a fault
         self._staged_end = 0
-        self._waiting = bytearray()  # complete epochs that are still to be written
-        self.first_waiting: int | None = None
+        self._waiting = bytearray()  # complete epochs that are still to be written, as is seen by:
+        self._waiting_at = 0  # where they go; once they are there, the end lies behind that
+        self._first_waiting: int | None = None
         self._staged: bytes | None = None  # an epoch that may wait too
         self._last_epoch = -1
         self._entries: dict[Path, list[_Entry]] = {}
@@ -70,6 +68,11 @@ class EventFolder:
     def is_open(self) -> bool:
         """Whether this process has a file here."""
         return self._file is not None
+
+    @property
+    def first_waiting(self) -> int | None:
+        """The first complete epoch that is still to be written."""
+        return self._first_waiting if self._still_waiting() else None
 
     def files(self) -> list[Path]:
         """Delve's own event files, in the order in which TensorBoard reads them."""
@@ -176,49 +179,51 @@ class EventFolder:
         self._staged = None
         if epoch <= self._last_epoch:
             self._replace(epoch, record)
-        elif may_wait and len(self._waiting) < _MOST_WAITING:
+        elif may_wait and len(self._still_waiting()) < _MOST_WAITING:
             self._staged = record
         else:
-            self._write(self._waiting + record)
+            self._write(self._still_waiting() + record)
 
     def commit(self, epoch: int) -> None:
         """The epoch is complete in all folders."""
         if self._staged is not None:
-            if not self._waiting:
-                self.first_waiting = epoch
+            if not self._still_waiting():
+                self._first_waiting = epoch
             self._waiting += self._staged
             self._staged = None
         else:
-            self._settle()
+            self._end = self._staged_end
         self._last_epoch = max(self._last_epoch, epoch)
 
     def add(self, epoch: int, record: bytes) -> None:
         """Put one more record behind that of a complete epoch. It may fail on its own."""
-        if self._waiting and epoch >= self._last_epoch:
+        if self._still_waiting() and epoch >= self._last_epoch:
             self._waiting += record
-        elif epoch >= self._last_epoch or not self._insert(epoch, record):
+            return
+        if epoch >= self._last_epoch or not self._insert(epoch, record):
             self._write(record)
-            self._settle()
+        self._end = self._staged_end
 
     def close(self, more: bytes = b"") -> None:
         """End the file with a last record, without the remains of an epoch that failed."""
         if self._file is None:
             return
         try:
-            self._write(self._waiting + more)
+            self._write(self._still_waiting() + more)
         finally:
             self._file = None
 
-    def _settle(self) -> None:
-        """What was written stands."""
-        self._end = self._staged_end
-        self._waiting.clear()
-        self.first_waiting = None
+    def _still_waiting(self) -> bytearray:
+        """What waits; nothing of it does once it is written, whatever came in at that moment."""
+        if self._waiting_at != self._end:
+            self._waiting = bytearray()
+            self._waiting_at = self._end
+        return self._waiting
 
     def _write_waiting(self) -> None:
         """Have the files hold all that is complete, and nothing else."""
-        self._write(self._waiting)
-        self._settle()
+        self._write(self._still_waiting())
+        self._end = self._staged_end
 
     def _write(self, data: bytes | bytearray) -> None:
         """Put data behind the last committed record, in one write to the operating system."""
@@ -231,6 +236,7 @@ class EventFolder:
                 file.truncate(self._end)
                 file.seek(self._end)
             if file.write(data) != len(data):
+                file.truncate(self._end)  # what arrived is given again
                 raise OSError(errno.ENOSPC, "the disk took only a part of an epoch")
         self._staged_end = self._end + len(data)
 

@@ -102,7 +102,7 @@ def _checksum(data: bytes) -> bytes:
     return _CHECKSUM.pack(((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF)
 
 
-def _in_blocks(data: bytes) -> int:
+def in_blocks(data: bytes) -> int:
     """CRC-32C, a block of bytes at a time.
 
     A checksum is linear: it is the exclusive or of what each byte would give alone, which depends
@@ -140,7 +140,7 @@ def _quickest() -> Callable[[bytes], int]:
         library: Any = importlib.import_module("google_crc32c")
         if library.implementation == "c":
             return library.value  # type: ignore[no-any-return]
-    return _in_blocks
+    return in_blocks
 
 
 crc32c = _quickest()

@@ -47,7 +47,8 @@ class RowTemplate:
         content, ends = bytearray(), []
         for tag in tags:
             text = as_text(tag).encode()
-            value = _TAG_KEY + _varint(len(text)) + text + _NUMBER_KEY + bytes(_NUMBER_SIZE)
+            named = _TAG_KEY + _varint(len(text)) + text if text else b""
+            value = named + _NUMBER_KEY + bytes(_NUMBER_SIZE)
             content += _VALUE_KEY + _varint(len(value)) + value
             ends.append(len(content))
         self._begin = _SUMMARY_KEY + _varint(len(content))
