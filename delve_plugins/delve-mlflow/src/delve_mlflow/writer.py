@@ -73,6 +73,7 @@ class MLflowWriter:
         self._ended: str | None = None  # with this status, as far as is known
         self._failed = False  # the last attempt
         self._said: set[str] = set()
+        self._refused: set[str] = set()  # which was said
 
     def start(self, run: RunInfo) -> None:
         """Use the user's active run, or create one."""
@@ -144,10 +145,11 @@ class MLflowWriter:
         """
         reasons = "; ".join(dict.fromkeys(refused.values()))
         reason = addresses.without_credentials(reasons, self._uri) if refused else ""
-        others = refused.keys() - row.values.keys()
-        if others:
-            self._say_once(f"MLflow refuses {', '.join(sorted(others))} ({reason})")
         named = [name for name in refused if name in row.values]
+        others = refused.keys() - {*named, *self._refused}
+        self._refused |= refused.keys()
+        if others:  # of an epoch that waited
+            logger.warning("MLflow refuses %s (%s)", ", ".join(sorted(others)), reason)
         if named:
             raise RejectedError(named, reason, rest_arrived=True)
 
