@@ -58,7 +58,8 @@ class CSVWriter:
         self._last_epoch = -1
         self._last_start = 0  # where the last row begins in the file, in bytes
         self._end = 0  # where the next row goes; 0: there is no file yet
-        self._waiting = bytearray()  # rows that are still to be written there
+        self._waiting = bytearray()  # rows that are still to be written, as is seen by:
+        self._waiting_at = 0  # where they go; once they are there, the end lies behind that
         self._first_waiting = -1  # the epoch of the first of them
         self._is_torn = False  # whether more may lie behind, which a fault has left
         self._is_unsure = False  # whether the file was replaced, which an interrupt leaves open
@@ -129,7 +130,7 @@ class CSVWriter:
                 self._columns = known + new
                 self._replace(self._rows_with(epoch))
             elif run is not None and run.comes_again(epoch) and self._can_wait(epoch):
-                self._first_waiting = self._first_waiting if self._waiting else epoch
+                self._first_waiting = self._first_waiting if self._still_waiting() else epoch
                 self._waiting += self._line(epoch)
                 self._last_epoch = epoch
             else:
@@ -184,7 +185,14 @@ class CSVWriter:
                 self._run.remember(**{FILE: label})
 
     def _can_wait(self, epoch: int) -> bool:
-        return epoch > self._last_epoch and len(self._waiting) < _MOST_WAITING
+        return epoch > self._last_epoch and len(self._still_waiting()) < _MOST_WAITING
+
+    def _still_waiting(self) -> bytearray:
+        """What waits; nothing of it does once it is written, whatever came in at that moment."""
+        if self._waiting_at != self._end:
+            self._waiting = bytearray()
+            self._waiting_at = self._end
+        return self._waiting
 
     def _write_waiting(self) -> None:
         """Write the rows that have waited, of which the last is replaced if its epoch comes again.
@@ -192,32 +200,33 @@ class CSVWriter:
         Raises:
             BackendLostError: They cannot be written.
         """
-        if not self._waiting:
+        rows = bytes(self._still_waiting())
+        if not rows:
             return
-        rows, last = bytes(self._waiting), self._last_epoch
         try:
             self._check_file()
-            self._write(self._end, rows, last)
+            self._write(self._end, rows, self._last_epoch)
         except OSError as error:
             raise BackendLostError(f"{error}", self._first_waiting) from error
-        self._waiting.clear()
-        self._last_start += rows.rfind(b"\n", 0, -1) + 1
 
     def _append(self, epoch: int) -> None:
         self._check_file()
         begin = self._last_start if epoch == self._last_epoch else self._end
         self._write(begin, self._line(epoch), epoch)
 
-    def _write(self, begin: int, line: bytes, epoch: int) -> None:
+    def _write(self, begin: int, rows: bytes, epoch: int) -> None:
+        """Put rows into the file, of which the last is that of an epoch."""
+        start = begin + rows.rfind(b"\n", 0, -1) + 1
         with os.fdopen(open_plain(self.path, os.O_RDWR), "r+b", buffering=0) as file:
             self._is_torn = True  # until all is there, whatever comes between
             if file.seek(0, os.SEEK_END) != begin:
                 file.truncate(begin)
                 file.seek(begin)
-            if file.write(line) != len(line):
+            if file.write(rows) != len(rows):
+                file.truncate(begin)  # what arrived is given again
                 raise OSError(f"{self.path}: the disk took only a part of epoch {epoch}")
         self._is_torn = False
-        self._last_epoch, self._last_start, self._end = epoch, begin, begin + len(line)
+        self._last_epoch, self._last_start, self._end = epoch, start, begin + len(rows)
 
     def _check_file(self) -> None:
         """Have the file be as this process left it, but for what a fault of its own has torn.
