@@ -175,6 +175,7 @@ class Channel:
             self._feed.close(error)
         except Exception as failure:
             self.failure = failure
+            self._take_back(failure)
             if not self._journal.is_deleted:  # all has been said of that
                 logger.warning("writer %r failed to close: %s", self.name, describe(failure))
             logger.debug("its traceback", exc_info=failure)
@@ -279,8 +280,7 @@ class Channel:
 
     def _set_aside(self, failure: Exception, epoch: int) -> None:
         self.fall_behind(epoch)
-        if isinstance(failure, BackendLostError | UndeliveredError) and failure.first is not None:
-            self._lacks = failure.first if self._lacks is None else min(self._lacks, failure.first)
+        self._take_back(failure)
         if isinstance(failure, BackendLostError) and self._lacks is not None:
             self._opened, self._resumes_at = False, self._lacks
         self._attempts.failed()
@@ -294,6 +294,11 @@ class Channel:
             )
         logger.debug("writer %r: its traceback", self.name, exc_info=failure)
         self.failure = failure
+
+    def _take_back(self, failure: Exception) -> None:
+        """Count what the writer was given before, and has not delivered, as lacking."""
+        if isinstance(failure, BackendLostError | UndeliveredError) and failure.first is not None:
+            self._lacks = failure.first if self._lacks is None else min(self._lacks, failure.first)
 
     def _restore(self, is_epoch: bool) -> None:
         self._attempts.succeeded(self._lacks is not None, is_epoch)

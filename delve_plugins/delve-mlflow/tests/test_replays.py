@@ -9,6 +9,7 @@ import sys
 
 import mlflow
 import pytest
+from delve_mlflow import MLflowWriter
 from delve_mlflow.rows import MOST_AT_ONCE
 from support.faulty_proxy import FaultyProxy
 from support.mlflow_runs import in_force
@@ -16,7 +17,8 @@ from support.mlflow_server import history
 from support.recorded_runs import journal_rows
 from torch import nn
 
-from delve import SaturationTracker
+from delve import RunInfo, SaturationTracker
+from delve.errors import UndeliveredError
 from delve.testing import run_id
 
 EPOCHS, NAMES = 60, 70  # in five requests
@@ -108,6 +110,24 @@ def test_what_never_arrived_is_named_from_its_first_epoch_on(run, proxy, caplog)
     assert f"did not get epochs {len(held)}-{EPOCHS - 1}" in caplog.text
     track(run, "mlflow", range(EPOCHS, EPOCHS + 1))
     assert_right(run)
+
+
+def test_what_waits_at_the_end_is_sent_or_named(tmp_path, proxy):
+    told = RunInfo(tmp_path, "0" * 31 + "1", 0, initial_epoch=9, epochs=tuple(range(9)))
+    writer = MLflowWriter(tmp_path)
+    assert writer.resume_from_saved_state(9, told) == 0
+    for epoch in range(1):
+        writer.add_scalar("loss", epoch)
+        writer.save(epoch, 1000, told)
+    assert history(told.state["run_id"]) == {}
+    proxy.refuse = lambda path, body: (500, b"{}") if b"loss" in body else None
+    for _ in range(2):
+        with pytest.raises(UndeliveredError) as raised:
+            writer.close(None, told)
+        assert raised.value.first == 0
+    proxy.refuse = lambda path, body: None
+    writer.close(None, told)
+    assert history(told.state["run_id"]) == {0: {"loss": 0.0}}
 
 
 @pytest.mark.parametrize("where", ["database", "files"])

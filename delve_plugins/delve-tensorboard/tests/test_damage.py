@@ -14,7 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from torch import nn
 
 from delve import Metric, RunInfo, SaturationTracker
-from delve.errors import WriterConfigurationError
+from delve.errors import BackendLostError, WriterConfigurationError
 
 
 def run_info(folder, initial_epoch=0, **told):
@@ -392,6 +392,22 @@ def test_what_a_full_disk_never_took_is_named(begun, caplog, monkeypatch):
     held = held_epochs(begun)["loss"]
     assert held == list(range(len(held)))
     assert f"did not get epochs {len(held)}-{MANY - 1}" in caplog.text
+
+
+def test_what_waits_at_the_end_is_written_or_named(tmp_path):
+    told = run_info(tmp_path, 9, epochs=range(9), layers=("a",))
+    writer = TensorBoardWriter(tmp_path)
+    assert writer.resume_from_saved_state(9, told) == 0
+    for epoch in range(5):
+        save(writer, told, epoch)
+    assert held_epochs(tmp_path).get("loss", []) == []
+    size = only_file(tmp_path, "").stat().st_size
+    for _ in range(2):
+        with files_limited_to(size + 3), pytest.raises(BackendLostError) as raised:
+            writer.close(None, told)
+        assert raised.value.first == 0
+    writer.close(None, told)
+    assert held_epochs(tmp_path) == {name: [0, 1, 2, 3, 4] for name in EVERYTHING}
 
 
 def test_a_run_that_is_killed_while_epochs_come_again_gets_them_at_the_next(begun):

@@ -110,8 +110,10 @@ class MLflowWriter:
                 refused |= self._send_waiting(run)
             self._report(refused, row)
 
-    def _send_waiting(self, run: RunInfo) -> dict[str, str]:
+    def _send_waiting(self, run: RunInfo, is_end: bool = False) -> dict[str, str]:
         """Send the epochs that wait; returns why MLflow takes some names not, by name.
+
+        Those that do not arrive are given again; at the end they are kept, for another attempt.
 
         Raises:
             UndeliveredError: They have not arrived, and were given before the last one.
@@ -128,10 +130,11 @@ class MLflowWriter:
         try:
             refused = self._ask(send, run)
         except Exception as error:
-            self._waiting.clear()  # they are given again
+            if not is_end:
+                self._waiting.clear()
             if isinstance(error, BackendLostError):
                 raise BackendLostError(str(error), rows[0].epoch) from error
-            if len(rows) == 1:
+            if len(rows) == 1 and not is_end:
                 raise
             raise UndeliveredError(str(error) or type(error).__name__, rows[0].epoch) from error
         self._waiting.clear()
@@ -159,7 +162,7 @@ class MLflowWriter:
         A run that had ended, and got only what it had missed, ends with the status that it had.
         """
         try:
-            self._report(self._send_waiting(run), Row(-1, 0, {}))
+            self._report(self._send_waiting(run, is_end=True), Row(-1, 0, {}))
         finally:
             self._finish(error, run)
 

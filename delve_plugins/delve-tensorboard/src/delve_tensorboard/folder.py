@@ -220,7 +220,7 @@ class EventFolder:
             self._waiting_at = self._end
         return self._waiting
 
-    def _write_waiting(self) -> None:
+    def write_waiting(self) -> None:
         """Have the files hold all that is complete, and nothing else."""
         self._write(self._still_waiting())
         self._end = self._staged_end
@@ -243,7 +243,7 @@ class EventFolder:
     def _replace(self, epoch: int, record: bytes) -> None:
         """Put a record in the place of the epoch's earlier one, or before the epochs after it."""
         assert self._file is not None
-        self._write_waiting()
+        self.write_waiting()
         for path in self.files():
             entries = _entries(path)
             _cut(path, [entry for entry in entries if entry.epoch != epoch], entries)
@@ -254,7 +254,7 @@ class EventFolder:
     def _insert(self, epoch: int, record: bytes) -> bool:
         """Put a record before the first of a later epoch; False where there is none."""
         assert self._file is not None
-        self._write_waiting()
+        self.write_waiting()
         for path in self.files():
             for entry in _entries(path):
                 if entry.epoch is not None and entry.epoch > epoch:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,7 +138,15 @@ class TensorBoardWriter:
         self._decoration.add(self._folders, shown, pictured=is_new)
 
     def close(self, error: BaseException | None, run: RunInfo) -> None:
-        """End the run; it keeps no thread and no open file."""
+        """End the run; it keeps no thread and no open file.
+
+        Raises:
+            BackendLostError: Epochs that waited cannot be written.
+        """
+        with self._waiting_named():
+            for folder in self._folders.values():
+                if folder.first_waiting is not None:
+                    folder.write_waiting()
         folders, self._folders = self._folders, {}
         self._forget_staged()
         with ExitStack() as stack:
@@ -229,16 +237,22 @@ class TensorBoardWriter:
             BackendLostError: Epochs that waited for this one could not be written either.
         """
         names = [name for name in (*MODES, _USER) if name in records]
-        try:
+        with self._waiting_named():
             staged = [self._stage(name, records[name], epoch, may_wait) for name in names]
+        for folder in staged:
+            folder.commit(epoch)
+
+    @contextmanager
+    def _waiting_named(self) -> Iterator[None]:
+        """Where a disk refuses something, say which epochs that waited it has not got."""
+        try:
+            yield
         except OSError as error:
             waiting = [folder.first_waiting for folder in self._folders.values()]
             first = min((held for held in waiting if held is not None), default=None)
             if first is None:
                 raise
             raise BackendLostError(f"{error}", first) from error
-        for folder in staged:
-            folder.commit(epoch)
 
     def _stage(self, name: str, record: bytes, epoch: int, may_wait: bool) -> EventFolder:
         folder = self._folders[name]
