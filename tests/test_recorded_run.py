@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from delve import journal_contents
 from delve.errors import JournalError
 from delve.journal import Journal
 from delve.journal_lines import encode
@@ -281,6 +282,35 @@ def test_two_journals_in_one_are_damage(went_back, tmp_path):
     journal = Journal.reopen(went_back)
     assert journal.sound_below("csv") == float("inf")
     journal.close()
+
+
+@pytest.mark.parametrize("change", ["none", "longer", "another of its length", "moved"])
+def test_what_was_just_read_is_not_read_again_unless_it_has_changed(tmp_path, change, monkeypatch):
+    with contextlib.closing(Journal.create(tmp_path, ["a"], {})) as journal:
+        for epoch in range(3):
+            journal.record(EpochRecord(epoch, 1000, {"loss": 0.25}, {}), ["a"])
+    path = tmp_path / FILE_NAME
+    assert read_epochs(tmp_path) == [0, 1, 2]
+    lines, times = path.read_bytes().splitlines(keepends=True), path.stat()
+    if change == "longer":
+        entry = {"type": "epoch", "epoch": 3, "time": 1, "scalars": {}, "metrics": {}}
+        path.write_bytes(b"".join(lines) + encode(entry))
+    elif change == "another of its length":
+        with path.open("r+b") as file:
+            file.seek(len(b"".join(lines[:-1])))
+            file.write(lines[-1].replace(b"0.25", b"0.75"))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    elif change == "moved":
+        path.rename(tmp_path / "kept")
+        path.write_bytes((tmp_path / "kept").read_bytes())
+    reads, read = [], journal_contents.read_lines
+    monkeypatch.setattr(journal_contents, "read_lines", lambda f: reads.append(f) or read(f))
+    with contextlib.closing(Journal.reopen(tmp_path)) as journal:
+        epochs = {"none": [0, 1, 2], "longer": [0, 1, 2, 3], "another of its length": [0, 1]}
+        assert journal.epochs == epochs.get(change, [0, 1, 2])
+    assert len(reads) == (change != "none")
+    with contextlib.closing(Journal.reopen(tmp_path)):
+        assert len(reads) == 1 + (change != "none")
 
 
 def test_lines_that_are_gone_are_told_of(went_back, caplog):
