@@ -16,7 +16,7 @@ from delve.delivery.feed import Feed
 from delve.delivery.notices import Notices
 from delve.delivery.opening import open_writer
 from delve.delivery.standing import Standing
-from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
+from delve.errors import BackendLostError, RejectedError, UndeliveredError, WriterConfigurationError
 from delve.journal.journal import Journal
 from delve.records import EpochRecord, Metric, RunInfo
 
@@ -144,6 +144,7 @@ class Channel:
             self._feed.close(error)
         except Exception as failure:
             self.failure = failure
+            self._take_back(failure)
             if not self._journal.is_deleted:  # all has been said of that
                 self._notices.failed_to_close(failure)
             self._notices.traceback_of_closing(failure)
@@ -217,6 +218,7 @@ class Channel:
 
     def _set_aside(self, failure: Exception, epoch: int) -> None:
         self.fall_behind(epoch)
+        self._take_back(failure)
         if isinstance(failure, BackendLostError):
             self._standing.lose_backend()
         self._attempts.failed()
@@ -224,6 +226,11 @@ class Channel:
             self._notices.failed(failure, epoch)
         self._notices.traceback(failure)
         self.failure = failure
+
+    def _take_back(self, failure: Exception) -> None:
+        """Count as lacking what the writer was given before, and says not to have delivered."""
+        if isinstance(failure, BackendLostError | UndeliveredError) and failure.first is not None:
+            self._standing.take_back(failure.first)
 
     def _restore(self, is_epoch: bool) -> None:
         is_behind = self._standing.is_behind

@@ -38,6 +38,9 @@ class Standing:
     ..                           BEHIND   BEHIND         have that twice if it were given it again
     ..                           NEW      AWAY
     ..                           AWAY     AWAY
+    ``take_back(first)``         CURRENT  BEHIND         what it took from ``first`` on is not in
+    ..                           BEHIND   BEHIND         its backend
+    ..                           AWAY     AWAY
     ``lose_backend()``           BEHIND   AWAY           what it writes through is gone for good
     ============================ ======== ============== =======================================
 
@@ -97,6 +100,14 @@ class Standing:
         self.fall_behind(epoch)
         self.given_up.append(epoch)
         self.first_lacking = epoch + 1
+
+    def take_back(self, first: int) -> None:
+        """Epochs that it took, from that one on, have not reached its backend."""
+        self._expect(State.CURRENT, State.BEHIND, State.AWAY)
+        if self.is_behind:
+            self.first_lacking = min(self.first_lacking, first)
+        else:
+            self.fall_behind(first)
 
     def lose_backend(self) -> None:
         """It has to be opened again before it gets what it lacks; without effect if it is not."""

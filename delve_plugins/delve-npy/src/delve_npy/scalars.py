@@ -29,6 +29,8 @@ MAX_NAME_LENGTH = 10_000  # characters; zip allows 65,535 bytes
 # A NaN of its own, as R has one, tells "no value" from "not a number"; the eye sees nan for both.
 NO_VALUE = np.uint64(0x7FF8_0000_0000_07A2).view(np.float64)
 
+_MOST_SETS = 64  # of names that are remembered
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -49,6 +51,7 @@ class ScalarTable:
 
     def __init__(self) -> None:
         self._columns: dict[str, int] = {}
+        self._places: dict[tuple[str, ...], np.ndarray] = {}  # of the columns of an epoch's names
         self._rows: dict[int, np.ndarray] = {}  # as wide as the table was when the row came
 
     @property
@@ -58,11 +61,22 @@ class ScalarTable:
 
     def put(self, epoch: int, values: Mapping[str, float]) -> None:
         """Add an epoch, or replace it."""
-        columns = self._columns
-        places = [columns.setdefault(array_name(name), len(columns)) for name in values]
-        row = np.full(len(columns), NO_VALUE)
+        names = tuple(values)
+        places = self._places.get(names)
+        if places is None:
+            places = self._new_places(names)
+        row = np.full(len(self._columns), NO_VALUE)
         row[places] = list(values.values())
         self._rows[epoch] = row
+
+    def _new_places(self, names: tuple[str, ...]) -> np.ndarray:
+        """Where the values of these names go; most epochs have the names of another one."""
+        columns = self._columns
+        places = [columns.setdefault(array_name(name), len(columns)) for name in names]
+        if len(self._places) >= _MOST_SETS:
+            self._places.clear()
+        self._places[names] = np.array(places, np.intp)
+        return self._places[names]
 
     def cut(self, epoch: int) -> None:
         """Drop this epoch and all later ones; the columns stay."""
