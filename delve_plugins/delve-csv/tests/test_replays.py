@@ -116,7 +116,7 @@ def test_what_a_full_disk_never_took_is_named(run, monkeypatch, caplog):
     assert f"did not get epochs {len(held)}-{EPOCHS - 1}" in caplog.text
 
 
-def test_a_kill_meanwhile_costs_no_row(run):
+def test_a_kill_meanwhile_costs_no_row(run, monkeypatch):
     child = os.fork()
     if not child:
         try:
@@ -127,7 +127,7 @@ def test_a_kill_meanwhile_costs_no_row(run):
                     os.kill(os.getpid(), signal.SIGKILL)
                 save(self, epoch, run)
 
-            CSVWriter.save = killing
+            monkeypatch.setattr(CSVWriter, "save", killing)
             track(run, "csv", [])
         finally:
             os._exit(1)

@@ -368,8 +368,8 @@ def begun(long_run, tmp_path):
 def test_a_disk_that_is_full_while_epochs_come_again_costs_none(begun, caplog, monkeypatch):
     """They are written together: all that was given since the last one written comes again."""
     monkeypatch.setattr("delve_tensorboard.folder._MOST_WAITING", 3000)
-    monkeypatch.setattr("delve.attempts.FIRST_WAIT", 0.0)
-    monkeypatch.setattr("delve.attempts.WAIT_RATIO", 0.0)
+    monkeypatch.setattr("delve.delivery.attempts.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("delve.delivery.attempts.WAIT_RATIO", 0.0)
     with files_limited_to(8000):
         tracker = SaturationTracker(begun, "tensorboard", nn.Linear(2, 2), initial_epoch=MANY)
     held = held_epochs(begun)["loss"]
