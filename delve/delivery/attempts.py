@@ -80,7 +80,7 @@ class Attempts:
         Args:
             lacks_more: Whether the writer lacks epochs still.
             is_epoch: Whether it was an epoch as it came. What comes once, as opening does, or
-                now and then, as a picture, may take its time.
+                now and then, as a figure, may take its time.
         """
         self._wait, seconds = 0.0, time.monotonic() - self._begun
         self.failed_quickly = False

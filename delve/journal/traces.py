@@ -37,7 +37,7 @@ def find_traces(folder: Path) -> list[str]:
     what only Delve writes into them. What the folder holds is not changed, and no link followed.
     """
     found = itertools.chain(
-        _kept_journals(folder), _table(folder), _arrays(folder), _pictures(folder), _events(folder)
+        _kept_journals(folder), _table(folder), _arrays(folder), _figures(folder), _events(folder)
     )
     return [str(path.relative_to(folder)) for path in itertools.islice(found, _MOST_NAMED)]
 
@@ -56,7 +56,7 @@ def epochs_of_files(folder: Path) -> dict[tuple[str, str], set[int]]:
     """The epochs of files that hold one each and no numbers, by writer and what they are."""
     held = {
         ("npy", "arrays"): array_files(folder / ARRAYS),
-        ("plot", "pictures"): EpochFiles(folder / "plots", ".png"),
+        ("plot", "figures"): EpochFiles(folder / "plots", ".png"),
     }
     return {kind: epochs for kind, files in held.items() if (epochs := _epochs_of(files))}
 
@@ -90,7 +90,7 @@ def _arrays(folder: Path) -> Iterator[Path]:
         yield path
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def _figures(folder: Path) -> Iterator[Path]:
     return _groups(EpochFiles(folder / "plots", ".png"))
 
 

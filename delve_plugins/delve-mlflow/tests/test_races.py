@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from delve_mlflow import database
 from mlflow_runs import Recording, in_a_process, in_force, rows
 from mlflow_server import history, locked
 
@@ -14,6 +15,8 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
+import delve_mlflow.client
+delve_mlflow.client.LONGEST = 300  # on a busy machine each takes its time to make the tables
 from mlflow_runs import Recording, rows
 name = sys.argv[1]
 print("ready", flush=True)
@@ -43,6 +46,17 @@ def test_four_processes_that_make_one_database_all_arrive_at_the_first_attempt(
         (run,) = in_force(name)
         assert run.info.status == "FINISHED"
         assert set(history(run.info.run_id)) == {0, 1, 2}
+
+
+def test_tables_that_another_process_makes_for_long_are_not_made_beside_it(tmp_path):
+    """Two that make them at once can leave them broken for good: better to come again later."""
+    path, calls = tmp_path / "new.db", []
+    with database._turn(path, time.monotonic() + 1):
+        with pytest.raises(TimeoutError, match="still being made, by another process"):
+            database.made(path, lambda: calls.append("made"), 0.5)
+        assert calls == []
+    database.made(path, lambda: calls.append("made"), 0.5)
+    assert calls == ["made"]
 
 
 @pytest.mark.parametrize("new", [True, False])

@@ -7,7 +7,7 @@ import shutil
 import signal
 
 import pytest
-from delve_tensorboard import TensorBoardWriter, records
+from delve_tensorboard import TensorBoardWriter, framing
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard_runs import read_points
 from torch import nn
@@ -58,7 +58,7 @@ def only_file(folder, mode):
 
 def place_of(path, epoch):
     """Where the record of an epoch begins and ends in its file."""
-    for held in records.read(path):
+    for held in framing.read(path):
         event = Event.FromString(held.payload)
         if event.HasField("summary") and event.step == epoch:
             return held.start, held.end
@@ -249,14 +249,14 @@ def test_tensorboard_never_reads_a_file_that_is_being_rewritten(tmp_path, monkey
     writer.start(run)
     for epoch in range(3):
         save(writer, run, epoch)
-    seen, read = set(), records.read
+    seen, read = set(), framing.read
 
     def watched(path):
         for held in read(path):
             seen.update(other.name for other in path.parent.iterdir() if other.is_file())
             yield held
 
-    monkeypatch.setattr(records, "read", watched)
+    monkeypatch.setattr(framing, "read", watched)
     save(writer, run, 1)
     assert {name for name in seen if "tfevents" in name} == {
         only_file(tmp_path, mode).name for mode in ("", "train", "eval")

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from delve_tensorboard import TensorBoardWriter, event_files, records
+from delve_tensorboard import TensorBoardWriter, event_files, framing
 from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -137,7 +137,7 @@ def zeros(path):
 
 
 def no_event(path):
-    path.write_bytes(records.frame(b"\xff\xff\xff\xff"))
+    path.write_bytes(framing.frame(b"\xff\xff\xff\xff"))
 
 
 def claims_gigabytes(path):
@@ -151,7 +151,7 @@ def sparse(path):
 
 def claiming(length):
     header = length.to_bytes(8, "little")
-    return header + records._checksum(header) + b"x" * 100
+    return header + framing._checksum(header) + b"x" * 100
 
 
 @contextlib.contextmanager
@@ -219,21 +219,21 @@ class TestUnreadable:
     @pytest.mark.parametrize("length", [2**63, 2**40, 2**28 + 1, 200])
     def test_a_length_that_the_file_does_not_have_is_damage(self, tmp_path, length):
         path = tmp_path / "events"
-        path.write_bytes(records.frame(b"first") + claiming(length))
-        assert [record.payload for record in records.read(path)] == [b"first"]
+        path.write_bytes(framing.frame(b"first") + claiming(length))
+        assert [record.payload for record in framing.read(path)] == [b"first"]
 
     def test_a_record_that_no_epoch_can_need_is_not_read(self, tmp_path):
         path = tmp_path / "events"
-        path.write_bytes(records.frame(b"first") + claiming(2**32))
+        path.write_bytes(framing.frame(b"first") + claiming(2**32))
         os.truncate(path, 2**33)
-        assert [record.payload for record in records.read(path)] == [b"first"]
+        assert [record.payload for record in framing.read(path)] == [b"first"]
 
     def test_a_record_that_is_no_event_is_damage(self, tmp_path, caplog):
         train(tmp_path, "tensorboard", range(3))
         (path,) = (tmp_path / "tensorboard/train").glob("*tfevents*")
         starts = [held.start for held, event in event_files.events(path) if event.step == 2]
         data = path.read_bytes()
-        path.write_bytes(data[: starts[0]] + records.frame(b"\xff\xff\xff") + data[starts[0] :])
+        path.write_bytes(data[: starts[0]] + framing.frame(b"\xff\xff\xff") + data[starts[0] :])
         train(tmp_path, "tensorboard", range(3, 4))
         assert_same_as_journal(read_points(tmp_path), tmp_path)
         assert f"damaged from byte {starts[0]}" in caplog.text

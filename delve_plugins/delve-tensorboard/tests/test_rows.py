@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from delve_tensorboard import records
+from delve_tensorboard import framing
 from delve_tensorboard.rows import Rows, RowTemplate
 from delve_tensorboard.summaries import as_text
 from delve_tensorboard.tags import LayerTags
@@ -19,7 +19,7 @@ def as_messages(tags, numbers, epoch, timestamp):
     event.summary.SetInParent()
     for tag, number in zip(tags, numbers, strict=True):
         event.summary.value.add(tag=as_text(tag), simple_value=number)
-    return records.frame(event.SerializeToString())
+    return framing.frame(event.SerializeToString())
 
 
 NAMES = {
@@ -71,5 +71,5 @@ def test_each_run_gets_its_own_numbers_however_they_alternate():
 @pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 1023, 1024, 1025, 5000])
 def test_whatever_sums_a_record_agrees(length):
     content = random.Random(length).randbytes(length)
-    assert records.crc32c(content) == records.in_blocks(content)
-    assert records.in_blocks(b"123456789") == 0xE3069283  # of RFC 3720
+    assert framing.crc32c(content) == framing.in_blocks(content)
+    assert framing.in_blocks(b"123456789") == 0xE3069283  # of RFC 3720

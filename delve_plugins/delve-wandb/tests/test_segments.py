@@ -5,7 +5,7 @@ import time
 
 import pytest
 import wandb
-from delve_wandb import WandbWriter, records
+from delve_wandb import WandbWriter, framing
 from delve_wandb.segments import Segment, segment_of, segments
 from wandb_files import read_run_file, run_files
 
@@ -63,7 +63,7 @@ def test_what_is_no_file_of_wandbs_has_no_rows(tmp_path):
 
 
 def test_the_end_of_a_file_is_read_from_its_last_blocks(written):
-    whole, end = list(records.read(written.file)), list(records.read_end(written.file))
+    whole, end = list(framing.read(written.file)), list(framing.read_end(written.file))
     assert end == whole[-len(end) :]
     assert 0 < len(end) < len(whole)
     assert written._has_ended()

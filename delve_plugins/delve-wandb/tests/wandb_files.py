@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from delve_wandb import records
+from delve_wandb import framing
 from wandb.proto import wandb_internal_pb2
 
 from delve.testing import journal_lines
@@ -43,7 +43,7 @@ class RunFile:
 def read_run_file(path: Path) -> RunFile:
     """Read a file as far as it is whole; a kill leaves the last record torn."""
     contents = RunFile()
-    for data in records.read(path):
+    for data in framing.read(path):
         record = _Record.FromString(data)
         match record.WhichOneof("record_type"):
             case "run":

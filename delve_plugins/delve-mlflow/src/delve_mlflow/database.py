@@ -114,7 +114,11 @@ def wait_until_free(path: Path, seconds: float) -> None:
 
 @contextlib.contextmanager
 def _turn(path: Path, until: float) -> Iterator[None]:
-    """One process at a time: two that make the tables at once can leave them broken for good."""
+    """One process at a time: two that make the tables at once can leave them broken for good.
+
+    Raises:
+        TimeoutError: Another process makes them for longer.
+    """
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     try:
         import fcntl
@@ -126,19 +130,21 @@ def _turn(path: Path, until: float) -> Iterator[None]:
         yield
         return
     try:
-        with contextlib.suppress(OSError):
-            while not _locked(fcntl.flock, lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                if time.monotonic() > until:
-                    break
-                time.sleep(PAUSE)
+        while not _locked(fcntl.flock, lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if time.monotonic() > until:
+                raise TimeoutError(f"{path}: its tables are still being made, by another process")
+            time.sleep(PAUSE)
         yield
     finally:
         os.close(lock)
 
 
 def _locked(flock: Callable[[int, int], None], file: int, operation: int) -> bool:
+    """Whether the lock was got, or there are none here."""
     try:
         flock(file, operation)
     except BlockingIOError:
         return False
+    except OSError:  # a file system without locks
+        return True
     return True

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorboard.compat.proto.event_pb2 import Event
 
 from delve.base import get_logger
-from delve_tensorboard import records
+from delve_tensorboard import framing
 from delve_tensorboard.summaries import WRITER
 
 SUFFIX = ".delve"
@@ -43,9 +43,9 @@ def holds_others(folder: Path) -> bool:
     )
 
 
-def events(path: Path) -> Iterator[tuple[records.Record, Event]]:
+def events(path: Path) -> Iterator[tuple[framing.Record, Event]]:
     """What a file holds, up to the first record that is damaged or no event."""
-    for record in records.read(path):
+    for record in framing.read(path):
         try:
             event = Event.FromString(record.payload)
         except DecodeError:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from delve.base import get_logger
 from delve.files import replacing, sync
-from delve_tensorboard import event_files, records
+from delve_tensorboard import event_files, framing
 from delve_tensorboard.event_files import SUFFIX, events
 from delve_tensorboard.summaries import header, is_about_the_run, is_number, start_mark
 
@@ -259,7 +259,7 @@ class EventFolder:
             for entry in _entries(path):
                 if entry.epoch is not None and entry.epoch > epoch:
                     with _rewriting(path) as file:
-                        for held in records.read(path):
+                        for held in framing.read(path):
                             if held.start == entry.start:
                                 file.write(record)
                             file.write(held.raw)
@@ -309,7 +309,7 @@ def _cut(path: Path, kept: list[_Entry], entries: list[_Entry]) -> None:
         return
     starts = {entry.start for entry in kept}
     with _rewriting(path) as file:
-        for record in records.read(path):
+        for record in framing.read(path):
             if record.start in starts:
                 file.write(record.raw)
 

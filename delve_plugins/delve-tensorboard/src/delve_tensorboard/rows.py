@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from delve.records import MODES, Metric
-from delve_tensorboard.records import frame
+from delve_tensorboard.framing import frame
 from delve_tensorboard.summaries import as_text
 from delve_tensorboard.tags import LayerTags
 

@@ -22,7 +22,7 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-from delve_tensorboard.records import frame
+from delve_tensorboard.framing import frame
 
 WRITER = "delve_tensorboard"  # what Delve's own files say of who wrote them
 

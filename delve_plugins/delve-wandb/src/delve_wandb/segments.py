@@ -15,7 +15,7 @@ from wandb import Run
 from wandb.proto import wandb_internal_pb2
 
 from delve.files import replacing, sync
-from delve_wandb import records
+from delve_wandb import framing
 from delve_wandb.logs import EPOCH
 
 # `wandb sync` skips a segment that has this file beside it. Its own is empty, so that text tells
@@ -47,7 +47,7 @@ class Segment:
     def rows(self) -> Iterator[dict[str, str]]:
         """The rows that have reached the disk, as far as they can be read; values are in JSON."""
         if self.file.is_file():
-            for data in records.read(self.file):
+            for data in framing.read(self.file):
                 record = _Record.FromString(data)
                 if record.WhichOneof("record_type") == "history":
                     items = record.history.item
@@ -69,7 +69,7 @@ class Segment:
             return False
         return any(
             _Record.FromString(data).WhichOneof("record_type") == "exit"
-            for data in records.read_end(self.file)
+            for data in framing.read_end(self.file)
         )
 
     def supersede(self) -> None:
