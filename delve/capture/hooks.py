@@ -18,6 +18,7 @@ from delve.base.log import get_logger
 from delve.capture import compiled
 from delve.capture.activations import first_tensor
 from delve.capture.gathering import Gatherer, Gathering, Key
+from delve.capture.hook_guards import heed_hooks
 from delve.capture.modes import PassMode, mode_of
 from delve.capture.stand_ins import stands_for_data
 from delve.errors import ArgumentError
@@ -65,6 +66,7 @@ class LayerHooks:
         self._is_closed = False
         for name, layer in layers.items():
             self.track(name, layer, (roots or {}).get(layer))
+        heed_hooks()
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -247,6 +249,10 @@ class _Hook:
         # Takes three arguments, does nothing and returns None, as an inert hook must; and it comes
         # with Python, so that a saved model can be loaded where there is no Delve.
         return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+compiled.leave_alone(_Hook.__call__)
+compiled.leave_alone(mode_of)
 
 
 def _is_recomputing() -> bool:

@@ -1,0 +1,111 @@
+"""Has ``torch.compile`` look at hooks that come after it, which it does not by itself.
+
+Code that was compiled while a module had no hook is used again once it has one, also for another
+model of the same class that never gets one: a teacher, the folds of a cross-validation. A switch
+of the compiler's, ``skip_nnmodule_hook_guards``, has it look. It is turned here once in a process,
+and what was compiled before is compiled anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import types
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+import torch
+
+from delve.base.log import get_logger
+
+_COMPILER = "torch._dynamo"
+_CONFIG = f"{_COMPILER}.config"
+_SWITCH = "skip_nnmodule_hook_guards"
+
+logger = get_logger(__name__)
+
+
+def heed_hooks() -> None:
+    """Have hooks that were just set noticed by code that is or will be compiled.
+
+    Nothing is imported: where nobody has imported the compiler, it is told when somebody does.
+    """
+    config = sys.modules.get(_CONFIG)
+    if config is None:
+        if not any(isinstance(finder, _Watch) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _Watch())
+    elif getattr(config, _SWITCH, True):
+        _turn_on(config)
+        _compile_anew()
+
+
+class _Watch(MetaPathFinder):
+    """Finds nothing, but waits for somebody to import the compiler."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of the compiler's settings, whose switch is turned as soon as there is one."""
+        if name != _CONFIG:
+            return None
+        with contextlib.suppress(ValueError):  # another thread has
+            sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        loader: Any = spec and spec.loader
+        if hasattr(loader, "exec_module"):
+            execute = loader.exec_module
+
+            def execute_and_turn_on(module: types.ModuleType) -> None:
+                del loader.exec_module
+                execute(module)
+                _turn_on(module)
+
+            loader.exec_module = execute_and_turn_on
+        return spec
+
+
+def _turn_on(config: types.ModuleType) -> None:
+    """Turn the switch in all threads and contexts; a version that has none goes without."""
+    with contextlib.suppress(AttributeError):
+        setattr(config, _SWITCH, False)
+    # What is set counts for this context alone since torch 2.12, and not in other threads.
+    entry = getattr(config, "_config", {}).get(_SWITCH)
+    if getattr(entry, "default", None) is True:
+        entry.default = False
+
+
+def _compile_anew() -> None:
+    """Throw away what was compiled; what is called again is compiled again."""
+    evaluation = torch._C._dynamo.eval_frame
+    reset_code = getattr(evaluation, "reset_code", None)
+    conversion: Any = sys.modules.get(f"{_COMPILER}.convert_frame")
+    try:
+        seen = [*conversion.input_codes.seen, *conversion.output_codes.seen]
+        codes = [code for reference in seen if (code := reference()) and _is_compiled(code)]
+        if not callable(reset_code):
+            raise AttributeError("reset_code")
+        lock = getattr(conversion, "compile_lock", contextlib.nullcontext())
+        with lock:
+            for code in codes:
+                reset_code(code)
+        count = len(codes)
+    except AttributeError:  # another version of torch
+        torch.compiler.reset()
+        count = -1
+    if count:
+        logger.info(
+            "%s compiled before these layers were tracked, by code that does not look at hooks; "
+            "what is called again is compiled anew",
+            "functions were" if count < 0 else f"{count} functions were",
+        )
+
+
+def _is_compiled(code: types.CodeType) -> bool:
+    evaluation = torch._C._dynamo.eval_frame
+    count = getattr(evaluation, "_get_total_cache_entry_count", None)
+    if count is not None:
+        return bool(count(code))
+    return bool(evaluation._debug_get_cache_entry_list(code))
