@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import types
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -30,7 +29,7 @@ uncompiled: Callable[[_F], _F] = functools.cache(torch.compiler.disable)
 is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
-def leave_alone(function: types.FunctionType) -> None:
+def leave_alone(function: Any) -> None:
     """Keep the compiler from taking up a function by itself; within others it still does.
 
     Beside a graph break it takes up each function that is called, and what is called from there.

@@ -46,7 +46,10 @@ class _Watch(MetaPathFinder):
     """Finds nothing, but waits for somebody to import the compiler."""
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+        self,
+        name: str,
+        path: Sequence[str] | None,  # noqa: ARG002 (others give it by name)
+        target: types.ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         """The spec of the compiler's settings, whose switch is turned as soon as there is one."""
         if name != _CONFIG:
@@ -72,40 +75,40 @@ def _turn_on(config: types.ModuleType) -> None:
     with contextlib.suppress(AttributeError):
         setattr(config, _SWITCH, False)
     # What is set counts for this context alone since torch 2.12, and not in other threads.
-    entry = getattr(config, "_config", {}).get(_SWITCH)
+    entry: Any = getattr(config, "_config", {}).get(_SWITCH)
     if getattr(entry, "default", None) is True:
         entry.default = False
 
 
 def _compile_anew() -> None:
     """Throw away what was compiled; what is called again is compiled again."""
-    evaluation = torch._C._dynamo.eval_frame
-    reset_code = getattr(evaluation, "reset_code", None)
-    conversion: Any = sys.modules.get(f"{_COMPILER}.convert_frame")
     try:
-        seen = [*conversion.input_codes.seen, *conversion.output_codes.seen]
-        codes = [code for reference in seen if (code := reference()) and _is_compiled(code)]
-        if not callable(reset_code):
-            raise AttributeError("reset_code")
-        lock = getattr(conversion, "compile_lock", contextlib.nullcontext())
-        with lock:
-            for code in codes:
-                reset_code(code)
-        count = len(codes)
-    except AttributeError:  # another version of torch
+        many = _reset_compiled_code()
+    except AttributeError:  # in a version of torch that keeps it elsewhere
         torch.compiler.reset()
-        count = -1
-    if count:
+        many = None
+    if many != 0:
         logger.info(
-            "%s compiled before these layers were tracked, by code that does not look at hooks; "
-            "what is called again is compiled anew",
-            "functions were" if count < 0 else f"{count} functions were",
+            "torch.compile had compiled %s before layers were tracked, and would not have noticed "
+            "it; what is called again is compiled anew",
+            "code" if many is None else f"{many} function{'s' * (many > 1)}",
         )
+
+
+def _reset_compiled_code() -> int:
+    """Reset each function that has compiled code, and nothing else; tell how many they were."""
+    conversion: Any = sys.modules.get(f"{_COMPILER}.convert_frame")
+    if conversion is None:  # it is being imported just now
+        return 0
+    seen = [*conversion.input_codes.seen, *conversion.output_codes.seen]
+    codes = {code for reference in seen if (code := reference()) and _is_compiled(code)}
+    with conversion.compile_lock:
+        for code in codes:
+            torch._C._dynamo.eval_frame.reset_code(code)
+    return len(codes)
 
 
 def _is_compiled(code: types.CodeType) -> bool:
     evaluation = torch._C._dynamo.eval_frame
-    count = getattr(evaluation, "_get_total_cache_entry_count", None)
-    if count is not None:
-        return bool(count(code))
-    return bool(evaluation._debug_get_cache_entry_list(code))
+    count = getattr(evaluation, "_get_total_cache_entry_count", None)  # since torch 2.12
+    return bool(count(code) if count else evaluation._debug_get_cache_entry_list(code))
