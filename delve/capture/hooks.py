@@ -248,10 +248,10 @@ class LayerHooks:
             self._warned.update(unseen)
             logger.warning(
                 "these layers saw nothing in this epoch: %s. Were they not called, called without "
-                "their hooks (in a compiled model without guards on its modules, in one compiled ahead "
-                "of time, in a CUDA graph, or because another module uses their weights "
-                "directly, as nn.TransformerEncoder does in evaluation), called inside torch.func.vmap alone, or is their model a copy of the "
-                "tracked one?",
+                "their hooks (in a compiled model that does not guard its modules, in one that was "
+                "compiled ahead of time, in a CUDA graph, or because another module uses their "
+                "weights directly, as nn.TransformerEncoder does in evaluation), called inside "
+                "torch.func.vmap alone, or is their model a copy of the tracked one?",
                 ", ".join(unseen),
             )
 

@@ -48,7 +48,7 @@ class RootPasses(ModelHook):
         self._passes: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
         self._warned: set[str] = set()
-        self._root = root
+        self._root: nn.Module | None = root
         self._handle: RemovableHandle = root.register_forward_hook(self)
 
     def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -104,10 +104,12 @@ class RootPasses(ModelHook):
         try:
             yield
         finally:
-            self._handle = self._root.register_forward_hook(self)
+            if self._root is not None:  # it was not removed meanwhile
+                self._handle = self._root.register_forward_hook(self)
 
     def remove(self) -> None:
         """Leave the model as it was found."""
+        self._root = None
         self._handle.remove()
 
 
