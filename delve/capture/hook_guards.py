@@ -37,9 +37,15 @@ def heed_hooks() -> None:
     if config is None:
         if not any(isinstance(finder, _Watch) for finder in sys.meta_path):
             sys.meta_path.insert(0, _Watch())
-    elif getattr(config, _SWITCH, True):
+    elif getattr(config, _SWITCH, True) or not _is_switch_enough():
         _turn_on(config)
         _compile_anew()
+
+
+def _is_switch_enough() -> bool:
+    """Whether the compiler can guard that there is no hook, which it cannot in torch 2.4."""
+    builder = getattr(sys.modules.get(f"{_COMPILER}.guards"), "GuardBuilder", None)
+    return hasattr(builder, "EMPTY_NN_MODULE_HOOKS_DICT")
 
 
 class _Watch(MetaPathFinder):

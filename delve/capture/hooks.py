@@ -66,7 +66,6 @@ class LayerHooks:
         self._is_closed = False
         for name, layer in layers.items():
             self.track(name, layer, (roots or {}).get(layer))
-        heed_hooks()
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -101,6 +100,7 @@ class LayerHooks:
         receive = functools.partial(self.receive, name)
         hook = LayerHook(self, name, layer, root, receive, self._passes_of(root, layer))
         self._hooked[name] = layer, layer.register_forward_hook(hook)
+        heed_hooks()
 
     def untrack(self, name: str) -> None:
         """Take the hook off a layer, and forget what was gathered of it."""

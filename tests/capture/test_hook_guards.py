@@ -200,6 +200,10 @@ def test_what_a_layer_that_is_tracked_later_was_compiled_in(tmp_path):
     assert writer.rows[1] == EACH | {"train-samples/first.linear": 2 * ALL}
 
 
+@pytest.mark.skipif(
+    not hasattr(torch._dynamo.guards.GuardBuilder, "EMPTY_NN_MODULE_HOOKS_DICT"),
+    reason="torch 2.4 cannot look",
+)
 def test_code_that_looks_at_hooks_is_not_compiled_again(tmp_path, caplog):
     compiled = []
 
