@@ -28,6 +28,21 @@ uncompiled: Callable[[_F], _F] = functools.cache(torch.compiler.disable)
 # Newer than the oldest torch that is supported.
 is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
 
+
+def leave_alone(function: Any) -> None:
+    """Keep the compiler from taking up a function by itself; within others it still does.
+
+    Beside a graph break it takes up each function that is called, and what is called from there.
+    ``torch.compiler.disable`` would break the graphs of the functions around it too.
+    """
+    evaluation = torch._C._dynamo.eval_frame
+    if (skip := getattr(evaluation, "skip_code", None)) is not None:  # before torch 2.6
+        skip(function.__code__)
+    elif (strategy := getattr(evaluation, "_FrameExecStrategy", None)) is not None:
+        action = evaluation._FrameAction
+        evaluation.set_code_exec_strategy(function.__code__, strategy(action.SKIP, action.DEFAULT))
+
+
 _numbers = itertools.count()
 _gates: weakref.WeakValueDictionary[int, Gate] = weakref.WeakValueDictionary()
 

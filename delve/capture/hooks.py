@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import functools
 import threading
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,16 +15,16 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
 from delve.base.log import get_logger
-from delve.capture import compiled
 from delve.capture.activations import first_tensor
 from delve.capture.gathering import Gatherer, Gathering
-from delve.capture.modes import PassMode, mode_of
+from delve.capture.hook_guards import heed_hooks
+from delve.capture.layer_hook import LayerHook
+from delve.capture.modes import PassMode
+from delve.capture.root_passes import RootPasses
 from delve.capture.stand_ins import stands_for_data
 from delve.errors import ArgumentError
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.records import LayerKey
-
-_COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
 
 logger = get_logger(__name__)
 
@@ -58,6 +58,7 @@ class LayerHooks:
         self._gatherer = Gatherer(gathering)
         self._hooked: dict[str, tuple[nn.Module, RemovableHandle]] = {}
         self._order = dict.fromkeys(name for name in order if name in layers)
+        self._passes: dict[nn.Module, RootPasses] = {}
         self._called: set[str] = set()  # since the last statistics, whether or not it was recorded
         self._warned: set[str] = set()
         self._named: set[tuple[str, str]] = set()  # odd outputs, each once: the layer and what was
@@ -96,8 +97,11 @@ class LayerHooks:
                 "name; choose one of its own"
             )
         self._let_go_of(layer)
-        hook = _Hook(self, name, layer, layer if root is None else root)
+        root = layer if root is None else root
+        receive = functools.partial(self.receive, name)
+        hook = LayerHook(self, name, layer, root, receive, self._passes_of(root, layer))
         self._hooked[name] = layer, layer.register_forward_hook(hook)
+        heed_hooks()
 
     def untrack(self, name: str) -> None:
         """Take the hook off a layer, and forget what was gathered of it."""
@@ -107,7 +111,7 @@ class LayerHooks:
         self._order.pop(name, None)
         self._gatherer.drop(name)
 
-    def receive(self, name: str, layer: nn.Module, output: Any, mode: str) -> None:
+    def receive(self, name: str, layer: nn.Module, output: Any, mode: str) -> bool:
         """Add one forward pass of a layer, unless it is without data.
 
         What a function that a user registered for samples calls in turn is no pass of the model.
@@ -117,15 +121,18 @@ class LayerHooks:
             layer: The layer.
             output: What it returned.
             mode: The mode of its model.
+
+        Returns:
+            Whether it is one that is recorded.
         """
         tensor = _found(output)
         if self._is_closed or self._holder == threading.get_ident() or stands_for_data(tensor):
-            return
+            return False
         if self.mode.is_off:
-            return
+            return False
         self._called.add(name)
         if not self.is_recording or _is_recomputing():
-            return
+            return False
         key = (self.mode.of(mode), name)
         with self._lock, torch.inference_mode(False), torch.no_grad():
             self._holder = threading.get_ident()
@@ -138,6 +145,24 @@ class LayerHooks:
                 self._leave_out(key, layer, output, error)
             finally:
                 self._holder = None
+        return True
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """A block within which the modules are without hooks, for those who cannot have them."""
+        hooks: list[tuple[str, nn.Module, Any]] = []
+        for name, (layer, handle) in self._hooked.items():
+            hooks.append((name, layer, layer._forward_hooks.get(handle.id)))
+            handle.remove()
+        with contextlib.ExitStack() as passes:
+            for counted in self._passes.values():
+                passes.enter_context(counted.lifted())
+            try:
+                yield
+            finally:
+                for name, layer, hook in hooks:
+                    if hook is not None and self.modules.get(name) is layer and not self._is_closed:
+                        self._hooked[name] = layer, layer.register_forward_hook(hook)
 
     def fresh(self) -> dict[LayerKey, TorchCovarianceMatrix]:
         """What saw new samples since :meth:`mark_used`, in forward order."""
@@ -156,6 +181,8 @@ class LayerHooks:
                 samples of other processes.
         """
         self._warn_of_unseen({name for _, name in (*used, *self.fresh())} | self._called)
+        for passes in self._passes.values():
+            passes.warn_of_unseen()
         self._called.clear()
         self._gatherer.mark_used(forget)
 
@@ -165,6 +192,8 @@ class LayerHooks:
         for layer, handle in self._hooked.values():
             handle.remove()
             self._let_go_of(layer)
+        for passes in self._passes.values():
+            passes.remove()
 
     def state_dict(self) -> dict[str, Any]:
         """What was gathered so far, of tensors and plain values."""
@@ -180,10 +209,20 @@ class LayerHooks:
         self._order = dict.fromkeys(name for name in state["order"] if name in self._hooked)
         self._gatherer.load_state_dict(state, self._hooked)
 
+    def _passes_of(self, root: nn.Module, layer: nn.Module) -> RootPasses | None:
+        """The passes of a layer's model; a layer that was given alone has none but its own."""
+        if root is layer:
+            return None
+        if root not in self._passes:
+            self._passes[root] = RootPasses(
+                root, lambda: self.is_recording and not self.mode.is_off and not self._is_closed
+            )
+        return self._passes[root]
+
     def _let_go_of(self, layer: nn.Module) -> None:
         """Take off what another module's hooks have brought here, as quantisation does."""
         for number, hook in list(layer._forward_hooks.items()):
-            if isinstance(hook, _Hook) and hook.belongs_to(self):
+            if isinstance(hook, LayerHook) and hook.belongs_to(self):
                 del layer._forward_hooks[number]
 
     def _leave_out(self, key: LayerKey, layer: nn.Module, output: Any, error: Exception) -> None:
@@ -210,44 +249,12 @@ class LayerHooks:
             self._warned.update(unseen)
             logger.warning(
                 "these layers saw nothing in this epoch: %s. Were they not called, called without "
-                "their hooks (the tracker was made after the first call of a compiled model, or "
-                "another module uses their weights directly, as nn.TransformerEncoder does in "
-                "evaluation), called inside torch.func.vmap alone, or is their model a copy of the "
-                "tracked one?",
+                "their hooks (in a compiled model that does not guard its modules, in one that was "
+                "compiled ahead of time, in a CUDA graph, or because another module uses their "
+                "weights directly, as nn.TransformerEncoder does in evaluation), called inside "
+                "torch.func.vmap alone, or is their model a copy of the tracked one?",
                 ", ".join(unseen),
             )
-
-
-class _Hook:
-    """One layer's forward hook. A copied or pickled model gets an inert one in its place."""
-
-    def __init__(self, hooks: LayerHooks, name: str, layer: nn.Module, root: nn.Module) -> None:
-        self._hooks = hooks
-        self._name = name
-        self._root = root
-        self._gate = compiled.Gate(lambda output, mode: hooks.receive(name, layer, output, mode))
-
-    def belongs_to(self, hooks: LayerHooks) -> bool:
-        """Whether it is one of theirs."""
-        return self._hooks is hooks
-
-    def __call__(self, layer: nn.Module, _inputs: Any, output: Any) -> None:
-        if compiled.is_exporting():  # to where there is no Delve
-            return
-        mode = mode_of(self._root)
-        if torch.compiler.is_compiling():
-            self._gate.call(output, mode)
-        elif _COMPILER in sys.modules:
-            # Beside a graph break the compiler would otherwise take up Delve's own code.
-            receive = compiled.uncompiled(LayerHooks.receive)
-            receive(self._hooks, self._name, layer, output, mode)
-        else:
-            self._hooks.receive(self._name, layer, output, mode)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Takes three arguments, does nothing and returns None, as an inert hook must; and it comes
-        # with Python, so that a saved model can be loaded where there is no Delve.
-        return getattr, (contextlib.nullcontext(), "__exit__")
 
 
 def _is_recomputing() -> bool:

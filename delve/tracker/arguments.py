@@ -186,6 +186,11 @@ def check_scalar_name(name: Any, reserved: Container[str] = ()) -> None:
 
 def check_scalar(name: str, value: Any) -> float:
     """A scalar of the user's as a float."""
+    if _is_in_parts(value):
+        raise ArgumentError(
+            f"the scalar {name!r} is a DTensor of which each process holds a part, "
+            f"{value.placements}; give its full_tensor(), called in all processes"
+        )
     number = _only_element(value)
     if not isinstance(number, numbers.Real):
         raise ArgumentError(
@@ -199,6 +204,13 @@ def check_scalar(name: str, value: Any) -> float:
             f"the scalar {name!r} must be a number that a float can hold, below 1.8e308; log its "
             "logarithm"
         ) from None
+
+
+def _is_in_parts(value: Any) -> bool:
+    """Whether it is a DTensor that is not whole here: its ``item()`` is that of this part."""
+    if not hasattr(value, "full_tensor"):  # importing DTensor takes long
+        return False
+    return not all(placement.is_replicate() for placement in value.placements)
 
 
 def _only_element(value: Any) -> Any:

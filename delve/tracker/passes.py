@@ -42,6 +42,15 @@ class Passes(Session):
         self._check_open()
         self._layers.look_again()
 
+    def untracked(self) -> contextlib.AbstractContextManager[None]:
+        """Within ``with tracker.untracked():`` the model is without Delve's hooks.
+
+        ``torch.jit.script(model)`` needs that, which would compile them too. Forward passes within
+        are not recorded.
+        """
+        self._check_open()
+        return self._hooks.lifted()
+
     def stop(self) -> None:
         """Record no forward passes until :meth:`resume`."""
         self._hooks.is_recording = False

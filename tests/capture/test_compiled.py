@@ -115,6 +115,75 @@ def test_beside_a_graph_break_nothing_of_delve_is_compiled_but_its_operator(tmp_
     assert operations(graphs.graphs) <= {"linear", "detach", "receive.default"}
 
 
+class Broken(nn.Module):
+    """The graph breaks within."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = self.linear(x)
+        torch._dynamo.graph_break()
+        return torch.tanh(x)
+
+
+class Deep(nn.Module):
+    """Twenty layers, ten of which are followed by a graph break."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(*[Broken() for _ in range(10)])
+        self.rest = nn.Sequential(*[Block() for _ in range(9)])
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.rest(self.backbone(x)))
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
+@pytest.mark.parametrize("is_regional", [False, True])
+def test_a_deep_model_with_graph_breaks_in_changing_modes(tmp_path, caplog, backend, is_regional):
+    model, writer = Deep(), Recorder()
+    call = model if is_regional else torch.compile(model, backend=backend)
+    if is_regional:
+        for block in (*model.backbone, *model.rest):
+            block.compile(backend=backend)
+    with SaturationTracker(tmp_path, writer, model, stats=["n"]) as tracker:
+        for _ in range(2):
+            model.train()
+            for size in (32, 32, 8):
+                call(torch.randn(size, 8)).sum().backward()
+            model.backbone.eval()  # frozen, but trained with
+            for size in (16, 8):
+                call(torch.randn(size, 8)).sum().backward()
+            model.eval()
+            with torch.no_grad():
+                for size in (5, 5, 3):
+                    call(torch.randn(size, 8))
+            tracker.add_saturations()
+    of_both = {"train": 32 + 32 + 8 + 16 + 8, "eval": 5 + 5 + 3}
+    for row in writer.rows.values():
+        assert len(row) == 2 * 20
+        for name, count in row.items():
+            assert count == of_both[name.split("-")[0]], name
+    text = caplog.text
+    assert not any(what in text for what in ("recompile_limit", "cache_size_limit")), text
+    assert not any(what in text for what in ("left out", "saw")), text
+
+
+def test_after_a_graph_break_the_hook_of_a_linear_layer_is_not_compiled_either(tmp_path):
+    model, inputs = nn.Sequential(Broken(), Broken()), batches(30, 8)
+    expected = row(tmp_path / "plain", model, model, inputs)
+    untracked, tracked = KeepGraphs(), KeepGraphs()
+    torch.compile(model, backend=untracked)(inputs[0])
+    torch._dynamo.reset()
+    assert row(tmp_path / "run", model, torch.compile(model, backend=tracked), inputs) == expected
+    known = {"linear", "tanh"} | operations(untracked.graphs)  # torch 2.4 has names of its own
+    assert operations(tracked.graphs) <= known | {"detach", "receive"}
+    assert len(tracked.graphs) == len(untracked.graphs)
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 @pytest.mark.parametrize("fullgraph", [True, False])
 def test_recomputation_by_checkpointing_is_not_counted(tmp_path, reentrant, fullgraph):

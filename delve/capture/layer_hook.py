@@ -1,0 +1,72 @@
+"""The forward hook of one layer: plain, within compiled code, and beside it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from delve.capture import compiled
+from delve.capture.model_hook import ModelHook
+from delve.capture.modes import mode_of
+from delve.capture.root_passes import RootPasses
+
+_COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
+
+Receive = Callable[[nn.Module, Any, str], bool]
+
+
+class LayerHook(ModelHook):
+    """Passes a layer's outputs on.
+
+    Args:
+        owner: Whose hook it is.
+        name: The layer's name.
+        root: The model whose mode the layer's passes have.
+        receive: Gets the layer, what it returned and its model's mode; tells whether that is data.
+        passes: Those of the model; None where they are not counted.
+    """
+
+    def __init__(
+        self,
+        owner: object,
+        name: str,
+        layer: nn.Module,
+        root: nn.Module,
+        receive: Receive,
+        passes: RootPasses | None,
+    ) -> None:
+        self._owner = owner
+        self._name = name
+        self._root = root
+        self._receive = receive
+        self._passes = passes
+        self._gate = compiled.Gate(lambda output, mode: self.deliver(layer, output, mode, True))
+
+    def belongs_to(self, owner: object) -> bool:
+        """Whether it is one of theirs."""
+        return self._owner is owner
+
+    def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> None:
+        """One call of the layer is over."""
+        if compiled.is_exporting():  # to where there is no Delve
+            return
+        mode = mode_of(self._root)
+        if torch.compiler.is_compiling():
+            self._gate.call(output, mode)
+        elif _COMPILER in sys.modules:
+            # Beside a graph break the compiler would otherwise take up Delve's own code.
+            compiled.uncompiled(LayerHook.deliver)(self, module, output, mode, False)
+        else:
+            self.deliver(module, output, mode, False)
+
+    def deliver(self, layer: nn.Module, output: Any, mode: str, is_compiled: bool) -> None:
+        """Pass an output on, and tell the model's passes that the layer saw the one under way."""
+        if self._receive(layer, output, mode) and self._passes is not None:
+            self._passes.saw(self._name, is_compiled)
+
+
+compiled.leave_alone(LayerHook.__call__)
