@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from delve.base.log import get_logger
-from delve.capture.layer_types import dimensions_of, is_layer
+from delve.capture.layer_types import check_include, dimensions_of, is_layer
 from delve.capture.layers import Layers, Selection
 from delve.capture.wrappers import adapted, flattens, is_adapter
 from delve.records import shortened
@@ -85,6 +85,7 @@ def coverage_of(selection: Selection, layers: Layers) -> Coverage:
 
 def tell(selection: Selection, layers: Layers) -> None:
     """Say what is tracked, and warn of what holds weights and is not, unless the user chose it."""
+    _name_unmet(selection)
     coverage = coverage_of(selection, layers)
     share, embeddings = coverage.share, coverage.embeddings
     facts = [f"tracked: {_counted(layers.values())}"]
@@ -105,6 +106,18 @@ def tell(selection: Selection, layers: Layers) -> None:
         100 * (1 - share),
         shortened([name or "the model itself" for name in coverage.missed]),
     )
+
+
+def _name_unmet(selection: Selection) -> None:
+    """Say which of the types that the user wants tracked the model has no module of."""
+    modules = [module for _, module in selection.walk()]
+    unmet = [
+        one.__name__
+        for one in check_include(selection.include)
+        if isinstance(one, type) and not any(isinstance(module, one) for module in modules)
+    ]
+    if unmet:
+        logger.warning("include: no module is a %s", ", ".join(unmet))
 
 
 def _owners(modules: Layers) -> Iterator[tuple[str, nn.Module, list[nn.Parameter]]]:

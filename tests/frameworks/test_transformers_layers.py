@@ -80,7 +80,9 @@ def vit():
         hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         image_size=16, patch_size=4, num_labels=3,
     )  # fmt: skip
-    return transformers.ViTForImageClassification(config), {"pixel_values": torch.rand(2, 3, 16, 16)}
+    return transformers.ViTForImageClassification(config), {
+        "pixel_values": torch.rand(2, 3, 16, 16)
+    }
 
 
 def whisper():
@@ -108,10 +110,12 @@ NAMED = {mamba: {"MambaMixer"}}  # what holds weights and is no layer: the state
 
 
 def recorded(folder, model, inputs, **arguments):
-    """What a tracker records of one pass, and what it said."""
+    """What a tracker records of one pass."""
     torch.manual_seed(0)
     writer = Recorder()
-    with SaturationTracker(folder, writer, model.eval(), stats=["n", "trc"], **arguments) as tracker:
+    with SaturationTracker(
+        folder, writer, model.eval(), stats=["n", "trc"], **arguments
+    ) as tracker:
         model(**inputs)
         tracker.add_saturations()
     return writer.rows[0]
@@ -144,6 +148,8 @@ def test_95_percent_of_the_weights_are_tracked_and_the_rest_is_named(tmp_path, c
     assert {type(module).__name__ for module in coverage.missed.values()} == NAMED.get(make, set())
     warned = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert bool(coverage.missed) == any("not tracked: 2 MambaMixer" in text for text in warned)
+    saw_nothing = [text for text in warned if "saw nothing" in text]
+    assert bool(saw_nothing) == (share < coverage.share)  # Mamba's mixer takes weights of its parts
     assert sum("tracked: " in r.getMessage() for r in caplog.records if r.levelno == 20) == 1
 
 
@@ -165,8 +171,8 @@ def test_a_conv1d_is_tracked_as_a_linear_layer(tmp_path):
     )
 
 
-@pytest.mark.parametrize(("make", "scale"), [(mixtral, 0.02), (gpt_oss, 0.02)])
-def test_fused_experts_are_tracked_as_a_block(tmp_path, make, scale):
+@pytest.mark.parametrize("make", [mixtral, gpt_oss])
+def test_fused_experts_are_tracked_as_a_block(tmp_path, make):
     model, inputs = make()
     experts = model.model.layers[1].mlp.experts
     caught = {}
@@ -191,23 +197,6 @@ def one_expert(experts, number, hidden):
         return inner @ experts.down_proj[number] + experts.down_proj_bias[number]
     gate, up = (experts.gate_up_proj[number] @ hidden).chunk(2)
     return experts.down_proj[number] @ (nn.functional.silu(gate) * up)
-
-
-def test_what_is_not_tracked_is_named_with_its_share(tmp_path, caplog):
-    class Own(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.kernel = nn.Parameter(torch.rand(8, 9))
-
-        def forward(self, x):
-            return x @ self.kernel
-
-    model = nn.Sequential(nn.Linear(4, 8), Own(), Own(), nn.Linear(9, 3))
-    SaturationTracker(tmp_path, "print", model).close()
-    share = 100 * 2 * 72 / (32 + 27 + 2 * 72)
-    assert f"not tracked: 2 Own of 4 weight layers, with {share:.1f} % of the weights (1, 2)" in (
-        caplog.text
-    )
 
 
 def test_residual_streams_norms_and_activations_by_argument(tmp_path):
