@@ -39,7 +39,7 @@ def is_layer(module: nn.Module) -> bool:
     _register(type(layer))
     if is_trackable(layer):
         return True
-    if isinstance(layer, torch.jit.ScriptModule) or not has_forward(layer):
+    if not has_forward(layer):
         return False
     return _is_experts(layer) or _is_router(layer) or _is_like_linear(layer)
 
@@ -50,7 +50,9 @@ def is_weighted(module: nn.Module) -> bool:
 
 
 def has_forward(module: nn.Module) -> bool:
-    """Whether a module can be called at all: a list of modules cannot."""
+    """Whether a module can be hooked and called: a list of modules or a scripted one cannot."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return False
     return type(module).forward is not nn.Module.forward
 
 
@@ -99,7 +101,8 @@ def samples_of(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tenso
     Raises:
         TypeError: It is no tensor, or not of the width that the layer's weight has.
     """
-    layer = adapted(layer)
+    if not is_trackable(layer):
+        layer = adapted(layer)
     if is_trackable(layer):
         return samples(layer, output, methods)
     if isinstance(output, PackedSequence):

@@ -23,7 +23,7 @@ from delve.capture.layer_types import (
     is_layer,
     is_weighted,
 )
-from delve.capture.wrappers import adapted, named_modules, unwrap
+from delve.capture.wrappers import adapted, named_modules, parts_without_passes, unwrap
 from delve.errors import ArgumentError
 
 Modules = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
@@ -202,16 +202,9 @@ def _type_name(module: Any, number: int) -> str:
 def _named_layers(
     root: nn.Module, prefix: str, is_wanted: Wanted
 ) -> Iterator[tuple[str, nn.Module]]:
-    inside_attention = {
-        inner
-        for module in root.modules()
-        if isinstance(module, nn.MultiheadAttention)
-        # Attention calls its projection as a function: the projection's own hook never fires.
-        for inner in module.modules()
-        if inner is not module
-    }
+    closed = parts_without_passes(root)
     for name, module in named_modules(root, prefix):
-        if module in inside_attention or not (is_layer(module) or (name and is_wanted(module))):
+        if module in closed or not (is_layer(module) or (name and is_wanted(module))):
             continue
         yield name, module
 

@@ -31,6 +31,9 @@ _ADAPTER = "peft.tuners.tuners_utils.BaseTunerLayer"
 # Holds a layer as it was and copies that are trained, of which it calls one.
 _REPLACEMENT = "peft.utils.other.ModulesToSaveWrapper"
 
+# The adapter of a single parameter, as of fused experts.
+_PARAMETER_ADAPTER = "peft.tuners.lora.layer.ParamWrapper"
+
 # What they put into names: on the way to a wrapped module, and before an adapted layer's own name.
 WRAPPER_SEGMENTS = frozenset({*_WRAPPERS.values(), "base_layer"})
 
@@ -113,13 +116,45 @@ def _descendants(
         yield from named_modules(inner, name, seen)
 
 
+def parts_without_passes(root: nn.Module) -> set[nn.Module]:
+    """Parts of layers whose own hooks would see nothing, or other things than data.
+
+    Attention calls its projection as a function, and takes the weights of what adapts it. Adapters
+    of single parameters take the weights of their parts too, and those with a magnitude (DoRA) pass
+    the identity through theirs, in every pass.
+    """
+    return {
+        part
+        for module in root.modules()
+        for whole in _closed(module)
+        for part in whole.modules()
+        if part is not module
+    }
+
+
+def _closed(module: nn.Module) -> Iterator[nn.Module]:
+    """What within a module is not to be looked into; itself, if all of it is."""
+    if isinstance(adapted(module), nn.MultiheadAttention):
+        yield module
+    elif is_of(module, (_PARAMETER_ADAPTER,)) or _has_magnitude(module):
+        for name in ("lora_A", "lora_B"):
+            if (parts := _child(module, name)) is not None:
+                yield parts
+
+
+def _has_magnitude(module: nn.Module) -> bool:
+    magnitudes = _child(module, "lora_magnitude_vector") if is_adapter(module) else None
+    return magnitudes is not None and any(True for _ in magnitudes.children())
+
+
 def joined(*segments: str) -> str:
     """A name of segments, of which some may be empty."""
     return ".".join(filter(None, segments))
 
 
 def _child(module: nn.Module, name: str) -> nn.Module | None:
-    return module._modules.get(name)
+    children = module._modules  # of a scripted module no dictionary
+    return children[name] if name in children else None  # noqa: SIM401
 
 
 def _in_use(replacement: nn.Module) -> nn.Module | None:

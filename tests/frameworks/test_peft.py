@@ -149,7 +149,7 @@ def test_an_adapted_convolution_is_a_convolution(tmp_path):
     assert "0" not in select_layers(model, include_conv=False)
 
 
-def test_parameters_of_fused_experts_may_be_adapted(tmp_path):
+def test_parameters_of_fused_experts_may_be_adapted(tmp_path, caplog):
     transformers = pytest.importorskip("transformers")
     config = transformers.MixtralConfig(
         vocab_size=32, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
@@ -172,6 +172,42 @@ def test_parameters_of_fused_experts_may_be_adapted(tmp_path):
         tracker.add_saturations()
     key = "train-covariance-trace/model.layers.0.mlp.experts"
     assert writer.rows[0][key] == trace(caught["out"].detach().double().numpy())
+    assert "saw nothing" not in caplog.text
+
+
+def test_attention_that_is_adapted_is_one_layer(tmp_path, caplog):
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+        def forward(self, x):
+            return self.attention(x, x, x)[0]
+
+    config = peft.LoraConfig(target_modules=["attention"], r=2, init_lora_weights=False)
+    model = peft.get_peft_model(Attention(), config)
+    writer, tracker = tracked(tmp_path, model)
+    x = X.reshape(16, 4, 6)
+    with tracker:
+        output = model(x)
+        tracker.add_saturations()
+    assert writer.rows[0]["train-covariance-trace/attention"] == trace(
+        output[:, -1].detach().double().numpy()
+    )
+    assert {key.partition("/")[2] for key in writer.rows[0]} == {"attention"}
+    assert "saw nothing" not in caplog.text
+
+
+def test_the_parts_of_dora_which_see_more_than_data_are_left_out(tmp_path):
+    model = lora(Network(), r=2, use_dora=True)
+    writer, tracker = tracked(tmp_path, model)
+    with tracker:
+        model(X)
+        tracker.add_saturations()
+    assert {key: n for key, n in writer.rows[0].items() if "samples" in key} == {
+        "train-samples/body": 64,
+        "train-samples/head": 64,
+    }
 
 
 def test_a_name_of_the_users_own_is_no_wrapper():
