@@ -103,8 +103,12 @@ def samples_of(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tenso
     """
     if not is_trackable(layer):
         layer = adapted(layer)
-    if is_trackable(layer):
-        return samples(layer, output, methods)
+        if not is_trackable(layer):
+            return _features(layer, output, methods)
+    return samples(layer, output, methods)
+
+
+def _features(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tensor:
     if isinstance(output, PackedSequence):
         output = output.data
     if not isinstance(output, Tensor) or output.dim() < 2:
@@ -136,12 +140,11 @@ def _register(kind: type[nn.Module]) -> None:
 def _is_experts(layer: nn.Module) -> bool:
     """The weights of several experts in one module, as in Transformers 5: (experts x in x out)."""
     named = any("expert" in cls.__name__.lower() for cls in type(layer).__mro__)
-    fused = [weight for weight in layer._parameters.values() if dimensions_of(weight) == 3]
-    return (
-        bool(fused)
-        if named
-        else len(fused) > 1 and len({w.shape[0] for w in fused if w is not None}) == 1
-    )
+    weights = [weight for weight in layer._parameters.values() if weight is not None]
+    numbers = [len(weight) for weight in weights if dimensions_of(weight) == 3]
+    if named:
+        return bool(numbers)
+    return len(numbers) > 1 and len(set(numbers)) == 1 and numbers[0] > 1  # of experts, in each
 
 
 def _is_router(layer: nn.Module) -> bool:
