@@ -199,6 +199,22 @@ def one_expert(experts, number, hidden):
     return experts.down_proj[number] @ (nn.functional.silu(gate) * up)
 
 
+def test_experts_that_are_modules_are_tracked_one_by_one(tmp_path):
+    from transformers.models.switch_transformers import modeling_switch_transformers as switch
+
+    config = transformers.SwitchTransformersConfig(
+        d_model=32, d_ff=48, num_experts=4, expert_capacity=64
+    )
+    torch.manual_seed(0)
+    block = switch.SwitchTransformersSparseMLP(config)
+    caught = {}
+    block.router.register_forward_hook(lambda _m, _a, out: caught.update(chosen=out[0]))
+    row = recorded(tmp_path, block, {"hidden_states": torch.randn(4, 16, 32)})
+    tokens = caught["chosen"].reshape(-1, 4).sum(dim=0).tolist()
+    assert sum(tokens) == 64
+    assert [row.get(f"eval-samples/experts.expert_{n}.wo", 0) for n in range(4)] == tokens
+
+
 def test_residual_streams_norms_and_activations_by_argument(tmp_path):
     model, inputs = gpt2()
     block = type(model.transformer.h[0])
