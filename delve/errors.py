@@ -61,7 +61,32 @@ class BackendLostError(DelveError):
     A writer raises it from ``add_scalar`` to ``save`` to be resumed, by
     ``resume_from_saved_state``, before it is fed again; after any other exception it is fed again
     as it stands.
+
+    Args:
+        message: What is gone.
+        first: The first epoch that is not in the backend, where that is one which was given before
+            the last: a writer may put epochs together that come again all at once.
     """
+
+    def __init__(self, message: str, first: int | None = None) -> None:
+        self.first = first
+        super().__init__(message)
+
+
+class UndeliveredError(DelveError):
+    """Epochs before the last one are not in the backend either, and have to be given again.
+
+    A writer raises it that puts epochs together which come again all at once, as
+    :meth:`~delve.records.RunInfo.comes_again` tells.
+
+    Args:
+        message: Why.
+        first: The first such epoch.
+    """
+
+    def __init__(self, message: str, first: int) -> None:
+        self.first = first
+        super().__init__(message)
 
 
 class RejectedError(DelveError):

@@ -229,6 +229,14 @@ class RunInfo:
         self.state.update(state)
         self.keep(self.state)
 
+    def comes_again(self, epoch: int) -> bool:
+        """Whether an epoch is one that is fed from the journal when a run is resumed or exported.
+
+        Others follow then, and a writer may put them together until there are many: what a crash
+        takes is fed again. For the last one, after which there may be a long pause, it is False.
+        """
+        return epoch < self.initial_epoch and bool(self.epochs) and epoch < self.epochs[-1]
+
     def first_lacking(self, held: Container[int]) -> int:
         """The first recorded epoch that a backend does not hold, else ``initial_epoch``.
 

@@ -20,14 +20,14 @@ from delve.base.checks import check_share
 from delve.errors import ArgumentError, WriterConfigurationError
 from delve.files.array_archive import read_archive
 from delve.files.array_file import DamagedArrayError, read_array
-from delve.files.checksums import FILE_NAME as CHECKSUMS
+from delve.files.array_layout import ARRAY_SUFFIX, array_folder, array_group, scalars_file
 from delve.files.checksums import Checksums
 from delve.files.epoch_files import epoch_of
-from delve.files.names import file_name, taken_names
+from delve.files.names import file_name
 from delve.files.plain import is_plain, open_plain, refuse_if_larger
 from delve.files.whole import replacing
-from delve.journal.recorded_run import read_run
 from delve.journal.states import most_bytes
+from delve.journal.stored_run import read_run
 from delve.numerics.spectrum import Spectrum
 from delve.records import MODES, Metric, enumerate_epochs
 from delve.stats.functions import intrinsic_dimensionality, saturation
@@ -84,7 +84,7 @@ def stored_covariances(folder: Path, epoch: int | None = None) -> list[StoredCov
     """
     layers = {file_name(layer): layer for layer in read_run(folder).layers}
     places = {name: place for place, name in enumerate(layers)}
-    arrays = _array_folder(folder)
+    arrays = array_folder(folder)
     checksums = _checksums(arrays, folder)
     found = [
         StoredCovariance(
@@ -95,7 +95,7 @@ def stored_covariances(folder: Path, epoch: int | None = None) -> list[StoredCov
             checksums.of(path.relative_to(arrays).as_posix()),
         )
         for mode in MODES
-        for path in _array_files(arrays, f"{mode}-covariance-matrix")
+        for path in _array_files(arrays, array_group(mode, "covariance-matrix"))
         if (stored := epoch_of(path.name, path.suffix)) is not None
     ]
     if not found:
@@ -193,13 +193,6 @@ def _recomputable(stats: Sequence[str]) -> list[str]:
     return [RECOMPUTABLE[stat] for stat in stats]
 
 
-def _array_folder(run: Path) -> Path:
-    """The folder of a run's arrays: ``npy``, unless another program's files were there first."""
-    folders = taken_names(run / "npy")
-    marked = [folder for folder in folders if is_plain(folder / CHECKSUMS)]
-    return marked[-1] if marked else run / "npy"
-
-
 def _array_files(arrays: Path, group: str) -> list[Path]:
     """The files of a statistic's arrays, of all layers.
 
@@ -212,7 +205,7 @@ def _array_files(arrays: Path, group: str) -> list[Path]:
     if (arrays / group).is_dir():
         for place in sorted((arrays / group).iterdir()):
             _refuse_link(place)
-            files += place.glob("*.npy") if place.is_dir() else []
+            files += place.glob(f"*{ARRAY_SUFFIX}") if place.is_dir() else []
     return files
 
 
@@ -235,8 +228,7 @@ def _refuse_link(folder: Path) -> None:
 
 
 def _recorded_scalars(folder: Path) -> dict[str, np.ndarray]:
-    wanted = folder / "scalars.npz"
-    path = ([wanted, *taken_names(wanted)])[-1]  # Delve's own comes last
+    path = scalars_file(folder)
     try:
         with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
             refuse_if_larger(path, most_bytes(folder.parent))

@@ -5,10 +5,8 @@ The writers of the plugins are imported when their names are first used, and not
 
 from __future__ import annotations
 
-import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,10 @@ from tqdm.auto import tqdm
 
 from delve.base.log import get_logger
 from delve.base.printable import printable
-from delve.delivery.checked_writer import NamedWriter, check_writer
+from delve.delivery.composite import CompositWriter
 from delve.delivery.discovery import how_to_install
 from delve.errors import WriterNotFoundError
-from delve.records import Metric, RunInfo
+from delve.records import Metric
 
 # Each documented name, its module, and the plugin that the module comes with.
 _ELSEWHERE = {
@@ -101,99 +99,6 @@ class AbstractWriter(ABC):
     @abstractmethod
     def close(self) -> None:
         """The run has ended."""
-
-
-class CompositWriter:
-    """Several writers as one: each call goes to all of them, in their order.
-
-    ``save_to=[...]`` does more: it keeps the writers' failures apart, and feeds each what it
-    missed. Here a failure ends the call, and with it that of the writers behind.
-
-    Args:
-        writers: The writers.
-    """
-
-    def __init__(self, writers: Sequence[object]) -> None:
-        self.writers = list(writers)
-        self._checked: list[NamedWriter] = [
-            check_writer(type(writer).__name__, writer) for writer in self.writers
-        ]
-        self._lacks = [0] * len(self.writers)  # the first epoch that each is to be given
-
-    def start(self, run: RunInfo) -> None:
-        """Start all writers."""
-        self._lacks = [0] * len(self.writers)
-        for writer in self._checked:
-            writer.hook.start(run=run)
-
-    def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int | None:
-        """Resume all writers; the lowest epoch that any of them lacks."""
-        answers = [self._resume(writer, initial_epoch, run) for writer in self._checked]
-        self._lacks = [initial_epoch if answer is None else answer for answer in answers]
-        return min((answer for answer in answers if answer is not None), default=None)
-
-    def add_scalar(self, name: str, value: float, epoch: int, timestamp: int, run: RunInfo) -> None:
-        """Pass on a scalar of the user's."""
-        for writer in self._without(epoch):
-            writer.hook.add_scalar(
-                name=name, value=value, epoch=epoch, timestamp=timestamp, run=run
-            )
-
-    def add_scalars(
-        self,
-        prefix: str,
-        value_dict: dict[Metric, float],
-        global_step: int,
-        timestamp: int,
-        run: RunInfo,
-        sample_value_dict: dict[Metric, Any],
-    ) -> None:
-        """Pass on the layer metrics of an epoch, to each writer a dictionary of its own."""
-        for writer in self._without(global_step):
-            writer.hook.add_scalars(
-                prefix=prefix,
-                value_dict=dict(value_dict),
-                global_step=global_step,
-                timestamp=timestamp,
-                run=run,
-                sample_value_dict=dict(sample_value_dict),
-            )
-
-    def add_array(self, name: Metric, value: Any, epoch: int, timestamp: int, run: RunInfo) -> None:
-        """Pass on an array."""
-        for writer in self._without(epoch):
-            writer.hook.add_array(name=name, value=value, epoch=epoch, timestamp=timestamp, run=run)
-
-    def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
-        """Save all writers."""
-        for writer in self._without(epoch):
-            writer.hook.save(epoch=epoch, timestamp=timestamp, run=run)
-
-    def close(self, error: BaseException | None, run: RunInfo) -> None:
-        """Close all writers, also those behind one that fails."""
-        with contextlib.ExitStack() as stack:
-            for writer in reversed(self._checked):
-                stack.callback(writer.hook.close, error=error, run=run)
-
-    def _resume(self, writer: NamedWriter, initial_epoch: int, run: RunInfo) -> int | None:
-        try:
-            answer: int | None = writer.hook.resume_from_saved_state(
-                initial_epoch=initial_epoch, run=run
-            )
-        except NotImplementedError:
-            logger.warning(
-                "writer %r cannot resume; it gets the epochs from %d on", writer.name, initial_epoch
-            )
-            return None
-        return answer
-
-    def _without(self, epoch: int) -> list[NamedWriter]:
-        """The writers that are to be given an epoch: one that answered None may hold it."""
-        return [
-            writer
-            for writer, lacks in zip(self._checked, self._lacks, strict=True)
-            if lacks <= epoch
-        ]
 
 
 class PrintWriter:

@@ -68,6 +68,8 @@ def test_what_is_staged_comes_back_from_a_file_that_holds_no_code(tmp_path):
 
 def test_epochs_are_enumerated_by_spans():
     assert enumerate_epochs([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+    assert enumerate_epochs([1, 3, 4]) == "1, 3-4"
+    assert enumerate_epochs([7, 9]) == "7, 9"
     assert enumerate_epochs([3]) == "3"
     assert enumerate_epochs([]) == ""
     assert enumerate_spans([(0, 2), (5, 5)]) == "0-2, 5"

@@ -57,7 +57,7 @@ def test_a_recorded_saturation_is_found_again_at_its_own_threshold(tmp_path):
     from torch import nn
 
     from delve import SaturationTracker
-    from delve.journal.recorded_run import read_run
+    from delve.journal.stored_run import read_run
 
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4))

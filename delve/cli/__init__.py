@@ -1,5 +1,41 @@
-"""The ``delve`` command, and what it shows of recorded runs."""
+"""The ``delve`` command, and what it shows of recorded runs.
 
+Public is what stands here: for those who add a command of their own by an entry point of the group
+``delve.commands``, whose name is the command's and whose object is a :class:`click.Command`.
+"""
+
+from delve.cli.bars import merge_orders
+from delve.cli.choice import Choice, choose_stats, shown_together
 from delve.cli.commands import main
+from delve.cli.labels import shorten
+from delve.cli.options import LocalPath, epoch_option, run_argument, runs_argument, stats_option
+from delve.cli.report import Cell, LayerTable, layer_table
+from delve.cli.runs import read_recorded, run_names, warn_of_damage, with_printable_layers
+from delve.cli.tail import TAIL_LABEL, stretches
+from delve.cli.terminal import say
+from delve.journal.stored_run import StoredRun
 
-__all__ = ["main"]
+__all__ = [
+    "TAIL_LABEL",
+    "Cell",
+    "Choice",
+    "LayerTable",
+    "LocalPath",
+    "StoredRun",
+    "choose_stats",
+    "epoch_option",
+    "layer_table",
+    "main",
+    "merge_orders",
+    "read_recorded",
+    "run_argument",
+    "run_names",
+    "runs_argument",
+    "say",
+    "shorten",
+    "shown_together",
+    "stats_option",
+    "stretches",
+    "warn_of_damage",
+    "with_printable_layers",
+]

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import itertools
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from delve.base.printable import printable
-from delve.cli.choice import SATURATION
+from rich.cells import cell_len, set_cell_size
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from delve.base.bar import draw_bar
 from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import FEW_MARK, TAIL_MARK, misled_layers
 from delve.cli.report import Cell, LayerTable
+from delve.cli.terminal import GAP, columns, text
 from delve.records import MODES
-from delve.stats.registry import key_of
+from delve.stats.registry import find_stat, key_of
 
-_GAP = "  "
 _LONG = 1e7  # from here on whole numbers are rounded too
 _SHORTEST_BAR, _LONGEST_BAR = 4, 50  # characters
+_BAR_STYLE = "cyan"
 
 
-def layer_bars(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width: int) -> list[str]:
+def layer_bars(
+    names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width: int
+) -> list[RenderableType]:
     """One statistic of every layer, a column for each run and mode; eigenvalues have one each.
 
     Where there is not room for all, the changes go first, then the bars, and then columns move
@@ -34,17 +40,19 @@ def layer_bars(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width
         width: In characters.
     """
     tables = [table for run in runs for table in run]
-    columns = list(_columns(names, runs))
+    shown = list(_columns(names, runs))
     layers = merge_orders([table.layers for table in tables])
     prefix = _common_prefix(layers)
     rests = [layer.removeprefix(prefix) for layer in layers]
     labels = layer_labels(rests, width)
-    sizes, beside = _fit(columns, width - len(labels[0]))
-    scale = _full_scale(columns)
-    lines = textwrap.wrap(printable(_title(tables, prefix, has_changes=sizes.change > 0)), width)
-    for first in range(0, len(columns), beside):
-        lines += ["", *_draw(columns[first : first + beside], sizes, scale, layers, labels)]
-    return lines
+    sizes, beside = _fit(shown, width - cell_len(labels[0]))
+    scale = _full_scale(shown)
+    parts: list[RenderableType] = [text(_title(tables, prefix, has_changes=sizes.change > 0))]
+    for first in range(0, len(shown), beside):
+        group = shown[first : first + beside]
+        parts += ["", *_headings(group, sizes, cell_len(labels[0]))]
+        parts.append(_table(group, sizes, scale, layers, labels))
+    return parts
 
 
 def merge_orders(orders: Iterable[Sequence[str]]) -> list[str]:
@@ -128,8 +136,8 @@ def _fit(columns: Sequence[_Column], width: int) -> tuple[_Sizes, int]:
     value = max((len(c.value(layer)) for c in columns for layer in c.cells), default=0)
     change = max((len(c.change(layer)) for c in columns for layer in c.cells), default=0)
     change += 1 if change else 0
-    beside = _beside(columns, max(width // (value + len(_GAP)), 1))
-    room = width // beside - len(_GAP)
+    beside = _beside(columns, max(width // (value + GAP), 1))
+    room = width // beside - GAP
     if any(column.headings[-1] for column in columns):
         return _Sizes(0, value, 0), beside
     if room < value + change + 1 + _SHORTEST_BAR:
@@ -149,58 +157,68 @@ def _beside(columns: Sequence[_Column], most: int) -> int:
     return most
 
 
-def _draw(
-    columns: Sequence[_Column],
+def _headings(group: Sequence[_Column], sizes: _Sizes, label_width: int) -> Iterator[Text]:
+    """The headings that any of the columns has, one line below the other."""
+    *above, places = zip(*(column.headings for column in group), strict=True)
+    lines = [_spanning(texts, sizes.column) for texts in above]
+    lines.append("".join(f"{'':{GAP}}{place:>{sizes.column}}" for place in places))
+    return (text(" " * label_width + line, "bold") for line in lines if line.strip())
+
+
+def _spanning(texts: Sequence[str], size: int) -> str:
+    """A text above its columns of this size, and once above all neighbours that share it."""
+    heading = ""
+    for told, same in itertools.groupby(texts):
+        span = len(list(same)) * (GAP + size) - GAP
+        heading += " " * GAP + set_cell_size(shorten(told, span), span)
+    return heading
+
+
+def _table(
+    group: Sequence[_Column],
     sizes: _Sizes,
     full_scale: float,
     layers: Sequence[str],
     labels: Sequence[str],
-) -> list[str]:
-    def cell(column: _Column, layer: str) -> str:
-        text = column.value(layer).rjust(sizes.value)
-        if sizes.change:
-            text += column.change(layer).rjust(sizes.change)
-        if sizes.bar:
-            text = f"{_bar(column.cells.get(layer), full_scale, sizes.bar)} {text}"
-        return f"{_GAP}{text}"
-
-    *above, places = zip(*(column.headings for column in columns), strict=True)
-    headings = [_heading(texts, sizes.column) for texts in above]
-    headings.append("".join(f"{_GAP}{place:>{sizes.column}}" for place in places))
-    lines = [" " * len(labels[0]) + heading for heading in headings if heading.strip()]
-    lines += [
-        label + "".join(cell(column, layer) for column in columns)
-        for layer, label in zip(layers, labels, strict=True)
-    ]
-    return [line.rstrip() for line in lines]
+) -> Table:
+    """A row for each layer."""
+    table = columns(None, sizes.column, len(group))
+    for layer, label in zip(layers, labels, strict=True):
+        table.add_row(text(label), *(_cell(column, layer, sizes, full_scale) for column in group))
+    return table
 
 
-def _heading(texts: Sequence[str], size: int) -> str:
-    """A text above its columns of this size, and once above all neighbours that share it."""
-    heading = ""
-    for text, same in itertools.groupby(texts):
-        span = len(list(same)) * (len(_GAP) + size) - len(_GAP)
-        heading += f"{_GAP}{shorten(text, span).ljust(span)}"
-    return heading
+def _cell(column: _Column, layer: str, sizes: _Sizes, full_scale: float) -> Text:
+    """Bar, value and change, as far as there is room."""
+    told = Text(" " * GAP, no_wrap=True)
+    if sizes.bar:
+        told.append(_bar(column.cells.get(layer), full_scale, sizes.bar), _BAR_STYLE).append(" ")
+    told.append(column.value(layer).rjust(sizes.value))
+    if sizes.change:
+        told.append(column.change(layer).rjust(sizes.change), "dim")
+    return told
 
 
 def _full_scale(columns: Sequence[_Column]) -> float:
     """The value of a full bar."""
-    if all(column.table.stat == SATURATION for column in columns):
+    if all(_is_share(column.table.stat) for column in columns):
         return 1.0
     values = [abs(cell.value) for column in columns for cell in column.cells.values()]
     return max(filter(math.isfinite, values), default=0.0) or 1.0
 
 
 def _bar(cell: Cell | None, full_scale: float, width: int) -> str:
-    if cell is None or not math.isfinite(cell.value):
-        return " " * width
-    full = round(min(max(cell.value / full_scale, 0.0), 1.0) * width)
-    return "█" * full + "░" * (width - full)
+    return draw_bar(math.nan if cell is None else cell.value / full_scale, width)
+
+
+def _is_share(stat: str) -> bool:
+    """Whether a statistic is shown in percent, and its change in points."""
+    known = find_stat(stat)
+    return known is not None and known.is_share
 
 
 def _value(stat: str, value: float) -> str:
-    if stat == SATURATION and math.isfinite(value):
+    if _is_share(stat) and math.isfinite(value):
         return f"{value:.1%}"
     return f"{value:.0f}" if value.is_integer() and abs(value) < _LONG else f"{value:.4g}"
 
@@ -208,7 +226,7 @@ def _value(stat: str, value: float) -> str:
 def _change(stat: str, change: float) -> str:
     if not math.isfinite(change):
         return ""
-    return f"{100 * change:+.1f}" if stat == SATURATION else f"{change:+.3g}"
+    return f"{100 * change:+.1f}" if _is_share(stat) else f"{change:+.3g}"
 
 
 def _title(tables: Sequence[LayerTable], prefix: str, has_changes: bool) -> str:
@@ -219,7 +237,7 @@ def _title(tables: Sequence[LayerTable], prefix: str, has_changes: bool) -> str:
     inside = f" in {prefix.rstrip('.')}" if prefix else ""
     epochs = {table.epoch for table in tables}
     at = f"epoch {tables[0].epoch}" if len(epochs) == 1 else "each run's last epoch"
-    unit = " in points" if stats[0] == SATURATION else ""
+    unit = " in points" if _is_share(stats[0]) else ""
     change = f" (and its change since the first epoch{unit})" if has_changes else ""
     return f"{what}{inside} at {at}{change}"
 

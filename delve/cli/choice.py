@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from delve.errors import ArgumentError
-from delve.journal.recorded_run import RecordedRun
+from delve.files.array_layout import array_folder, array_group
+from delve.journal.stored_run import StoredRun
 from delve.records import MODES
 from delve.stats.registry import find_stat, key_of, long_name_of, split_mode, stats_of_key
 from delve.stats.stat import Stat
@@ -28,12 +29,12 @@ class Choice:
     modes: tuple[str, ...] = MODES
 
 
-def recorded_stats(run: RecordedRun) -> dict[str, tuple[str, ...]]:
+def recorded_stats(run: StoredRun) -> dict[str, tuple[str, ...]]:
     """The modes of each statistic that the run's epochs hold, by long name in first-seen order."""
     return run.overview.stats
 
 
-def choose_stats(run: RecordedRun, wanted: Sequence[str]) -> list[Choice]:
+def choose_stats(run: StoredRun, wanted: Sequence[str]) -> list[Choice]:
     """The statistics wanted; saturation, else the first one, by default.
 
     Args:
@@ -55,7 +56,7 @@ def choose_stats(run: RecordedRun, wanted: Sequence[str]) -> list[Choice]:
     return [Choice(stat, tuple(m for m in MODES if m in chosen)) for stat, chosen in modes.items()]
 
 
-def in_pictures(choices: Sequence[Choice]) -> dict[str, list[Choice]]:
+def shown_together(choices: Sequence[Choice]) -> dict[str, list[Choice]]:
     """The choices that are shown together, by short name: the eigenvalues are, others alone."""
     together: dict[str, list[Choice]] = {}
     for choice in choices:
@@ -63,7 +64,7 @@ def in_pictures(choices: Sequence[Choice]) -> dict[str, list[Choice]]:
     return together
 
 
-def _find(run: RecordedRun, held: dict[str, tuple[str, ...]], name: str) -> list[Choice]:
+def _find(run: StoredRun, held: dict[str, tuple[str, ...]], name: str) -> list[Choice]:
     base, mode = split_mode(name)
     modes = (mode,) if mode else MODES
     # What the journal names so needs no look at what is installed.
@@ -87,7 +88,7 @@ def _array(name: str) -> Stat | None:
     return next((stat for stat in stats if stat.is_array), None)
 
 
-def _what_is_held(run: RecordedRun, held: dict[str, tuple[str, ...]], name: str) -> str:
+def _what_is_held(run: StoredRun, held: dict[str, tuple[str, ...]], name: str) -> str:
     names = [_named(key, list(group)) for key, group in itertools.groupby(held, key_of)]
     return f"{run.folder} holds no statistic {name!r}; it holds {', '.join(names) or 'none'}"
 
@@ -99,9 +100,9 @@ def _named(key: str, stats: Sequence[str]) -> str:
     return f"{key} ({stats[0]})" if len(stats) == 1 else f"{key} ({stats[0]} to {stats[-1]})"
 
 
-def _where(run: RecordedRun, array: Stat, modes: Sequence[str]) -> str:
+def _where(run: StoredRun, array: Stat, modes: Sequence[str]) -> str:
     """What to say of a statistic that is an array, which journals do not hold."""
-    folders = [run.folder / "npy" / f"{mode}-{array.name}" for mode in modes]
+    folders = [array_folder(run.folder) / array_group(mode, array.name) for mode in modes]
     there = [str(folder) for folder in folders if folder.is_dir()]
     if not there:
         return (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ import click
 
 import delve
 from delve import tools
-from delve.cli import bars, facts, health, pictures
-from delve.cli.choice import choose_stats, in_pictures
+from delve.cli import bars, facts, health
+from delve.cli.choice import choose_stats, shown_together
+from delve.cli.group import CommandGroup
 from delve.cli.notes import notes
 from delve.cli.options import (
     LocalPath,
@@ -27,12 +27,12 @@ from delve.cli.options import (
 )
 from delve.cli.repairing import repair
 from delve.cli.report import LayerTable, as_json, layer_table
-from delve.cli.runs import counted, find_damage, read, run_names, with_printable_layers
-from delve.cli.terminal import CommandGroup, check_reader, one_line, say, table_lines
+from delve.cli.runs import counted, find_damage, read_recorded, run_names, warn_of_damage
+from delve.cli.terminal import check_reader, listing, one_line, say, say_parts, terminal_width
 from delve.cli.thresholds import threshold_table
 from delve.delivery import export as replay
 from delve.errors import ArgumentError, WriterNotFoundError
-from delve.journal.recorded_run import RecordedRun
+from delve.journal.stored_run import StoredRun
 from delve.records import enumerate_epochs
 
 FAILED = 1  # something is wrong with a run or a writer; a wrong call exits with 2, as click does
@@ -49,7 +49,7 @@ def main() -> None:
       delve show runs/a                      a run at a glance
       delve show runs/a runs/b               two runs side by side
       delve export runs/a --to mlflow        send a recorded run to MLflow
-      delve plot runs/a runs/b --out plots   both in one picture
+      delve plot runs/a runs/b --out plots   both in one figure
       delve repair runs/a                    write a damaged journal anew
 
     Exit codes:
@@ -62,7 +62,7 @@ def main() -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that has no bars shows ? for them
+            stream.reconfigure(errors="replace")  # what a terminal lacks a sign for is a ?
 
 
 @main.command()
@@ -75,13 +75,12 @@ def writers() -> None:
       delve writers
     """
     found = health.installed()
-    rows = [("NAME", "DISTRIBUTION", "VERSION", "STATE")]
+    rows = []
     for writer in found:
         state = f"needs writer_args: {', '.join(writer.needs)}" if writer.needs else "healthy"
         state = one_line(writer.problem) if writer.problem else state
         rows.append((writer.name, writer.distribution, writer.version, state))
-    for line in table_lines(rows, _width()):
-        say(line)
+    say_parts(listing(("NAME", "DISTRIBUTION", "VERSION", "STATE"), rows))
     for name, plugin in health.not_installed().items():
         say(f"{name}: not installed; pip install ./delve_plugins/{plugin} in a checkout")
     if any(writer.problem for writer in found):
@@ -105,7 +104,7 @@ def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json:
       delve show runs/a runs/b
       delve show runs/a --json | jq '.[0].scalars.accuracy.best'
     """
-    recorded = [read(run) for run in runs]
+    recorded = [read_recorded(run) for run in runs]
     damages = [find_damage(run) for run in recorded]
     tables = [_tables(run, stats, epoch) for run in recorded]
     flat = [[table for together in shown.values() for table in together] for shown in tables]
@@ -113,14 +112,14 @@ def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json:
         told = [as_json(*one) for one in zip(recorded, flat, damages, strict=True)]
         click.echo(json.dumps(told, indent=2, allow_nan=False))  # which is all ASCII
         return
-    width = _width()
+    width = terminal_width()
     names = facts.names_that_fit(run_names(recorded), width)
-    lines = facts.facts(recorded, names, damages, width)
+    say_parts(*facts.facts(recorded, names, damages, width))
     for key in dict.fromkeys(key for shown in tables for key in shown):
         held = [(name, one[key]) for name, one in zip(names, tables, strict=True) if key in one]
-        lines += ["", *bars.layer_bars([name for name, _ in held], [run for _, run in held], width)]
-    for line in (*lines, *notes(names, flat, width)):
-        say(line)
+        of_runs = [name for name, _ in held], [run for _, run in held]
+        say_parts("", *bars.layer_bars(*of_runs, width))
+    say_parts(*notes(names, flat))
 
 
 @main.command()
@@ -140,8 +139,8 @@ def export(run: Path, names: Sequence[str]) -> None:
       delve export runs/a --to csv --to tensorboard
       WANDB_PROJECT=thesis delve export runs/a --to wandb
     """
-    recorded = read(run)
-    _warn_of_damage(recorded)
+    recorded = read_recorded(run)
+    warn_of_damage(recorded)
     failed = False
     with _quiet("delve.delivery"):  # whose words are for a training that goes on
         for outcome in _outcomes(run, names):
@@ -186,7 +185,7 @@ def recompute(
       delve recompute runs/a --threshold 0.95
       delve recompute runs/a --threshold 0.9 --threshold 0.999 --csv table.csv
     """
-    recorded = read(run)
+    recorded = read_recorded(run)
     stored = tools.stored_covariances(recorded.folder, epoch)
     if table is not None:
         tools.write_table(tools.recompute(stored, thresholds), table)
@@ -196,69 +195,18 @@ def recompute(
     rows = tools.recompute([one for one in stored if one.epoch == last], thresholds)
     say(f"saturation (and intrinsic dimensionality) at epoch {last}")
     record = recorded.record_of(last)
-    for line in threshold_table(rows, _width(), record.few_samples if record else None):
-        say(line)
-
-
-@main.command()
-@runs_argument
-@click.option(
-    "--out",
-    type=LocalPath(file_okay=False),
-    default=".",
-    help="A folder; default: the current one.",
-)
-@stats_option
-@epoch_option
-def plot(runs: Sequence[Path], out: Path, stats: Sequence[str], epoch: int | None) -> None:
-    """Draw pictures of recorded runs.
-
-    Of several runs, one picture that compares them. The names of files begin with those of the
-    runs, and with a few letters that tell runs of one name apart.
-
-    Examples:
-      delve plot runs/a
-      delve plot runs/a --stat idim --epoch 3 --out pictures
-      delve plot runs/a runs/b runs/c --out pictures
-    """
-    recorded = [with_printable_layers(read(run)) for run in runs]
-    _warn_of_damage(*recorded)
-    names = run_names(recorded)
-    chosen = in_pictures(choose_stats(recorded[0], stats))
-    if not chosen:
-        what = "statistic of a layer" if recorded[0].epochs else "epoch"
-        raise ArgumentError(
-            f"{runs[0]}: the run has recorded no {what}, so there is nothing to draw"
-        )
-    for choices in chosen.values():
-        if len(recorded) > 1:
-            say(pictures.draw_comparison(recorded, names, choices[0], out, epoch))
-        else:
-            for path in pictures.draw_run(recorded[0], names[0], choices, out, epoch):
-                say(path)
+    say_parts(*threshold_table(rows, terminal_width(), record.few_samples if record else None))
 
 
 main.add_command(repair)
 
 
-def _width() -> int:
-    return shutil.get_terminal_size().columns
-
-
-def _tables(
-    run: RecordedRun, stats: Sequence[str], epoch: int | None
-) -> dict[str, list[LayerTable]]:
+def _tables(run: StoredRun, stats: Sequence[str], epoch: int | None) -> dict[str, list[LayerTable]]:
     """The tables of the statistics wanted, by what is shown together."""
     return {
         key: [layer_table(run, choice, epoch) for choice in choices]
-        for key, choices in in_pictures(choose_stats(run, stats)).items()
+        for key, choices in shown_together(choose_stats(run, stats)).items()
     }
-
-
-def _warn_of_damage(*runs: RecordedRun) -> None:
-    for run in runs:
-        if damage := str(find_damage(run)):
-            say(f"Warning: {run.folder}: damaged: {damage}", err=True)
 
 
 def _outcomes(run: Path, names: Sequence[str]) -> Iterator[replay.Outcome]:

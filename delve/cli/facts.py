@@ -3,44 +3,60 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple, TypeVar
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
 
 from delve.base.printable import printable
 from delve.cli.bars import merge_orders
 from delve.cli.labels import shorten
 from delve.cli.runs import Damage
 from delve.cli.scalars import ScalarSummary, summarise_scalars
-from delve.journal.recorded_run import RecordedRun
+from delve.cli.terminal import GAP, after_gap, columns, text
+from delve.journal.stored_run import StoredRun
 from delve.records import enumerate_epochs
 
-_GAP = "  "
 _INDENT = "  "
 _LABEL_SHARE = 0.35  # of the width at most, for what stands before the facts
 
-Fit = Callable[[str, int], list[str]]  # a text in lines of at most so many characters
+T = TypeVar("T")
+
+
+class _Row(NamedTuple):
+    """One fact of each run.
+
+    Attributes:
+        label: What stands before it.
+        cells: What is told of each run.
+    """
+
+    label: str
+    cells: Sequence[RenderableType]
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One fact of each run; a title has none."""
+class _Section:
+    """Facts below a title, which may be empty."""
 
-    label: str
-    texts: Sequence[str] = ()
-    fit: Fit = textwrap.wrap
+    title: str
+    rows: Sequence[_Row]
 
 
 def names_that_fit(names: Sequence[str], width: int) -> list[str]:
     """The runs' names as short as they have to be above any of their columns."""
-    room = (width - int(_LABEL_SHARE * width)) // len(names) - len(_GAP)
+    room = (width - int(_LABEL_SHARE * width)) // len(names) - GAP
     return [shorten(name, max(room, 1)) for name in names]
 
 
 def facts(
-    runs: Sequence[RecordedRun], names: Sequence[str], damages: Sequence[Damage], width: int
-) -> list[str]:
+    runs: Sequence[StoredRun], names: Sequence[str], damages: Sequence[Damage], width: int
+) -> list[RenderableType]:
     """What was recorded: epochs, resumes, configuration and scalars, a column for each run.
 
     Args:
@@ -49,45 +65,53 @@ def facts(
         damages: What their journals have lost.
         width: In characters.
     """
+    scalars = [{s.name: s for s in summarise_scalars(run)} for run in runs]
+    sections = [
+        _Section("", _general(runs, names, damages)),
+        _Section("configuration", _each([_flat(run.config) for run in runs], _cut)),
+        _Section("last (best at epoch)", _each(scalars, _scalar)),
+    ]
+    labels = [cell_len(row.label) for section in sections for row in section.rows]
+    label_width = min(max(labels), int(_LABEL_SHARE * width))
+    cell_width = max((width - label_width) // len(runs) - GAP, 1)
+    parts: list[RenderableType] = []
+    for section in sections:
+        if section.title and section.rows:
+            parts.append(text(section.title, "bold"))
+        parts.append(_table(section.rows, label_width, cell_width))
+    return parts
+
+
+def _general(
+    runs: Sequence[StoredRun], names: Sequence[str], damages: Sequence[Damage]
+) -> list[_Row]:
     rows = [
-        _Row("", names),
-        _Row("begun", [_time(run.created) for run in runs]),
-        _Row("epochs", [_epochs(run) for run in runs]),
-        _Row("resumed", [_resumes(run) for run in runs]),
-        _Row("layers", [str(len(run.layers)) for run in runs]),
+        _Row("", [text(name, "bold") for name in names]),
+        _Row("begun", [text(_time(run.created)) for run in runs]),
+        _Row("epochs", [text(_epochs(run)) for run in runs]),
+        _Row("resumed", [text(_resumes(run)) for run in runs]),
+        _Row("layers", [text(len(run.layers)) for run in runs]),
     ]
     if any(damage.lines for damage in damages):
-        rows.insert(3, _Row("damaged", [str(damage) or "no" for damage in damages]))
-    rows += _section("configuration", [_flat(run.config) for run in runs], _cut)
-    scalars = [{s.name: _scalar(s) for s in summarise_scalars(run)} for run in runs]
-    rows += _section("last (best at epoch)", scalars, _best_below)
-    rows = [_Row(printable(r.label), [*map(printable, r.texts)], r.fit) for r in rows]
-    label_width = min(max(len(row.label) for row in rows if row.texts), int(_LABEL_SHARE * width))
-    cell_width = max((width - label_width) // len(runs) - len(_GAP), 1)
-    return [line for row in rows for line in _lines(row, label_width, cell_width)]
+        rows.insert(3, _Row("damaged", [*map(_damage, damages)]))
+    return rows
 
 
-def _lines(row: _Row, label_width: int, cell_width: int) -> list[str]:
-    if not row.texts:
-        return [row.label]
-    cells = [row.fit(text, cell_width) for text in row.texts]
-    height = max(1, *map(len, cells))
-    label = shorten(row.label, label_width)
-    columns = [[label], *cells]
-    widths = [label_width, *(cell_width for _ in cells)]
+def _each(held: Sequence[Mapping[str, T]], told: Callable[[T], RenderableType]) -> list[_Row]:
+    """A row for each key that any run has."""
+    keys = merge_orders([list(one) for one in held])
     return [
-        _GAP.join(
-            (column[line] if line < len(column) else "").ljust(size)
-            for column, size in zip(columns, widths, strict=True)
-        ).rstrip()
-        for line in range(height)
+        _Row(printable(f"{_INDENT}{key}"), [told(one[key]) if key in one else "" for one in held])
+        for key in keys
     ]
 
 
-def _section(title: str, columns: Sequence[Mapping[str, str]], fit: Fit) -> list[_Row]:
-    keys = merge_orders([list(column) for column in columns])
-    rows = [_Row(f"{_INDENT}{key}", [c.get(key, "") for c in columns], fit) for key in keys]
-    return [_Row(title), *rows] if rows else []
+def _table(rows: Sequence[_Row], label_width: int, cell_width: int) -> Table:
+    """The rows of a section; those of all sections have columns of the same width."""
+    table = columns(label_width, cell_width, len(rows[0].cells) if rows else 0)
+    for label, cells in rows:
+        table.add_row(Text(shorten(label, label_width)), *map(after_gap, cells))
+    return table
 
 
 def _flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
@@ -100,11 +124,29 @@ def _flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _scalar(summary: ScalarSummary) -> str:
+def _scalar(summary: ScalarSummary) -> RenderableType:
+    last = f"{summary.last:.4g}"
     if summary.best is None:
-        return f"{summary.last:.4g}"
+        return text(last)
     kind = "min" if summary.lowest else "max"
-    return f"{summary.last:.4g} ({kind} {summary.best:.4g} at {summary.best_epoch})"
+    return _LastAndBest(last, f"{kind} {summary.best:.4g} at {summary.best_epoch}")
+
+
+@dataclass(frozen=True)
+class _LastAndBest:
+    """The last and the best value, which moves below where there is no room beside."""
+
+    last: str
+    best: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        beside = f"{self.last} ({self.best})"
+        fits = len(beside) <= options.max_width
+        yield text(beside if fits else f"{self.last}\n{self.best}")
+
+
+def _damage(damage: Damage) -> Text:
+    return text(damage, "red") if damage.lines else text("no")
 
 
 def _time(milliseconds: int) -> str:
@@ -112,21 +154,16 @@ def _time(milliseconds: int) -> str:
     return begun.strftime("%Y-%m-%d %H:%M")
 
 
-def _epochs(run: RecordedRun) -> str:
+def _epochs(run: StoredRun) -> str:
     return f"{len(run.epochs)} ({enumerate_epochs(run.epochs)})" if run.epochs else "none"
 
 
-def _resumes(run: RecordedRun) -> str:
+def _resumes(run: StoredRun) -> str:
     return f"at epoch {', '.join(map(str, run.resumes))}" if run.resumes else "never"
 
 
-def _cut(text: str, width: int) -> list[str]:
-    return [text if len(text) <= width else f"{text[: width - 1]}…"]
-
-
-def _best_below(text: str, width: int) -> list[str]:
-    """The last and the best value, which moves below where there is no room beside."""
-    if len(text) <= width:
-        return [text]
-    last, _, best = text.partition(" ")
-    return [*textwrap.wrap(last, width), *textwrap.wrap(best.strip("()"), width)]
+def _cut(told: str) -> Text:
+    """A value in one line, whose end goes where there is no room."""
+    cut = text(told)
+    cut.no_wrap, cut.overflow = True, "ellipsis"
+    return cut

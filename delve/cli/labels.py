@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
+
+from rich.cells import cell_len, set_cell_size
 
 from delve.base.printable import printable
 
@@ -24,16 +27,24 @@ def layer_labels(names: Sequence[str], width: int) -> list[str]:
     for labels in _attempts(names, least, most):
         if len(set(labels)) == len(names):
             break
-    size = max(map(len, labels))
-    return [label.ljust(size) for label in labels]
+    size = max(map(cell_len, labels))
+    return [set_cell_size(label, size) for label in labels]
 
 
 def shorten(text: str, width: int) -> str:
     """A name of at most so many characters; its end tells more than its beginning."""
-    if len(text) <= width:
+    if cell_len(text) <= width:
         return text
     head = width // 4 if width >= _ROOM_FOR_HEAD else 0
-    return f"{text[:head]}{_GAP}{text[len(text) - (width - 1 - head) :]}"
+    return f"{_beginning(text, head)}{_GAP}{_beginning(text[::-1], width - 1 - head)[::-1]}"
+
+
+def _beginning(text: str, width: int) -> str:
+    """As much of a text as has room; signs of Chinese take that of two letters."""
+    if text.isascii():
+        return text[:width]
+    sizes = itertools.accumulate(map(cell_len, text))
+    return text[: sum(size <= width for size in sizes)]
 
 
 def _attempts(names: Sequence[str], least: int, most: int) -> Iterator[list[str]]:
@@ -42,8 +53,8 @@ def _attempts(names: Sequence[str], least: int, most: int) -> Iterator[list[str]
         yield [shorten(name, size) for name in names]
     for module in range(most, _SHORTEST_MODULE - 1, -1):
         for cut in (_begin, _end):
-            short = [n if len(n) <= most else _in_each_module(n, module, cut) for n in names]
-            if max(map(len, short)) <= most:
+            short = [n if cell_len(n) <= most else _in_each_module(n, module, cut) for n in names]
+            if max(map(cell_len, short)) <= most:
                 yield short
     digits = len(str(len(names)))
     yield [f"{n:{digits}} {shorten(name, least - digits - 1)}" for n, name in enumerate(names, 1)]

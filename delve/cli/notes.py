@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
-from delve.base.printable import printable
+from rich.console import RenderableType
+from rich.table import Table
+
 from delve.cli.report import LayerTable
 from delve.cli.tail import EXPLANATION, SOURCE, stretches
+from delve.cli.terminal import text
 from delve.stats.registry import find_stat
 
 TAIL_MARK, FEW_MARK = "~", "!"
-
-_INDENT = "  "
+_MARK_STYLE = "yellow"
 
 
 def misled_layers(table: LayerTable, mode: str) -> tuple[str, ...]:
@@ -24,13 +25,12 @@ def misled_layers(table: LayerTable, mode: str) -> tuple[str, ...]:
     return few if stat and stat.is_bounded_by_samples else ()
 
 
-def notes(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width: int) -> list[str]:
-    """The notes on all tables of each run; none where nothing is marked.
+def notes(names: Sequence[str], runs: Sequence[Sequence[LayerTable]]) -> list[RenderableType]:
+    """The notes on all tables of each run, each below an empty line; none where nothing is marked.
 
     Args:
         names: What each run is called.
         runs: Its tables, of any statistics.
-        width: In characters.
     """
     several = len(names) > 1
     tails = [
@@ -44,32 +44,40 @@ def notes(names: Sequence[str], runs: Sequence[Sequence[LayerTable]], width: int
         if (layers := dict.fromkeys(layer for table in run for layer in _misled(table)))
     ]
     misled = {t.stat.replace("-", " "): None for run in runs for t in run if _misled(t)}
-    texts = []
+    told = []
     if tails:
-        texts.append(
-            f"{TAIL_MARK} tail: the saturation of {', '.join(tails)} is below half of the "
-            f"median of the layers before; {EXPLANATION}. Source: {SOURCE}."
+        told.append(
+            (
+                TAIL_MARK,
+                f"tail: the saturation of {', '.join(tails)} is below half of the median of the "
+                f"layers before; {EXPLANATION}. Source: {SOURCE}.",
+            )
         )
     if few:
-        texts.append(_few_samples(list(misled), "; ".join(few)))
-    lines = [line for text in texts for line in _wrapped(text, width)]
-    return ["", *lines] if lines else []
+        told.append((FEW_MARK, _few_samples(list(misled), "; ".join(few))))
+    return _below(told)
 
 
-def few_samples_note(stats: Sequence[str], layers: Sequence[str], width: int) -> list[str]:
+def few_samples_note(stats: Sequence[str], layers: Sequence[str]) -> list[RenderableType]:
     """The note on layers that saw fewer samples than they have features; none for no layers."""
-    return ["", *_wrapped(_few_samples(stats, ", ".join(layers)), width)] if layers else []
+    return _below([(FEW_MARK, _few_samples(stats, ", ".join(layers)))] if layers else [])
 
 
 def _few_samples(stats: Sequence[str], where: str) -> str:
     return (
-        f"{FEW_MARK} fewer samples than features, so {' and '.join(stats)} "
+        f"fewer samples than features, so {' and '.join(stats)} "
         f"{'is' if len(stats) == 1 else 'are'} biased low, in: {where}."
     )
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(printable(text), width, subsequent_indent=_INDENT)
+def _below(told: Sequence[tuple[str, str]]) -> list[RenderableType]:
+    """Each mark before what it says."""
+    if not told:
+        return []
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for mark, said in told:
+        table.add_row(text(mark, _MARK_STYLE), text(said))
+    return ["", table]
 
 
 def _tail(table: LayerTable) -> str:

@@ -15,7 +15,7 @@ from delve.base.local_path import local_path
 from delve.cli.choice import recorded_stats
 from delve.delivery.discovery import GROUP
 from delve.errors import ArgumentError, DelveError
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 from delve.records import MODES
 from delve.stats.registry import installed_keys, key_of, number_keys
 
@@ -48,7 +48,7 @@ def _recorded_keys(runs: Sequence[str | Path]) -> list[str]:
 class LocalPath(click.Path):
     """A path on this machine; ``~`` is somebody's home also where the shell left it alone.
 
-    Shells replace it at the beginning of a word, so not in ``--out=~/pictures``, nor in quotes.
+    Shells replace it at the beginning of a word, so not in ``--out=~/figures``, nor in quotes.
     """
 
     def __init__(self, **options: Any) -> None:

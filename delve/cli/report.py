@@ -14,7 +14,7 @@ from delve.cli.scalars import summarise_scalars
 from delve.cli.tail import find_tail
 from delve.errors import ArgumentError
 from delve.journal.lines import to_json
-from delve.journal.recorded_run import RecordedRun
+from delve.journal.stored_run import StoredRun
 from delve.records import EpochRecord, enumerate_epochs, forward_order
 
 
@@ -49,7 +49,7 @@ class LayerTable:
     few_samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def layer_table(run: RecordedRun, choice: Choice, epoch: int | None = None) -> LayerTable:
+def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> LayerTable:
     """A statistic of every layer at an epoch, by default the last one that holds any.
 
     Raises:
@@ -84,7 +84,7 @@ def layer_table(run: RecordedRun, choice: Choice, epoch: int | None = None) -> L
     )
 
 
-def as_json(run: RecordedRun, tables: Sequence[LayerTable], damage: Damage) -> dict[str, Any]:
+def as_json(run: StoredRun, tables: Sequence[LayerTable], damage: Damage) -> dict[str, Any]:
     """The run for programs; numbers that are not finite become None."""
     return {
         "folder": str(run.folder),
@@ -131,7 +131,7 @@ def _finite(value: float) -> float | None:
 
 
 def _epoch_of(
-    run: RecordedRun, choice: Choice, holding: Sequence[int], epoch: int | None
+    run: StoredRun, choice: Choice, holding: Sequence[int], epoch: int | None
 ) -> EpochRecord:
     wanted = max(holding, default=None) if epoch is None else epoch
     record = None if wanted is None else run.record_of(wanted)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delve.base.printable import printable
+from delve.cli.terminal import say
 from delve.errors import ArgumentError, JournalError
-from delve.journal.recorded_run import FILE_NAME, RecordedRun, read_run
+from delve.journal.reading import JOURNAL_NAME
+from delve.journal.stored_run import StoredRun, read_run
 from delve.records import EpochRecord, Metric, enumerate_epochs, enumerate_spans, shortened
 
 _DEPTHS = ("*", "*/*")  # below a folder, where its runs are looked for
@@ -37,7 +39,7 @@ class Damage:
         return f"{told}; missing: {counted('epoch', gaps)}" if gaps else told
 
 
-def read(folder: Path) -> RecordedRun:
+def read_recorded(folder: Path) -> StoredRun:
     """Read a run.
 
     Raises:
@@ -47,7 +49,7 @@ def read(folder: Path) -> RecordedRun:
     try:
         return read_run(folder)
     except JournalError as error:
-        inside = [] if (folder / FILE_NAME).exists() else _runs_inside(folder)
+        inside = [] if (folder / JOURNAL_NAME).exists() else _runs_inside(folder)
         if not inside:
             raise
         named = shortened([*map(str, inside)], _MOST_NAMED)
@@ -56,7 +58,7 @@ def read(folder: Path) -> RecordedRun:
         ) from error
 
 
-def with_printable_layers(run: RecordedRun) -> RecordedRun:
+def with_printable_layers(run: StoredRun) -> StoredRun:
     """The run with names of layers that can be drawn."""
 
     def named(record: EpochRecord) -> EpochRecord:
@@ -69,14 +71,21 @@ def with_printable_layers(run: RecordedRun) -> RecordedRun:
     return replace(run.with_each(named), layers=tuple(map(printable, run.layers)))
 
 
-def find_damage(run: RecordedRun) -> Damage:
+def find_damage(run: StoredRun) -> Damage:
     """What cannot be read of a run's journal."""
     pairs = itertools.pairwise([-1, *run.epochs])
     gaps = [(before + 1, after - 1) for before, after in pairs if after - before > 1]
     return Damage(run.damaged_lines, tuple(gaps) if run.damaged_lines else ())
 
 
-def run_names(runs: Sequence[RecordedRun]) -> list[str]:
+def warn_of_damage(*runs: StoredRun) -> None:
+    """Say on stderr what cannot be read of the runs' journals."""
+    for run in runs:
+        if damage := str(find_damage(run)):
+            say(f"Warning: {run.folder}: damaged: {damage}", err=True)
+
+
+def run_names(runs: Sequence[StoredRun]) -> list[str]:
     """A printable name for each run: its folder's, with as many parents as tell the runs apart."""
     paths = [run.folder.resolve().parts for run in runs]
     depth = 1
@@ -92,5 +101,5 @@ def counted(word: str, numbers: str) -> str:
 
 def _runs_inside(folder: Path) -> list[Path]:
     return [
-        path.parent for depth in _DEPTHS for path in sorted(folder.glob(f"{depth}/{FILE_NAME}"))
+        path.parent for depth in _DEPTHS for path in sorted(folder.glob(f"{depth}/{JOURNAL_NAME}"))
     ]

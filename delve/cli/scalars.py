@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from delve.journal.overview import Extremes
-from delve.journal.recorded_run import RecordedRun
+from delve.journal.stored_run import StoredRun
 
 _LOWEST_IS_BEST = ("loss", "err", "nll", "perplexity", "ppl", "mse", "mae")  # parts of names
 
@@ -29,7 +29,7 @@ class ScalarSummary:
     lowest: bool
 
 
-def summarise_scalars(run: RecordedRun) -> list[ScalarSummary]:
+def summarise_scalars(run: StoredRun) -> list[ScalarSummary]:
     """The user's scalars in first-seen order."""
     return [_summarise(name, extremes) for name, extremes in run.overview.scalars.items()]
 

@@ -1,58 +1,29 @@
-"""What the commands say on a terminal: tables, and faults in one line."""
+"""What the commands say on a terminal: lines and tables, in colours where a person looks."""
 
 from __future__ import annotations
 
 import errno
-import inspect
 import select
+import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import click
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
+from delve.base.bar import EMPTY, FULL
 from delve.base.printable import printable
-from delve.errors import DelveError
-from delve.files.whole import unfinished_name
 
-_GAP = "  "
+GAP = 2  # characters between columns
 _NARROWEST = 30  # characters of a last column that is wrapped
-
-
-class CommandGroup(click.Group):
-    """Tells of what a user can mend in one line, without a traceback.
-
-    Paragraphs of help that hold indented lines, such as examples, are shown as they are.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.help = _keep_examples(self.help)
-
-    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Take a command."""
-        cmd.help = _keep_examples(cmd.help)
-        super().add_command(cmd, name)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # such as of `| head`, after which click ends quietly
-            raise
-        except OSError as error:
-            raise click.ClickException(one_line(_explain(error))) from error
-        except DelveError as error:
-            raise click.ClickException(one_line(error)) from error
-        except click.UsageError as error:
-            told = printable(error.format_message(), keep="\n")
-            raise click.UsageError(told, error.ctx) from error
+_IN_ASCII = str.maketrans({FULL: "#", EMPTY: "."})  # where an encoding has no bars
 
 
 def say(line: object, err: bool = False) -> None:
-    """Print one line, of which the terminal obeys nothing. All that commands say goes through it.
+    """Print one line, of which the terminal obeys nothing.
 
     Args:
         line: What to say.
@@ -61,17 +32,62 @@ def say(line: object, err: bool = False) -> None:
     click.echo(printable(line), err=err)
 
 
-def table_lines(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """Rows as lines, each column as wide as its widest cell; the last one is wrapped."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    *sizes, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
-    indent = sum(sizes) + len(_GAP) * len(sizes)
-    room = max(width - indent, _NARROWEST)
-    for *cells, last in rows:
-        begun = "".join(f"{cell:<{size}}{_GAP}" for cell, size in zip(cells, sizes, strict=True))
-        first, *more = textwrap.wrap(last, room) or [""]
-        yield f"{begun}{first}".rstrip()
-        yield from (" " * indent + line for line in more)
+def say_parts(*parts: RenderableType) -> None:
+    """Print tables and texts below each other: in colours on a terminal, plain anywhere else.
+
+    All text in them has gone through :func:`text`, and the terminal obeys nothing of it.
+    """
+    console = _console(terminal_width())
+    has_bars = _can_write(FULL + EMPTY, console.encoding)
+    for part in parts:
+        for line in _lines(console, part):
+            told = line if has_bars else line.translate(_IN_ASCII)
+            click.echo(told, color=console.color_system is not None)
+
+
+def text(told: object, style: str = "") -> Text:
+    """Text of which the terminal obeys nothing, and in which no bracket is read as a style."""
+    return Text(printable(told, keep="\n"), style)
+
+
+def columns(first: int | None, others: int, count: int) -> Table:
+    """A table for rows of a name and values, without rules or headings.
+
+    The gaps are parts of the columns: before 14.3 rich counts one behind the last column, too, and
+    cuts columns for it.
+
+    Args:
+        first: The width of the names' column; by default as wide as they are.
+        others: The width of each other column.
+        count: How many others there are.
+    """
+    table = Table.grid()
+    table.add_column(width=first, no_wrap=True)
+    for _ in range(count):
+        table.add_column(width=GAP + others)
+    return table
+
+
+def after_gap(cell: RenderableType) -> Padding:
+    """A cell of :func:`columns`, wrapped as it needs."""
+    return Padding(cell, (0, 0, 0, GAP))
+
+
+def listing(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Rows under headings, each column as wide as its widest cell; the last one is wrapped."""
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
+    *names, last = headings
+    for name in names:
+        table.add_column(text(name), no_wrap=True)
+    table.add_column(text(last), min_width=_NARROWEST, overflow="fold")
+    for row in rows:
+        table.add_row(*map(text, row))
+    return table
+
+
+def terminal_width() -> int:
+    """In characters; 80 where there is no terminal."""
+    return shutil.get_terminal_size().columns
 
 
 def check_reader() -> None:
@@ -96,18 +112,29 @@ def one_line(error: object) -> str:
     return printable(" ".join(str(error).split()))
 
 
-def _explain(error: OSError) -> str:
-    """The system's refusal in words, without its number."""
-    if not isinstance(error.filename, str) or not error.strerror:
-        return str(error)
-    path = Path(error.filename)
-    whole = path.name.removeprefix(".").removesuffix(".tmp")
-    if whole and path.name == unfinished_name(whole):  # a file's name until it is whole
-        path = path.with_name(whole)
-    return f"{path}: {error.strerror}"
+def _console(width: int) -> Console:
+    """A console that reads nothing into a text: no style, no emoji, no number to colour."""
+    return Console(
+        width=width,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_jupyter=False,
+        legacy_windows=False,
+    )
 
 
-def _keep_examples(text: str | None) -> str:
-    """Mark the paragraphs that click is not to fill."""
-    paragraphs = inspect.cleandoc(text or "").split("\n\n")
-    return "\n\n".join(f"\b\n{p}" if "\n  " in p else p for p in paragraphs)
+def _lines(console: Console, part: RenderableType) -> Iterator[str]:
+    """A part as lines, without the blanks that fill a table's last column."""
+    with console.capture() as capture:
+        console.print(part)
+    for line in capture.get().splitlines():
+        yield line.rstrip()
+
+
+def _can_write(signs: str, encoding: str) -> bool:
+    try:
+        signs.encode(encoding)
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True

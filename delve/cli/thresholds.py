@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+
+from rich.cells import cell_len
+from rich.console import RenderableType
+from rich.text import Text
 
 from delve.cli.labels import layer_labels
 from delve.cli.notes import FEW_MARK, few_samples_note
+from delve.cli.terminal import GAP, columns, text
 from delve.records import MODES
 from delve.tools import Recomputed
 
-_GAP = "  "
 _STATS = ("saturation", "intrinsic dimensionality")
 
 
@@ -18,7 +22,7 @@ def threshold_table(
     rows: Iterable[Recomputed],
     width: int,
     few_samples: Mapping[str, Collection[str]] | None = None,
-) -> list[str]:
+) -> list[RenderableType]:
     """Saturation and, in brackets, dimensionality: a column for each threshold and mode.
 
     Where there is not room for all, thresholds move below the others. Layers that saw fewer
@@ -33,27 +37,48 @@ def threshold_table(
     layers, thresholds, present = (list(dict.fromkeys(part)) for part in zip(*cells, strict=True))
     modes = [mode for mode in MODES if mode in present]
     few = few_samples or {}
-    misled = dict.fromkeys(layer for layer, _, mode in cells if layer in few.get(mode, ()))
+    marked = {(layer, mode) for layer, _, mode in cells if layer in few.get(mode, ())}
+    texts = _texts(cells, marked)
+    headings = {(t, mode): f"at {t:g}\n{mode}" for t in thresholds for mode in modes}
+    size = max(
+        len(line) for told in (*texts.values(), *headings.values()) for line in told.split("\n")
+    )
+    labels = layer_labels(layers, width)
+    beside = max((width - cell_len(labels[0])) // (len(modes) * (size + GAP)), 1)
+    tables: list[RenderableType] = []
+    for first in range(0, len(thresholds), beside):
+        shown = [(t, mode) for t in thresholds[first : first + beside] for mode in modes]
+        table = columns(None, size, len(shown))
+        for line in zip(*(headings[one].split("\n") for one in shown), strict=True):
+            table.add_row("", *(_right(told, size) for told in line))
+        for layer, label in zip(layers, labels, strict=True):
+            table.add_row(text(label), *(_right(texts.get((layer, *c), ""), size) for c in shown))
+        tables += ["", table]
+    return [
+        *tables,
+        *few_samples_note(
+            _STATS, [layer for layer in layers if any((layer, mode) in marked for mode in modes)]
+        ),
+    ]
+
+
+def _texts(
+    cells: Mapping[tuple[str, float, str], Recomputed], marked: Collection[tuple[str, str]]
+) -> dict[tuple[str, float, str], str]:
+    """What stands in each cell, in one form; those of the layers and modes named have a mark."""
     finite = [row for row in cells.values() if math.isfinite(row.saturation)]
     digits = max((len(f"{row.intrinsic_dimensionality}") for row in finite), default=0)
     texts = {key: _cell(row, digits) for key, row in cells.items()}
-    if misled:
-        texts = {
-            k: f"{t}{FEW_MARK if k[0] in few.get(k[2], ()) else ' '}" for k, t in texts.items()
-        }
-    size = max(*map(len, texts.values()), *map(len, modes))
-    labels = dict(zip(layers, layer_labels(layers, width), strict=True))
-    name_width = len(labels[layers[0]])
-    beside = max((width - name_width) // (len(modes) * (size + len(_GAP))), 1)
-    lines: list[str] = []
-    for first in range(0, len(thresholds), beside):
-        shown = thresholds[first : first + beside]
-        lines += ["", *_headings(shown, modes, size, name_width)]
-        for layer in layers:
-            row = [texts.get((layer, t, mode), "") for t in shown for mode in modes]
-            lines.append(labels[layer] + "".join(f"{_GAP}{cell:>{size}}" for cell in row))
-    lines += few_samples_note(_STATS, list(misled), width)
-    return [line.rstrip() for line in lines]
+    if not marked:
+        return texts
+    return {
+        (layer, threshold, mode): f"{told}{FEW_MARK if (layer, mode) in marked else ' '}"
+        for (layer, threshold, mode), told in texts.items()
+    }
+
+
+def _right(told: str, size: int) -> Text:
+    return Text(told.rjust(GAP + size), no_wrap=True)
 
 
 def _cell(row: Recomputed, digits: int) -> str:
@@ -61,12 +86,3 @@ def _cell(row: Recomputed, digits: int) -> str:
         return f"{row.saturation}"
     dimensionality = f"({row.intrinsic_dimensionality})"
     return f"{row.saturation:.1%} {dimensionality:>{digits + 2}}"
-
-
-def _headings(
-    thresholds: Sequence[float], modes: Sequence[str], size: int, name_width: int
-) -> list[str]:
-    span = len(modes) * (size + len(_GAP)) - len(_GAP)
-    above = "".join(f"{_GAP}{f'at {threshold:g}':^{span}}" for threshold in thresholds)
-    below = "".join(f"{_GAP}{mode:>{size}}" for _ in thresholds for mode in modes)
-    return [" " * name_width + above, " " * name_width + below]

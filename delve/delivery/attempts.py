@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+
+from delve.delivery.standing import Standing
 
 FIRST_WAIT = 1.0  # seconds before a writer that failed is tried again; doubled each time
 LONGEST_WAIT = 300.0
 WAIT_RATIO = 20.0  # times the attempt's own duration: attempts take at most 5 % of a run
 ATTEMPT_TIME = 9.5  # seconds that a writer is to take at most for an epoch, or to close
+CATCH_UP_TIME = 2.0  # seconds after which, within the training, no further epoch is fed again
 QUICKLY = 0.1  # seconds
 SLOW_EPOCH = 1.0  # seconds from which an epoch took long
 SLOW_EPOCHS = 3  # in a row, after which they come only as often as WAIT_RATIO allows
@@ -20,35 +23,49 @@ class Attempts:
     """The attempts to give one writer something.
 
     Args:
-        behind: How many writers of the run lack something: they share what time attempts may take.
+        standings: Where each writer of the run stands: those that lack something share what time
+            attempts may take.
 
     Attributes:
         took: Seconds that the last one took which succeeded and makes the next one wait.
         failed_quickly: Whether the last one failed, and in next to no time: one more costs nothing.
     """
 
-    def __init__(self, behind: Callable[[], int]) -> None:
+    def __init__(self, standings: Sequence[Standing]) -> None:
         self.took = 0.0
         self.failed_quickly = False
-        self._behind = behind
+        self._standings = standings
+        # Of the one under way, on the monotonic clock:
         self._begun = 0.0
-        self._slow_epochs = 0  # in a row
+        self._last_epoch_by = math.inf
         self._give_up_at = math.inf
-        self._wait = 0.0
-        self._next = 0.0
+        # Of the next one:
+        self._slow_epochs = 0  # in a row
+        self._wait = 0.0  # seconds, because of failures
+        self._due = 0.0
 
-    def begin(self, seconds: float) -> None:
-        """Begin one that is to take so many seconds at most."""
+    def begin(self, seconds: float, feeding: float = math.inf) -> None:
+        """Begin one.
+
+        Args:
+            seconds: How long it is to take at most.
+            feeding: After how many seconds no further epoch is begun, if that comes first.
+        """
         self._begun = time.monotonic()
+        self._last_epoch_by = self._begun + feeding
         self._give_up_at = self._begun + seconds
 
     def time_left(self) -> float:
         """Seconds until the one under way is to end."""
         return max(0.0, self._give_up_at - time.monotonic())
 
+    def may_feed_on(self) -> bool:
+        """Whether the one under way may begin a further epoch."""
+        return time.monotonic() <= self._last_epoch_by and self.time_left() > 0
+
     def is_due(self) -> bool:
         """Whether it is time for the next one."""
-        return time.monotonic() >= self._next
+        return time.monotonic() >= self._due
 
     def failed(self) -> None:
         """The one under way failed: the next ones come ever later."""
@@ -74,5 +91,6 @@ class Attempts:
             self._rest(seconds)
 
     def _rest(self, seconds: float) -> None:
-        rest = WAIT_RATIO * seconds * max(self._behind(), 1)
-        self._next = time.monotonic() + max(self._wait, rest)
+        behind = sum(standing.is_behind for standing in self._standings)
+        rest = WAIT_RATIO * seconds * max(behind, 1)
+        self._due = time.monotonic() + max(self._wait, rest)

@@ -1,44 +1,38 @@
-"""The way to one writer: what it lacks, when it is tried again, and what is said of its faults."""
+"""The way to one writer: what it is given when, and what becomes of it where it fails."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
-import numbers
-import shlex
-import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from delve.base import entry_points as plugins
-from delve.base.log import get_logger
-from delve.delivery.attempts import ATTEMPT_TIME, PATIENCE, WAIT_RATIO, Attempts
+from delve.delivery.attempts import ATTEMPT_TIME, CATCH_UP_TIME, PATIENCE, Attempts
 from delve.delivery.checked_writer import NamedWriter
-from delve.delivery.discovery import GROUP
 from delve.delivery.feed import Feed
-from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
+from delve.delivery.notices import Notices
+from delve.delivery.opening import open_writer
+from delve.delivery.standing import Standing
+from delve.errors import BackendLostError, RejectedError, UndeliveredError, WriterConfigurationError
 from delve.journal.journal import Journal
-from delve.records import EpochRecord, Metric, RunInfo, enumerate_epochs
-
-CATCH_UP_TIME = 2.0  # seconds after which, within the training, no further epoch is fed again
-LONGEST_REASON = 1000  # characters of a failure's first line, which may name files to look at
-
-logger = get_logger("delve.delivery")  # one name for all that is said of the delivery
+from delve.records import EpochRecord, Metric, RunInfo
 
 
 class Channel:
     """Feeds one writer, and feeds it again where it failed.
 
+    Each part knows one thing, and this one ties them together: :class:`Standing` which epochs the
+    writer lacks, :class:`Attempts` when it may be called and for how long, :class:`Feed` how its
+    hooks are called, :class:`Notices` what is said of it.
+
     Args:
         writer: The writer.
         journal: Where what it missed is read from.
         run: What it is told.
-        behind: How many writers of the run lack something: they share what time attempts may take.
+        standings: Where each writer of the run stands; this one is added.
         patience: Seconds that it may take to open the writer, and to feed it what it lacks at the
             end of the run.
 
@@ -52,25 +46,23 @@ class Channel:
         writer: NamedWriter,
         journal: Journal,
         run: RunInfo,
-        behind: Callable[[], int],
+        standings: list[Standing],
         patience: float = PATIENCE,
     ) -> None:
         self.name = writer.name
         self.failure: Exception | None = None
-        # Without the epoch in its calls a writer cannot replace what it already holds of one.
-        self._replaces = any(
-            writer.arguments(hook) & {"epoch", "global_step"}
-            for hook in ("add_scalar", "add_scalars", "save")
-        )
+        self._replaces = writer.knows_epochs
         self._stores_arrays = writer.implements("add_array")
         self._journal = journal
         self._patience = patience
-        self._attempts = Attempts(behind)
+        self._standing = Standing(run.initial_epoch)
+        standings.append(self._standing)
+        self._attempts = Attempts(standings)
+        self._notices = Notices(self.name)
         self._feed = Feed(
             writer,
             dataclasses.replace(
                 run,
-                config=_copied(run.config),
                 state=journal.state(self.name),
                 origin=journal.origin(self.name),
                 may_be_copy=journal.may_be_copy,
@@ -78,20 +70,10 @@ class Channel:
                 time_left=self._attempts.time_left,
             ),
         )
-        self._opened = False
-        self._resumes_at = run.initial_epoch  # when it is opened
-        self._lacks: int | None = None  # from this epoch on; None: it is up to date
-        self._missed: list[int] = []  # never to be fed: they may be there in part
-        self._is_named_as_slow = False
 
     def take_refusal(self) -> RejectedError | None:
         """What its backend has refused since this was asked, for whoever has to raise it."""
         return self._feed.refusals.take_last()
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether the writer lacks epochs."""
-        return self._lacks is not None
 
     def open(self) -> None:
         """Start or resume the writer, and feed it what it lacks.
@@ -99,16 +81,17 @@ class Channel:
         Raises:
             WriterConfigurationError: It can never work as it is set up.
         """
-        first = self._resumes_at
-        self._attempt(
-            first, lambda: self._catch_up(first - 1), self._patience, WriterConfigurationError
-        )
+        first = self._standing.first_lacking
+        self._attempts.begin(self._patience)
+        with self._attempt(first, passed_on=WriterConfigurationError):
+            self._catch_up(first - 1)
 
     def add_scalar(self, name: str, value: float, epoch: int, timestamp: int) -> None:
         """Pass a scalar on, unless the writer is behind: then it comes with its epoch."""
-        if self._lacks is None:
-            give = functools.partial(self._feed.scalar, name, value, epoch, timestamp)
-            self._attempt(epoch, give, ATTEMPT_TIME)
+        if not self._standing.is_behind:
+            self._attempts.begin(ATTEMPT_TIME)
+            with self._attempt(epoch):
+                self._feed.scalar(name, value, epoch, timestamp)
 
     def save(
         self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray], layers: tuple[str, ...]
@@ -117,52 +100,43 @@ class Channel:
         if layers != self._feed.run.layers:
             self._feed.run = dataclasses.replace(self._feed.run, layers=layers)
         is_due = self._attempts.is_due()
-        if self._lacks is None and (is_due or not self._can_wait(arrays)):
-            give = functools.partial(self._feed.rest_of, record, arrays)
-            self._attempt(record.epoch, give, ATTEMPT_TIME, is_epoch=True)
-        elif self._lacks is None:
-            self._lacks = record.epoch
-            self._name_as_slow()
-        elif is_due or (arrays and self._stores_arrays and self._attempts.failed_quickly):
-            pause = time.monotonic() + CATCH_UP_TIME
-            catch_up = functools.partial(self._catch_up, record.epoch, arrays, pause)
-            self._attempt(record.epoch, catch_up, ATTEMPT_TIME)
+        takes_arrays = self._stores_arrays and bool(arrays)
+        if self._standing.is_behind:
+            if is_due or (takes_arrays and self._attempts.failed_quickly):
+                self._attempts.begin(ATTEMPT_TIME, CATCH_UP_TIME)
+                with self._attempt(record.epoch):
+                    self._catch_up(record.epoch, arrays)
+        elif is_due or takes_arrays or not self._can_be_put_off():
+            self._attempts.begin(ATTEMPT_TIME)
+            with self._attempt(record.epoch, is_epoch=True):
+                self._feed.rest_of(record, arrays)
+        else:
+            self._standing.fall_behind(record.epoch)
+            self._notices.slow(self._attempts.took, self._patience)
 
-    def _can_wait(self, arrays: Mapping[Metric, np.ndarray]) -> bool:
-        """Whether the epoch may come later, as one that is fed again: whole, without its arrays.
+    def _can_be_put_off(self) -> bool:
+        """Whether the epoch may come later, from the journal, which has it without its arrays.
 
         A writer that cannot replace what it has of it, since it was logged, would have that twice.
         """
-        return not (arrays and self._stores_arrays) and (self._replaces or self._feed.begun is None)
+        return self._replaces or self._feed.begun is None
 
     def close(self, error: BaseException | None) -> None:
         """Feed what is lacking a last time, close the writer, and name what it did not get."""
         with contextlib.ExitStack() as stack:
             stack.callback(self._name_undelivered)
-            stack.callback(self._whatever_comes, lambda: self._close_writer(error))
+            stack.callback(_to_its_end, lambda: self._close_writer(error))
             # Who has interrupted the opening of the run is not kept waiting for more of it.
-            if self._opened or error is None or isinstance(error, Exception):
-                self._whatever_comes(self._feed_the_rest)
-
-    def _whatever_comes(self, step: Callable[[], None]) -> None:
-        """Take a step of closing to its end though a handler of a signal comes in and exits.
-
-        A second one ends it, and so does Ctrl-C.
-        """
-        try:
-            step()
-        except SystemExit:
-            step()
-            raise
+            if self._standing.is_open or error is None or isinstance(error, Exception):
+                _to_its_end(self._feed_the_rest)
 
     def _feed_the_rest(self) -> None:
+        if not self._standing.is_behind:
+            return
         last = max(self._journal.epochs, default=-1)
-        if self._lacks is not None:
-            try:
-                self._attempt(last, lambda: self._catch_up(last), self._patience)
-            except BaseException:
-                self.fall_behind(self._lacks)
-                raise
+        self._attempts.begin(self._patience)
+        with self._attempt(last):
+            self._catch_up(last)
 
     def _close_writer(self, error: BaseException | None) -> None:
         self._attempts.begin(ATTEMPT_TIME)
@@ -170,30 +144,41 @@ class Channel:
             self._feed.close(error)
         except Exception as failure:
             self.failure = failure
+            self._take_back(failure)
             if not self._journal.is_deleted:  # all has been said of that
-                logger.warning("writer %r failed to close: %s", self.name, describe(failure))
-            logger.debug("its traceback", exc_info=failure)
+                self._notices.failed_to_close(failure)
+            self._notices.traceback_of_closing(failure)
+
+    def _name_undelivered(self) -> None:
+        epochs = sorted({*self._standing.given_up, *self._lacking()})
+        if epochs and not self._journal.is_deleted:
+            self._notices.undelivered(epochs, self._journal.path, self._feed.run.savefile)
+
+    def _lacking(self, until: float = math.inf) -> list[int]:
+        """The recorded epochs that the writer is still to be given, up to that one."""
+        if not self._standing.is_behind:
+            return []
+        first = self._standing.first_lacking
+        return [epoch for epoch in self._journal.epochs if first <= epoch <= until]
 
     def fall_behind(self, epoch: int) -> None:
         """The epoch did not get here whole: it is fed again, or named if that would double it."""
         begun, self._feed.begun = self._feed.begun, None
-        if self._lacks is None and self._feed.saved != epoch:
-            self._lacks = epoch
+        if self._feed.saved != epoch:
+            self._standing.fall_behind(epoch)
         if begun is not None and not self._replaces:
-            self._missed.append(begun)
-            self._lacks = begun + 1
+            self._standing.give_up(begun)
 
+    @contextlib.contextmanager
     def _attempt(
         self,
         epoch: int,
-        action: Callable[[], None],
-        seconds: float,
-        passed_on: type[Exception] | tuple[()] = (),
         is_epoch: bool = False,
-    ) -> None:
-        self._attempts.begin(seconds)
+        passed_on: type[Exception] | tuple[()] = (),
+    ) -> Iterator[None]:
+        """Give the writer something: what it raises is taken for a fault of its backend."""
         try:
-            action()
+            yield
         except passed_on:
             raise
         except Exception as failure:
@@ -201,149 +186,69 @@ class Channel:
         else:
             self._restore(is_epoch)
 
-    def _catch_up(
-        self,
-        until: int,
-        arrays: Mapping[Metric, np.ndarray] | None = None,
-        pause: float = math.inf,
-    ) -> None:
+    def _catch_up(self, until: int, arrays: Mapping[Metric, np.ndarray] | None = None) -> None:
         """Feed what is lacking up to ``until``, or as much of it as there is time for.
 
         Args:
             until: The last epoch to feed.
             arrays: What belongs to that epoch.
-            pause: From when on the monotonic clock no further epoch is begun, if that comes before
-                the end of the attempt.
         """
-        if not self._opened:
-            self._lacks = self._open_writer()
-            self._opened = True
-        if self._lacks is None:
-            return
-        epochs = [epoch for epoch in self._journal.epochs if self._lacks <= epoch <= until]
-        progress = tqdm(
+        if not self._standing.is_open:
+            open_writer(self.name, self._feed, self._standing, self._journal, self._notices)
+        epochs = self._lacking(until)
+        for epoch in self._with_progress(epochs):
+            record = self._journal.read(epoch)
+            try:
+                self._feed.epoch(record, arrays or {} if epoch == until else {})
+            except BaseException:  # an interrupt too, in the opening and the closing of a run
+                self.fall_behind(epoch)
+                raise
+            self._standing.take(epoch)
+            if epoch != epochs[-1] and not self._attempts.may_feed_on():
+                return
+        self._standing.catch_up()
+
+    def _with_progress(self, epochs: Sequence[int]) -> Iterable[int]:
+        """The epochs, with a bar on the console where they take long."""
+        if not epochs:  # as at the start of every run: no need for the thread of a bar
+            return epochs
+        return tqdm(
             epochs, f"feeding {self.name}", unit="epoch", delay=1, leave=False, disable=None
         )
-        for epoch in progress:
-            self._feed.epoch(self._journal.read(epoch), arrays or {} if epoch == until else {})
-            self._lacks = epoch + 1
-            is_over = time.monotonic() > pause or not self._attempts.time_left()
-            if is_over and epoch != epochs[-1]:
-                return
-        self._lacks = None
-
-    def _open_writer(self) -> int | None:
-        """Start or resume; returns the first epoch to feed from the journal, if any."""
-        first = int(min(self._resumes_at, self._journal.sound_below(self.name)))
-        if first < self._resumes_at:  # the run went back, or began anew, while the writer was away
-            self._lacks = self._resumes_at = first
-        answer = None
-        if first:
-            answer = self._resume(first)
-        else:
-            self._feed.call("start")
-        self._journal.mark_opened(self.name)
-        return self._lacks if answer in (None, first) else answer
-
-    def _resume(self, first: int) -> int | None:
-        """Have the writer hold the epochs below ``first``; returns what it answers."""
-        run = dataclasses.replace(
-            self._feed.run,
-            initial_epoch=first,
-            epochs=tuple(epoch for epoch in self._journal.epochs if epoch < first),
-            metrics=self._journal.metrics,
-        )
-        try:
-            answer = self._feed.call("resume_from_saved_state", run, initial_epoch=first)
-        except NotImplementedError as error:
-            logger.warning(
-                "writer %r cannot resume (%s); it gets the epochs from %d on",
-                self.name,
-                describe(error),
-                first,
-            )
-            return None
-        if answer is None:
-            return None
-        if not isinstance(answer, numbers.Integral) or not 0 <= int(answer) <= first:
-            raise ValueError(
-                f"resume_from_saved_state returned {answer!r}; it must return the first epoch "
-                f"that the backend lacks, from 0 to {first}, or None"
-            )
-        return int(answer)
 
     def _set_aside(self, failure: Exception, epoch: int) -> None:
         self.fall_behind(epoch)
-        if isinstance(failure, BackendLostError) and self._lacks is not None:
-            self._opened, self._resumes_at = False, self._lacks
+        self._take_back(failure)
+        if isinstance(failure, BackendLostError):
+            self._standing.lose_backend()
         self._attempts.failed()
         if self.failure is None and not self._journal.is_deleted:
-            logger.warning(
-                "writer %r failed at epoch %d: %s; the training goes on, and the writer is fed "
-                "again from there later",
-                self.name,
-                epoch,
-                describe(failure),
-            )
-        logger.debug("writer %r: its traceback", self.name, exc_info=failure)
+            self._notices.failed(failure, epoch)
+        self._notices.traceback(failure)
         self.failure = failure
 
+    def _take_back(self, failure: Exception) -> None:
+        """Count as lacking what the writer was given before, and says not to have delivered."""
+        if isinstance(failure, BackendLostError | UndeliveredError) and failure.first is not None:
+            self._standing.take_back(failure.first)
+
     def _restore(self, is_epoch: bool) -> None:
-        self._attempts.succeeded(self._lacks is not None, is_epoch)
-        if self._lacks is not None and self.failure is None:
-            self._name_as_slow()
-        elif self._lacks is None and self.failure is not None:
-            logger.info("writer %r has caught up", self.name)
+        is_behind = self._standing.is_behind
+        self._attempts.succeeded(is_behind, is_epoch)
+        if is_behind and self.failure is None:
+            self._notices.slow(self._attempts.took, self._patience)
+        elif not is_behind and self.failure is not None:
+            self._notices.caught_up()
         self.failure = None
 
-    def _name_as_slow(self) -> None:
-        if not self._is_named_as_slow:
-            self._is_named_as_slow = True
-            logger.warning(
-                "writer %r is slow (%.1f s for what it got last) and falls behind: within the "
-                "training it is fed for at most %.0f %% of the time, and what it lacks at the end "
-                "for %.0f s, or as long as `patience` says",
-                self.name,
-                self._attempts.took,
-                100 / WAIT_RATIO,
-                self._patience,
-            )
 
-    def _name_undelivered(self) -> None:
-        lacking = (
-            []
-            if self._lacks is None
-            else [epoch for epoch in self._journal.epochs if epoch >= self._lacks]
-        )
-        epochs = sorted({*self._missed, *lacking})
-        if epochs and not self._journal.is_deleted:
-            logger.warning(
-                "writer %r did not get epochs %s; they are in %s: %s",
-                self.name,
-                enumerate_epochs(epochs),
-                self._journal.path,
-                self._way_to_deliver(),
-            )
+def _to_its_end(step: Callable[[], None]) -> None:
+    """Take a step of closing to its end though a handler of a signal comes in and exits.
 
-    def _way_to_deliver(self) -> str:
-        if self.name in plugins.offers(GROUP):
-            folder = shlex.quote(str(self._feed.run.savefile))
-            return f"`delve export {folder} --to {self.name}` delivers them"
-        return "resume the run with this writer in save_to to deliver them"
-
-
-def _copied(value: Any) -> Any:
-    """A copy of nested hyperparameters: a writer that changes its own harms nobody."""
-    match value:
-        case Mapping():
-            return {key: _copied(item) for key, item in value.items()}
-        case list():
-            return [_copied(item) for item in value]
-        case _:
-            return value
-
-
-def describe(error: Exception) -> str:
-    """The error's type and its first line, short enough for a log."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:LONGEST_REASON]}" if lines else type(error).__name__
+    A second one ends it, and so does Ctrl-C.
+    """
+    try:
+        step()
+    except SystemExit:
+        step()
+        raise

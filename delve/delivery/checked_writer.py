@@ -1,4 +1,8 @@
-"""A writer that was held to the specification, and the hooks to call it through."""
+"""A writer whose methods were checked to fit ``WriterSpec``, with the hooks to call it through.
+
+``save_to`` takes any object for a writer. :func:`check_writer` finds what does not fit before the
+training begins, and gives what the delivery calls it by.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,13 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True)
 class NamedWriter:
-    """A checked writer, the name that the run knows it by, and the hooks to call it through."""
+    """A checked writer.
+
+    Attributes:
+        name: What the run's journal and messages call it.
+        writer: The object itself.
+        manager: Calls its methods as hooks, each with the arguments that it names.
+    """
 
     name: str
     writer: object
@@ -40,6 +50,14 @@ class NamedWriter:
         """The arguments that the writer's method takes."""
         implementations = getattr(self.hook, hook).get_hookimpls()
         return {name for impl in implementations for name in (*impl.argnames, *impl.kwargnames)}
+
+    @property
+    def knows_epochs(self) -> bool:
+        """Whether its calls tell it the epoch: else it cannot replace what it holds of one."""
+        return any(
+            self.arguments(hook) & {"epoch", "global_step"}
+            for hook in ("add_scalar", "add_scalars", "save")
+        )
 
 
 class _WriterManager(pluggy.PluginManager):
@@ -67,7 +85,11 @@ class _WriterManager(pluggy.PluginManager):
 
 
 def check_writer(name: str, writer: object) -> NamedWriter:
-    """Hold a writer object to the specification.
+    """Check that a writer's methods fit :class:`~delve.hookspecs.WriterSpec`, and call none.
+
+    Args:
+        name: What the run is to call it.
+        writer: Any object.
 
     Raises:
         WriterContractError: It implements no hook, or takes an argument that no hook offers.

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from delve.delivery.attempts import PATIENCE
-from delve.delivery.channel import Channel, describe
+from delve.delivery.channel import Channel
 from delve.delivery.checked_writer import NamedWriter
+from delve.delivery.notices import describe
+from delve.delivery.standing import Standing
 from delve.errors import WriterFailedError
 from delve.journal.journal import Journal
 from delve.records import EpochRecord, Metric, RunInfo
@@ -37,9 +39,8 @@ class Delivery:
         raise_refusals: bool = False,
         patience: float = PATIENCE,
     ) -> None:
-        self._channels = [
-            Channel(writer, journal, run, self._behind, patience) for writer in writers
-        ]
+        standings: list[Standing] = []  # each channel adds its own, and sees all
+        self._channels = [Channel(writer, journal, run, standings, patience) for writer in writers]
         self._raise_errors = raise_errors
         self._raise_refusals = raise_refusals
         self._feeding: int | None = None  # the thread that feeds the writers just now
@@ -94,9 +95,6 @@ class Delivery:
                     for unserved in self._channels[place:]:
                         unserved.fall_behind(epoch)
                     raise
-
-    def _behind(self) -> int:
-        return sum(channel.is_behind for channel in self._channels)
 
     @contextlib.contextmanager
     def _calling_writers(self, raise_errors: bool = True) -> Iterator[None]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping, Sequence, Set
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from delve.base import entry_points as plugins
 from delve.delivery.checked_writer import NamedWriter, check_writer
+from delve.delivery.composite import unpacked
 from delve.errors import (
     ArgumentError,
     WriterContractError,
@@ -38,16 +38,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 
-def installed_writers() -> dict[str, EntryPoint]:
-    """The installed writers by name; nothing is imported.
-
-    Raises:
-        WriterConflictError: Two distributions offer the same name.
-    """
-    found = {name: plugins.find(GROUP, name) for name in sorted(plugins.offers(GROUP))}
-    return {name: entry_point for name, entry_point in found.items() if entry_point}
-
-
 def make_writers(
     save_to: str | object | Sequence[str | object],
     savefile: Path,
@@ -56,7 +46,8 @@ def make_writers(
     """The writers that ``save_to`` selects, constructed and checked.
 
     Args:
-        save_to: A writer's name, a writer object, or a list of both.
+        save_to: A writer's name, a writer object, or a list of both; a composite stands for its
+            writers.
         savefile: The run's folder, for the writers that are selected by name.
         writer_args: Constructor arguments, flat (each goes to every writer that names it) or
             nested under the name of a writer.
@@ -78,12 +69,14 @@ def make_writers(
     arguments = _distribute(writer_args or {}, classes)
     writers: list[NamedWriter] = []
     for item in selection:
+        made = item
         if isinstance(item, str):
             accepted = {"savepath": str(savefile), **arguments[item]}
-            name, writer = item, _construct(item, classes[item], accepted)
-        else:
-            name, writer = (item if inspect.isclass(item) else type(item)).__name__, item
-        writers.append(check_writer(_free_name(name, writers), writer))
+            made = _construct(item, classes[item], accepted)
+        for writer in unpacked([made]):
+            is_by_name = isinstance(item, str) and writer is made
+            name = str(item) if is_by_name else _class_name(writer)
+            writers.append(check_writer(_free_name(name, writers), writer))
     return writers
 
 
@@ -136,7 +129,7 @@ def _selection(save_to: str | object | Sequence[str | object]) -> list[str | obj
         )
     items = list(save_to) if _is_list(save_to) else [save_to]
     selection: list[str | object] = []
-    for item in items:
+    for item in unpacked(items):
         if isinstance(item, str):
             names = ALIASES.get(item, (item,))
             selection.extend(name for name in names if not _holds(selection, name))
@@ -240,6 +233,10 @@ def _construct(name: str, writer_class: type[Any], arguments: Mapping[str, Any])
             f"writer {name!r}: {writer_class.__name__} could not be made from "
             f"{', '.join(given)}: {error}"
         ) from error
+
+
+def _class_name(writer: object) -> str:
+    return (writer if inspect.isclass(writer) else type(writer)).__name__
 
 
 def _free_name(name: str, taken: Sequence[NamedWriter]) -> str:

@@ -18,7 +18,7 @@ from delve.delivery.discovery import make_writers
 from delve.errors import DelveError, JournalError, RejectedError, WriterFailedError
 from delve.journal.journal import Journal
 from delve.journal.lock import FolderLock
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 from delve.records import RunInfo, enumerate_epochs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +37,7 @@ class Feed:
     """
 
     def __init__(self, writer: NamedWriter, run: RunInfo) -> None:
-        self.run = run
+        self.run = dataclasses.replace(run, config=_copied(run.config))
         self.refusals = Refusals(writer.name)
         self.begun: int | None = None
         self.saved: int | None = None
@@ -137,3 +138,14 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _copied(value: Any) -> Any:
+    """A copy of nested hyperparameters: a writer that changes its own harms nobody."""
+    match value:
+        case Mapping():
+            return {key: _copied(item) for key, item in value.items()}
+        case list():
+            return [_copied(item) for item in value]
+        case _:
+            return value

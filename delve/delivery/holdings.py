@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from delve.base import entry_points as plugins
 from delve.base.log import get_logger
 from delve.delivery.checked_writer import NamedWriter
-from delve.delivery.discovery import installed_writers, load_writer_class, make_writers
-from delve.errors import DelveError, WriterContractError
+from delve.delivery.discovery import GROUP, load_writer_class, make_writers
+from delve.errors import DelveError, WriterConflictError, WriterContractError
 from delve.journal.contents import Contents
-from delve.journal.lines import LARGEST_EPOCH
-from delve.journal.recorded_run import read_kept_runs
+from delve.journal.stored_run import read_kept_runs
+from delve.journal.values import LARGEST_EPOCH
 from delve.records import EpochRecord, HeldEpoch, RunInfo
 
 HOOK = "held_epochs"
@@ -50,15 +51,16 @@ def readable_writers(folder: Path, names: Iterable[str] = ()) -> Iterator[NamedW
 
     Raises:
         DelveError: One of those named cannot be had, or cannot read its backend back.
+        WriterConflictError: Two distributions offer a writer of the same name.
     """
     named = list(names)
-    for name in named or installed_writers():
+    for name in named or sorted(plugins.offers(GROUP)):
         try:
             if not named and not _can_read_back(load_writer_class(name)):
                 continue
             (writer,) = make_writers(name, folder)
         except DelveError as error:
-            if named:
+            if named or isinstance(error, WriterConflictError):
                 raise
             logger.debug("writer %r is passed over", name, exc_info=error)
             continue

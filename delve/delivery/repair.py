@@ -21,12 +21,12 @@ from delve.delivery.holdings import (
     readable_writers,
 )
 from delve.errors import JournalError
+from delve.journal.format import FORMAT, RunLine
 from delve.journal.home import Home
 from delve.journal.journal import now_in_ms
-from delve.journal.lock import FILE_NAME as LOCK
-from delve.journal.lock import FolderLock
-from delve.journal.recorded_run import FILE_NAME
-from delve.journal.salvage import Salvage, lines_of, salvage, write_anew
+from delve.journal.lock import LOCK_NAME, FolderLock
+from delve.journal.reading import JOURNAL_NAME
+from delve.journal.salvage import Salvage, lines_that_tell, salvage, write_anew
 from delve.records import EpochRecord, HeldEpoch, Metric
 from delve.stats.registry import is_stat_name
 
@@ -107,7 +107,9 @@ def repair(folder: Path, names: Iterable[str] = ()) -> Repair:
         try:
             old = salvage(folder)
         except OSError as error:
-            raise JournalError(f"{folder / FILE_NAME} cannot be read ({error.strerror})") from error
+            raise JournalError(
+                f"{folder / JOURNAL_NAME} cannot be read ({error.strerror})"
+            ) from error
         holdings = [read_holding(writer, folder, old.contents) for writer in writers]
         return _rebuild(folder, old, [h for h in holdings if h.epochs or h.error])
 
@@ -115,13 +117,13 @@ def repair(folder: Path, names: Iterable[str] = ()) -> Repair:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep trackers off; a folder that turns out to be no run's is left as it was found."""
-    was_there = (folder / LOCK).exists()
+    was_there = (folder / LOCK_NAME).exists()
     lock = FolderLock(folder)
     try:
         yield
     except JournalError:
         if not was_there:
-            (folder / LOCK).unlink(missing_ok=True)
+            (folder / LOCK_NAME).unlink(missing_ok=True)
         raise
     finally:
         lock.release()
@@ -140,9 +142,10 @@ def _rebuild(folder: Path, old: Salvage, holdings: Sequence[Holding]) -> Repair:
         _identify(folder, old, held)
         for source in sources:  # by which its writer knows the files for its own
             contents.states.setdefault(source.writer, {})
-        kept = write_anew(folder, lines_of(contents, _records(old, held), _sound(old, sources)))
+        lines = lines_that_tell(contents, _records(old, held), _sound(old, sources))
+        kept = write_anew(folder, lines)
     return Repair(
-        path=folder / FILE_NAME,
+        path=folder / JOURNAL_NAME,
         run_id=contents.run_id,
         is_same_run=is_same_run,
         own=list(old.records),
@@ -219,13 +222,14 @@ def _identify(folder: Path, old: Salvage, held: Sequence[HeldEpoch]) -> None:
         metric.layer for one in held for metric in map(Metric.parse, one.values) if metric
     )
     old.identify(
-        {
-            "run_id": uuid.uuid4().hex,
-            "created": min(times, default=now_in_ms()),
-            "layers": list(layers) if not contents.layers else [],
-            "config": {},
-            "home": Home.of(folder).as_json(),
-        }
+        RunLine(
+            format=FORMAT,
+            run_id=uuid.uuid4().hex,
+            created=min(times, default=now_in_ms()),
+            layers=tuple(layers) if not contents.layers else (),
+            config={},
+            home=Home.of(folder),
+        )
     )
 
 
@@ -271,7 +275,7 @@ def _nothing_found(folder: Path, sources: Sequence[Source]) -> str:
     if earlier:
         return (
             f"{folder}: nothing but an earlier run is in {', '.join(earlier)}; its journal is kept "
-            f"here as journal.1.jsonl or the like: to go on with that run, call it {FILE_NAME}"
+            f"here as journal.1.jsonl or the like: to go on with that run, call it {JOURNAL_NAME}"
         )
     found = "; ".join(broken) or "neither its journal nor a local backend of Delve's holds an epoch"
     return f"{folder}: there is nothing to write a journal from: {found}"

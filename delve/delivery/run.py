@@ -102,7 +102,7 @@ class Run:
         """Record an epoch: into the journal, then to every writer."""
         record = EpochRecord(epoch, now_in_ms(), staged.scalars, staged.metrics, staged.few_samples)
         try:
-            self._journal.record(record, layers)
+            self._journal.write_epoch(record, layers)
             self._delivery.save(record, staged.arrays, layers)
         except BaseException:  # an interrupt, after which the run may go on
             self._delivery.fall_behind(epoch)

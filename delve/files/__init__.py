@@ -13,6 +13,19 @@ from delve.files.array_file import (
     read_array,
     write_array,
 )
+from delve.files.array_layout import (
+    ARRAYS,
+    SCALARS,
+    SCALARS_MARK_LENGTH,
+    array_files,
+    array_folder,
+    array_group,
+    array_name,
+    array_place,
+    has_scalars_mark,
+    scalars_file,
+    scalars_mark,
+)
 from delve.files.checksums import Checksums
 from delve.files.epoch_files import EpochFiles, epoch_file_name, epoch_of
 from delve.files.names import (
@@ -28,15 +41,24 @@ from delve.files.plain import is_plain, open_plain, refuse_if_larger, refuse_unl
 from delve.files.whole import replacing, set_aside, sync, unfinished_name
 
 __all__ = [
+    "ARRAYS",
+    "SCALARS",
+    "SCALARS_MARK_LENGTH",
     "Checksums",
     "DamagedArrayError",
     "EpochFiles",
     "Pace",
+    "array_files",
+    "array_folder",
+    "array_group",
+    "array_name",
+    "array_place",
     "ends_in_digest",
     "epoch_file_name",
     "epoch_of",
     "file_name",
     "free_name",
+    "has_scalars_mark",
     "is_plain",
     "is_remnant",
     "is_whole",
@@ -49,6 +71,8 @@ __all__ = [
     "refuse_if_larger",
     "refuse_unless_plain",
     "replacing",
+    "scalars_file",
+    "scalars_mark",
     "set_aside",
     "sync",
     "taken_names",

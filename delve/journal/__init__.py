@@ -1,14 +1,14 @@
-"""The run's own record, ``journal.jsonl``: its format, how it is written, read, mended and locked.
+"""A run's ``journal.jsonl``: its format, how it is written, read, mended and locked.
 
 Public is what stands here: what a writer may ask of the journals in a folder.
 """
 
 from delve.journal.journal import now_in_ms
-from delve.journal.recorded_run import FILE_NAME, holds_run
+from delve.journal.reading import JOURNAL_NAME, holds_run
 from delve.journal.states import most_bytes, remembered_states
 
 __all__ = [
-    "FILE_NAME",
+    "JOURNAL_NAME",
     "holds_run",
     "most_bytes",
     "now_in_ms",

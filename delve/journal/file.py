@@ -12,7 +12,7 @@ from delve.base.log import get_logger
 from delve.errors import JournalError
 from delve.files.pace import Pace
 from delve.files.whole import replacing, sync
-from delve.journal.recorded_run import journal_descriptor
+from delve.journal.reading import journal_descriptor
 
 FSYNC_INTERVAL = 1.0  # seconds
 FSYNC_SHARE = 0.05  # of the run's time, on a disk that takes long over it

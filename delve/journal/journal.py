@@ -1,34 +1,43 @@
-"""The run's own record, ``journal.jsonl``: the source of truth that writers are fed from.
+"""A run's ``journal.jsonl``, open for writing: the source of truth that writers are fed from.
 
-One JSON object a line: a header, then a line for each epoch, for each resume, for what a writer
-remembers or that it was opened, for hyperparameters that a resumed run changed, and where the
-folder was found elsewhere than before: moved (``home``), or a copy, which becomes a run of its own
-(``fork``). A line that says ``resume`` voids the epochs at or after it that came before, and so
-does the line of an epoch.
+What its lines hold is told in :mod:`delve.journal.format`.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from delve.base.log import get_logger
 from delve.errors import JournalError, NoHeaderError
-from delve.journal.contents import FORMAT, Contents, read_contents
+from delve.journal.contents import Contents, read_contents
+from delve.journal.damage import report_damage
 from delve.journal.file import JournalFile, is_begun
+from delve.journal.format import (
+    FORMAT,
+    ConfigLine,
+    EpochLine,
+    ForkLine,
+    HomeLine,
+    Line,
+    NumberedLine,
+    ResumeLine,
+    RunLine,
+    StateLine,
+)
 from delve.journal.home import Home, Whereabouts, whereabouts
-from delve.journal.lines import NUMBER, decode_epoch, encode, to_json
-from delve.journal.recorded_run import FILE_NAME, holds_run, open_journal
+from delve.journal.lines import to_json
+from delve.journal.parsing import LineParser
+from delve.journal.reading import JOURNAL_NAME, holds_run, open_journal
 from delve.journal.salvage import renew, write_anew
-from delve.records import EpochRecord, Origin, enumerate_epochs
+from delve.records import EpochRecord, Origin
 
-logger = get_logger(__name__)
+logger = get_logger("delve.journal")  # one name for all that is said of the journal
 
 
 def now_in_ms() -> int:
@@ -47,6 +56,7 @@ class Journal:
         self.path = file.path
         self._file = file
         self._contents = contents
+        self._parser = LineParser(str(self.path), most_kept=0)
 
     @classmethod
     def open(
@@ -65,10 +75,8 @@ class Journal:
     @classmethod
     def create(cls, folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> Journal:
         """Begin a new run's journal; an earlier run's is kept as ``journal.1.jsonl`` and so on."""
-        header = _header(folder, layers, config)
-        if is_begun(folder / FILE_NAME):
-            header["replaces_earlier"] = True
-        write_anew(folder, [header])
+        replaces_earlier = is_begun(folder / JOURNAL_NAME)
+        write_anew(folder, [_header(folder, layers, config, replaces_earlier)])
         return cls.reopen(folder)
 
     @classmethod
@@ -84,8 +92,8 @@ class Journal:
         Says which epochs below it are missing. Without a journal a new one begins there; one
         without a header is kept under another name, and what it still tells is taken over.
         """
-        resume = {"type": "resume", "epoch": initial_epoch, "time": now_in_ms()}
-        if not is_begun(folder / FILE_NAME):
+        resume = ResumeLine(initial_epoch, now_in_ms())
+        if not is_begun(folder / JOURNAL_NAME):
             write_anew(folder, [_header(folder, layers, config or {}), resume])
             logger.warning(
                 "%s: there is no journal to resume from; each backend keeps what it holds below "
@@ -100,10 +108,10 @@ class Journal:
             if not renew(folder, _header(folder, layers, config or {})):
                 raise
             journal = cls.reopen(folder)
-        journal._report_damage(initial_epoch)
+        report_damage(journal.path, journal._contents, initial_epoch)
         journal._append(resume)
         if config and json.loads(to_json(config)) != journal.config:
-            journal._append({"type": "config", "config": dict(config)})
+            journal._append(ConfigLine(dict(config)))
         journal.sync()  # before any backend drops what is void: a power cut must not bring it back
         return journal
 
@@ -116,7 +124,7 @@ class Journal:
         Raises:
             JournalError: It cannot be read or opened.
         """
-        path = folder / FILE_NAME
+        path = folder / JOURNAL_NAME
         try:
             with open_journal(path) as file:
                 contents = read_contents(file)
@@ -132,14 +140,13 @@ class Journal:
         """Note where the folder lies now, if that is not where it lay."""
         noted, run_id = self._contents.home, self.run_id
         if noted is None:  # written before journals noted it
-            self._append({"type": "home", "home": Home.of(folder).as_json()})
+            self._append(HomeLine(Home.of(folder)))
             return
         found = whereabouts(folder, noted, lambda other: holds_run(other, run_id))
-        here = Home.of(folder).as_json()
+        here = Home.of(folder)
         match found:
             case Whereabouts.COPIED:
-                fork = {"type": "fork", "run_id": uuid.uuid4().hex, "origin": noted.path}
-                self._append({**fork, "home": here})
+                self._append(ForkLine(uuid.uuid4().hex, noted.path, here))
                 logger.warning(
                     "%s is a copy of the run in %s, which is still there: it is a run of its own "
                     "from here on, with the same epochs so far, and gets runs of its own in remote "
@@ -148,7 +155,7 @@ class Journal:
                     noted.path,
                 )
             case Whereabouts.UNKNOWN:
-                self._append({"type": "home", "home": here, "may_be_copy": True})
+                self._append(HomeLine(here, may_be_copy=True))
                 logger.warning(
                     "%s was recorded in %s on %s, which cannot be seen from here: a remote run "
                     "that would have to be cut back is left as it is, in case that one goes on, "
@@ -158,34 +165,9 @@ class Journal:
                     noted.host,
                 )
             case Whereabouts.MOVED:
-                self._append({"type": "home", "home": here})
-            case Whereabouts.THERE if noted != Home.of(folder):
-                self._append({"type": "home", "home": here})
-
-    def _report_damage(self, initial_epoch: int) -> None:
-        lines = self._contents.damaged_lines
-        if lines:
-            logger.warning("%s: unreadable lines: %s", self.path, enumerate_epochs(lines))
-        if self._contents.misplaced_lines:
-            logger.warning(
-                "%s: lines that were repeated or moved are read where they belong: %s",
-                self.path,
-                enumerate_epochs(self._contents.misplaced_lines),
-            )
-        if self._contents.lost_lines:
-            logger.warning(
-                "%s: %d lines are gone from it; what backends hold beside it is kept where it may "
-                "be of those",
-                self.path,
-                self._contents.lost_lines,
-            )
-        missing = _missing(self._contents.places, initial_epoch)
-        if missing:
-            logger.warning(
-                "%s holds no record of epochs %s; backends keep what they hold of them",
-                self.path,
-                missing,
-            )
+                self._append(HomeLine(here))
+            case Whereabouts.THERE if noted != here:
+                self._append(HomeLine(here))
 
     @property
     def run_id(self) -> str:
@@ -240,32 +222,21 @@ class Journal:
 
     def remember(self, writer: str, state: Mapping[str, Any]) -> None:
         """Keep a writer's state, made of values that JSON can hold."""
-        self._append({"type": "state", "writer": writer, "state": dict(state)})
+        self._append(StateLine(writer, dict(state)))
 
     def sound_below(self, writer: str) -> float:
-        """Below which epoch the writer's backend can hold nothing void; infinite: anywhere."""
+        """The first epoch from which the writer's backend may hold void numbers; infinite: none."""
         return self._contents.sound_below(writer)
 
     def mark_opened(self, writer: str) -> None:
         """Note that the writer's backend was started, or cut back to what is not void."""
         if self._contents.sound.get(writer) != math.inf:
-            state = self.state(writer)
-            self._append({"type": "state", "writer": writer, "state": state, "opened": True})
+            self._append(StateLine(writer, self.state(writer), opened=True))
 
-    def record(self, record: EpochRecord, layers: Sequence[str]) -> None:
-        """Append one epoch; what is seldom new or seldom there stands in few lines."""
-        entry: dict[str, Any] = {
-            "type": "epoch",
-            "epoch": record.epoch,
-            "time": record.timestamp,
-            "scalars": record.scalars,
-            "metrics": record.metrics,
-        }
-        if tuple(layers) != self.layers:
-            entry["layers"] = list(layers)
-        if record.few_samples:
-            entry["few_samples"] = record.few_samples
-        self._append(entry)
+    def write_epoch(self, record: EpochRecord, layers: Sequence[str]) -> None:
+        """Append one epoch; its line tells the layers where they are not as they last were."""
+        changed = list(layers) if tuple(layers) != self.layers else None
+        self._append(EpochLine.of(record, changed))
 
     def read(self, epoch: int) -> EpochRecord:
         """One recorded epoch.
@@ -273,7 +244,8 @@ class Journal:
         Raises:
             KeyError: The journal does not hold it.
         """
-        return decode_epoch(self._file.read(*self._contents.places[epoch]))
+        content = self._file.read(*self._contents.places[epoch])
+        return self._parser.parse_epoch(content).record
 
     def sync(self) -> None:
         """Have what was appended outlast a power cut, now and not within a second."""
@@ -283,11 +255,11 @@ class Journal:
         """Make everything durable; a second call does nothing."""
         self._file.close()
 
-    def _append(self, entry: Mapping[str, Any]) -> None:
+    def _append(self, line: Line) -> None:
         # The file first: an epoch that a Ctrl-C keeps from the contents is recorded nevertheless,
         # while one that they know must be where they say.
-        number, offset, length = self._file.add(lambda number: encode(entry, number))
-        self._contents.add({**entry, NUMBER: number}, offset, length)
+        number, offset, length = self._file.add(line.encode)
+        self._contents.take(NumberedLine(number, line), offset, length)
         self._file.flush()
 
 
@@ -295,16 +267,22 @@ def _file_of(path: Path, contents: Contents) -> JournalFile:
     return JournalFile(path, contents.size, contents.ends_in_newline, contents.last_number)
 
 
-def _header(folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "run",
-        "format": FORMAT,
-        "run_id": uuid.uuid4().hex,
-        "created": now_in_ms(),
-        "layers": list(layers),
-        "config": dict(config),
-        "home": Home.of(folder).as_json(),
-    }
+def _header(
+    folder: Path,
+    layers: Sequence[str],
+    config: Mapping[str, Any],
+    replaces_earlier: bool = False,
+) -> RunLine:
+    """That of a run that begins now."""
+    return RunLine(
+        format=FORMAT,
+        run_id=uuid.uuid4().hex,
+        created=now_in_ms(),
+        layers=layers,
+        config=dict(config),
+        home=Home.of(folder),
+        replaces_earlier=replaces_earlier,
+    )
 
 
 def _check_clock() -> None:
@@ -315,10 +293,3 @@ def _check_clock() -> None:
             f"the clock of this machine stands {-seconds / 86_400:.1f} days before 1970, where the "
             "times of journals and backends begin; set it, for example with `date -s`"
         )
-
-
-def _missing(held: Collection[int], until: int) -> str:
-    """The epochs below ``until`` that are not held, in ranges, however many they are."""
-    edges = [-1, *(epoch for epoch in held if epoch < until), until]
-    gaps = [(a + 1, b - 1) for a, b in itertools.pairwise(edges) if b - a > 1]
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps)

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from delve.records import EpochRecord, Metric
+from delve.journal.format import EpochLine, NumberedLine
+from delve.journal.values import WrittenNumbers
+from delve.records import Metric
 
-# What `to_json` makes of floats, and what `check_entry` lets pass of the rest.
+# What `to_json` makes of floats, and what passes for a value of the other fields.
 _VALUE = rb"-?(?:0|[1-9]\d{0,17}+)(?:\.\d++)?+(?:e[-+]\d{1,4}+)?+"
 _COUNT = rb"(?:0|[1-9]\d{0,14}+)"
 _TIME = rb"(?:[1-8]\d{12}|0|[1-9]\d{0,11}+)"
@@ -60,39 +62,23 @@ def learn(line: bytes, entry: Mapping[str, Any]) -> None:
     _shapes[key] = _Shape(tuple(scalars), known, _between(len(scalars), len(known)))
 
 
-def entry_of(line: bytes) -> dict[str, Any] | None:
-    """An epoch's line of a known shape, with the names of its values alone; None for others.
+def epoch_line_of(line: bytes) -> NumberedLine | None:
+    """The number and the epoch of a line of a known shape; None for others.
 
     Whether its checksum is right is for the caller to see.
     """
     found = _numbers_of(line)
     if found is None:
         return None
-    shape, (epoch, time, *_, number) = found
-    return {
-        "type": "epoch",
-        "epoch": int(epoch),
-        "time": int(time),
-        "scalars": shape.scalars,
-        "metrics": shape.metrics,
-        "line": int(number),
-    }
-
-
-def record_of(line: bytes) -> EpochRecord | None:
-    """The epoch of a line of a known shape; None for others."""
-    found = _numbers_of(line)
-    if found is None:
-        return None
-    shape, (epoch, time, *rest) = found
-    values = list(map(float, rest))
-    return EpochRecord(
-        epoch=int(epoch),
-        timestamp=int(time),
-        scalars=dict(zip(shape.scalars, values, strict=False)),
-        metrics=dict(zip(shape.metrics, values[len(shape.scalars) :], strict=False)),
-        few_samples={},
+    shape, (epoch, time, *written, number) = found
+    scalars = len(shape.scalars)
+    epoch_line = EpochLine(
+        int(epoch),
+        int(time),
+        WrittenNumbers(shape.scalars, written[:scalars]),
+        WrittenNumbers(shape.metrics, written[scalars:]),
     )
+    return NumberedLine(int(number), epoch_line)
 
 
 def _numbers_of(line: bytes) -> tuple[_Shape, list[bytes]] | None:

@@ -12,7 +12,7 @@ from delve.base.log import get_logger
 from delve.errors import ArgumentError, RunFolderInUseError
 from delve.files.plain import open_plain
 
-FILE_NAME = ".lock"
+LOCK_NAME = ".lock"
 
 _HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
 
@@ -40,11 +40,11 @@ class FolderLock:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # A link would have a file made wherever it leads.
-            self._file = open_plain(folder / FILE_NAME, os.O_RDWR | os.O_CREAT)
+            self._file = open_plain(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            if (folder / FILE_NAME).is_symlink():
+            if (folder / LOCK_NAME).is_symlink():
                 raise ArgumentError(
-                    f"savefile: {folder / FILE_NAME} is a link, which Delve does not follow; "
+                    f"savefile: {folder / LOCK_NAME} is a link, which Delve does not follow; "
                     "remove it"
                 ) from error
             raise ArgumentError(
@@ -104,9 +104,10 @@ def _lock_file(file: int) -> None:
 
 
 def _let_go() -> None:
-    """In a forked child, which has the open files too: they would stay locked as long as it lives.
+    """Close the lock files in a forked child, which inherits them open.
 
-    To close its own leaves the parent's locked.
+    A lock lasts as long as any process has its file open: a child that outlives the tracker's
+    process would keep the folder locked. The parent keeps its lock, as its own file stays open.
     """
     for lock in list(_held.values()):
         lock.release()

@@ -13,15 +13,27 @@ from types import MappingProxyType
 from typing import Any
 
 from delve.base.log import get_logger
-from delve.journal.contents import FORMAT, Contents, read_lines
+from delve.journal import values
+from delve.journal.contents import Contents, read_lines
 from delve.journal.file import begin
+from delve.journal.format import (
+    FORMAT,
+    EpochLine,
+    ForkLine,
+    HomeLine,
+    Line,
+    ResumeLine,
+    RunLine,
+    StateLine,
+    first_words,
+)
 from delve.journal.home import Home
-from delve.journal.lines import decode_epoch, encode
-from delve.journal.recorded_run import FILE_NAME, open_journal
+from delve.journal.parsing import LineParser
+from delve.journal.reading import JOURNAL_NAME, open_journal
 from delve.records import EpochRecord, enumerate_epochs
 
 _LONGEST_HEADER = 2**24  # bytes
-_FIRST_WORDS = b'{"type": "run"'
+_FIRST_WORDS = first_words(RunLine)
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 logger = get_logger("delve.journal")  # one name for all that is said of the journal
@@ -56,16 +68,16 @@ class Salvage:
         told += [f"what {', '.join(self.contents.states)} remember"] if self.contents.states else []
         return ", ".join(told) or "nothing"
 
-    def identify(self, header: Mapping[str, Any]) -> None:
+    def identify(self, header: RunLine) -> None:
         """Take what nothing tells from the header of a new run."""
         contents = self.contents
         first = next(iter(self.records.values()), None)
-        contents.run_id = contents.run_id or header["run_id"]
-        began = first.timestamp if first else header["created"]
+        contents.run_id = contents.run_id or header.run_id
+        began = first.timestamp if first else header.created
         contents.created = contents.created or began
-        contents.layers = contents.layers or tuple(header["layers"])
-        contents.config = contents.config or header["config"]
-        contents.home = contents.home or Home.from_json(header["home"])
+        contents.layers = contents.layers or tuple(header.layers)
+        contents.config = contents.config or dict(header.config)
+        contents.home = contents.home or header.home
 
 
 def salvage(folder: Path) -> Salvage:
@@ -76,14 +88,15 @@ def salvage(folder: Path) -> Salvage:
         OSError: It cannot be read.
     """
     try:
-        file = open_journal(folder / FILE_NAME)
+        file = open_journal(folder / JOURNAL_NAME)
     except FileNotFoundError:
         return Salvage()
     with file:
-        contents = read_lines(file)
+        parser = LineParser(file.name)
+        contents = read_lines(file, parser)
         has_header = bool(contents.run_id)
         records = {
-            epoch: decode_epoch(os.pread(file.fileno(), length, offset))
+            epoch: parser.parse_epoch(os.pread(file.fileno(), length, offset)).record
             for epoch, (offset, length) in contents.places.items()
         }
         if not has_header or (contents.origin and not contents.origin[0]):
@@ -92,7 +105,7 @@ def salvage(folder: Path) -> Salvage:
     return Salvage(contents, records, has_header)
 
 
-def renew(folder: Path, header: Mapping[str, Any]) -> bool:
+def renew(folder: Path, header: RunLine) -> bool:
     """Put a journal in the place of one without a header, with what this one still tells.
 
     Args:
@@ -107,32 +120,32 @@ def renew(folder: Path, header: Mapping[str, Any]) -> bool:
         return False
     told = salvaged.summary
     salvaged.identify(header)
-    kept = write_anew(folder, lines_of(salvaged.contents, salvaged.records))
+    kept = write_anew(folder, lines_that_tell(salvaged.contents, salvaged.records))
     logger.warning(
         "%s has no readable header; it is kept as %s, and a new one takes its place, with what it "
         "still tells: %s. Each backend keeps what it holds below the epoch of the resume",
-        folder / FILE_NAME,
+        folder / JOURNAL_NAME,
         kept.name if kept else "nothing",
         told,
     )
     return True
 
 
-def write_anew(folder: Path, entries: Iterable[Mapping[str, Any]]) -> Path | None:
+def write_anew(folder: Path, lines: Iterable[Line]) -> Path | None:
     """Give the folder a journal of these lines; returns where an earlier one is kept.
 
     Raises:
         JournalError: It cannot be made.
     """
-    return begin(folder / FILE_NAME, (encode(entry, n) for n, entry in enumerate(entries, 1)))
+    return begin(folder / JOURNAL_NAME, (line.encode(n) for n, line in enumerate(lines, 1)))
 
 
-def lines_of(
+def lines_that_tell(
     contents: Contents,
     records: Mapping[int, EpochRecord],
     sound: Mapping[str, float] = MappingProxyType({}),
-) -> Iterator[dict[str, Any]]:
-    """The objects of a new journal's lines, which tell this and no more.
+) -> Iterator[Line]:
+    """The lines of a new journal, which tell this and no more.
 
     Args:
         contents: Who the run is and what its writers remember. Its header, its run id included,
@@ -142,57 +155,48 @@ def lines_of(
     """
     healthy = not (contents.damaged_lines or contents.lost_lines)
     origin_id, origin = contents.origin or (contents.run_id, None)
-    home = {"home": contents.home.as_json()} if contents.home else {}
-    yield {
-        "type": "run",
-        "format": FORMAT,
-        "run_id": origin_id,
-        "created": contents.created,
-        "layers": list(contents.layers),
-        "config": contents.config,
-        **home,
-        **({"replaces_earlier": True} if healthy and contents.replaces_earlier else {}),
-    }
+    yield RunLine(
+        format=FORMAT,
+        run_id=origin_id,
+        created=contents.created,
+        layers=contents.layers,
+        config=contents.config,
+        home=contents.home,
+        replaces_earlier=healthy and contents.replaces_earlier,
+    )
     if origin is not None:
         for writer, state in contents.origin_states.items():
-            yield {"type": "state", "writer": writer, "state": state}
-        yield {"type": "fork", "run_id": contents.run_id, "origin": origin, "home": {}} | home
+            yield StateLine(writer, state)
+        yield ForkLine(contents.run_id, origin, contents.home)
     if contents.may_be_copy:
-        yield {"type": "home", "home": {}, "may_be_copy": True} | home
+        yield HomeLine(contents.home, may_be_copy=True)
     yield from _epochs(records, contents.resumes)
     for writer, state in contents.states.items():
-        yield {"type": "state", "writer": writer, "state": state} | _opened(sound.get(writer))
+        yield _state(writer, state, sound.get(writer))
 
 
-def _opened(sound_below: float | None) -> dict[str, Any]:
-    """What the line of a writer's state says of what its backend holds."""
+def _state(writer: str, state: Mapping[str, Any], sound_below: float | None) -> StateLine:
+    """The line of a writer's state, which says also what its backend holds, where it is known."""
     if sound_below is None:
-        return {}
-    below = {"sound_below": int(sound_below)} if math.isfinite(sound_below) else {}
-    return {"opened": True} | below
+        return StateLine(writer, state)
+    below = int(sound_below) if math.isfinite(sound_below) else None
+    return StateLine(writer, state, opened=True, sound_below=below)
 
 
-def _epochs(records: Mapping[int, EpochRecord], resumes: list[int]) -> Iterator[dict[str, Any]]:
+def _epochs(records: Mapping[int, EpochRecord], resumes: list[int]) -> Iterator[Line]:
     """The lines of the epochs, and of the resumes that void none of them."""
     following = max(records, default=-1) + 1
     for epoch, record in records.items():
         if epoch in resumes:
-            yield {"type": "resume", "epoch": epoch}
-        yield {
-            "type": "epoch",
-            "epoch": epoch,
-            "time": record.timestamp,
-            "scalars": record.scalars,
-            "metrics": record.metrics,
-            **({"few_samples": record.few_samples} if record.few_samples else {}),
-        }
+            yield ResumeLine(epoch)
+        yield EpochLine.of(record)
     if resumes and resumes[-1] >= following:
-        yield {"type": "resume", "epoch": resumes[-1]}
+        yield ResumeLine(resumes[-1])
 
 
 def _is_cut_off(folder: Path) -> bool:
     """Whether a journal is blank or all zeros, or ends in its first words: after a power cut."""
-    with open_journal(folder / FILE_NAME) as file:
+    with open_journal(folder / JOURNAL_NAME) as file:
         begin_of_it = file.read(_LONGEST_HEADER)
     return not begin_of_it.strip(b"\0\r\n ") or _FIRST_WORDS.startswith(
         begin_of_it[: len(_FIRST_WORDS)]
@@ -208,10 +212,10 @@ def _piece_together(contents: Contents, header: bytes) -> None:
     contents.run_id = contents.run_id or run_id or ""
     created = _value(text, "created", lambda value: type(value) is int and 0 < value < 2**43)
     contents.created = contents.created or created or 0
-    layers = _value(text, "layers", _are_names) or []
+    layers = _value(text, "layers", values.are_names) or []
     contents.layers = contents.layers or tuple(layers)
-    contents.config = contents.config or _value(text, "config", _is_object) or {}
-    home = _value(text, "home", _is_object)
+    contents.config = contents.config or _value(text, "config", values.is_object) or {}
+    home = _value(text, "home", values.is_object)
     contents.home = contents.home or Home.from_json(home)
 
 
@@ -224,11 +228,3 @@ def _value(text: str, name: str, fits: Callable[[Any], bool]) -> Any:
         return None
     is_whole = rest[end : end + 1] in (",", "}")  # a number may be cut off after any digit
     return value if is_whole and fits(value) else None
-
-
-def _are_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)

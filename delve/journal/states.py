@@ -10,7 +10,7 @@ from typing import Any
 
 from delve.errors import JournalError
 from delve.journal.contents import read_contents
-from delve.journal.recorded_run import FILE_NAME, open_journal
+from delve.journal.reading import JOURNAL_NAME, open_journal
 
 _SPARE = 256 << 20  # bytes
 _TIMES_THE_JOURNAL = 16
@@ -38,10 +38,10 @@ def remembered_states(folder: Path) -> Iterator[RememberedState]:
 
     A journal that cannot be read tells nothing.
     """
-    stem, _, suffix = FILE_NAME.rpartition(".")
+    stem, _, suffix = JOURNAL_NAME.rpartition(".")
     kept = sorted(folder.glob(f"{stem}.*.{suffix}"))
-    moved = sorted(folder.glob(f"earlier/*/{FILE_NAME}"))
-    for path in (folder / FILE_NAME, *kept, *moved):
+    moved = sorted(folder.glob(f"earlier/*/{JOURNAL_NAME}"))
+    for path in (folder / JOURNAL_NAME, *kept, *moved):
         with contextlib.suppress(JournalError, OSError), open_journal(path) as file:
             contents = read_contents(file)
             metrics = frozenset(contents.metrics)
@@ -57,7 +57,7 @@ def most_bytes(folder: Path) -> int:
     The journal holds each value of it, with its name; a table has a comma where an epoch has none.
     """
     try:
-        journal = (folder / FILE_NAME).lstat().st_size
+        journal = (folder / JOURNAL_NAME).lstat().st_size
     except OSError:
         journal = 0
     return _SPARE + _TIMES_THE_JOURNAL * journal

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import BinaryIO, overload
 
 from delve.errors import JournalError
-from delve.journal.lines import decode_epoch
+from delve.journal.parsing import LineParser
+from delve.journal.reading import open_journal
 from delve.records import EpochRecord, Epochs
 
 Change = Callable[[EpochRecord], EpochRecord]
 
 
-class Records(Sequence[EpochRecord]):
+class StoredEpochs(Sequence[EpochRecord]):
     """Epochs in rising order.
 
     Args:
@@ -33,26 +34,33 @@ class Records(Sequence[EpochRecord]):
         self._read = read
 
     @classmethod
-    def of(cls, records: Iterable[EpochRecord]) -> Records:
-        """Records that are in memory."""
+    def of(cls, records: Iterable[EpochRecord]) -> StoredEpochs:
+        """Epochs that are in memory."""
         held = tuple(records)
         epochs = Epochs(record.epoch for record in held)
         return cls(epochs, lambda places: (held[place] for place in places))
 
     @classmethod
-    def stored(cls, path: Path, file: BinaryIO, places: Mapping[int, tuple[int, int]]) -> Records:
+    def stored(
+        cls,
+        path: Path,
+        file: BinaryIO,
+        places: Mapping[int, tuple[int, int]],
+        parser: LineParser,
+    ) -> StoredEpochs:
         """Those that lie in a journal, which is opened again when they are read.
 
         Args:
             path: The journal.
             file: The same, open; it need not stay so.
             places: Offset and length of the line of each epoch.
+            parser: The one that has parsed the lines before.
         """
-        return cls(Epochs(places), _Lines(path, file, places).read)
+        return cls(Epochs(places), _Lines(path, file, places, parser).read)
 
-    def changed(self, change: Change) -> Records:
+    def changed(self, change: Change) -> StoredEpochs:
         """The same epochs, each of which is changed when it is read."""
-        return Records(self.epochs, lambda places: map(change, self._read(places)))
+        return StoredEpochs(self.epochs, lambda places: map(change, self._read(places)))
 
     def of_epoch(self, epoch: int) -> EpochRecord | None:
         """The record of an epoch, None where there is none.
@@ -84,22 +92,29 @@ class Records(Sequence[EpochRecord]):
         if chosen.step < 0:  # they no longer rise
             return tuple(self._read(chosen))
         epochs = Epochs(self.epochs[place] for place in chosen)
-        return Records(epochs, lambda places: self._read([chosen[place] for place in places]))
+        return StoredEpochs(epochs, lambda places: self._read([chosen[place] for place in places]))
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Records | tuple):
+        if not isinstance(other, StoredEpochs | tuple):
             return NotImplemented
         return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
 
     def __repr__(self) -> str:
-        return f"<{len(self)} records of epochs>"
+        return f"<{len(self)} stored epochs>"
 
 
 class _Lines:
     """The lines of a journal that hold epochs."""
 
-    def __init__(self, path: Path, file: BinaryIO, places: Mapping[int, tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        file: BinaryIO,
+        places: Mapping[int, tuple[int, int]],
+        parser: LineParser,
+    ) -> None:
         self._path = path
+        self._parser = parser
         self._identity = _identity(file)
         self._epochs = Epochs(places)
         self._offsets = array("q", (offset for offset, _ in places.values()))
@@ -111,28 +126,26 @@ class _Lines:
         Raises:
             JournalError: The journal is another one by now, or was changed.
         """
-        from delve.journal.recorded_run import open_journal
-
         try:
             with open_journal(self._path) as file:
                 if _identity(file) != self._identity:
                     raise self._changed()
                 for place in places:
-                    line = os.pread(file.fileno(), self._lengths[place], self._offsets[place])
-                    yield self._decoded(line, self._epochs[place])
+                    content = os.pread(file.fileno(), self._lengths[place], self._offsets[place])
+                    yield self._decoded(content, self._epochs[place])
         except OSError as error:
             raise JournalError(
                 f"{self._path} cannot be read any more ({error.strerror or error})"
             ) from error
 
-    def _decoded(self, line: bytes, epoch: int) -> EpochRecord:
+    def _decoded(self, content: bytes, epoch: int) -> EpochRecord:
         try:
-            record = decode_epoch(line)
-        except (ValueError, KeyError, TypeError) as error:
+            line = self._parser.parse_epoch(content)
+        except ValueError as error:
             raise self._changed() from error
-        if record.epoch != epoch:
+        if line.epoch != epoch:
             raise self._changed()
-        return record
+        return line.record
 
     def _changed(self) -> JournalError:
         return JournalError(

@@ -12,6 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from delve.files.array_layout import (
+    ARRAYS,
+    SCALARS,
+    SCALARS_MARK_LENGTH,
+    array_files,
+    has_scalars_mark,
+)
 from delve.files.epoch_files import EpochFiles
 from delve.files.plain import open_plain
 from delve.records import Metric
@@ -19,9 +26,7 @@ from delve.stats.registry import is_stat_name
 
 _KEPT_JOURNAL = re.compile(r"journal\.[0-9]+\.jsonl")
 _EVENTS = re.compile(r"events\.out\.tfevents\..*\.delve", re.DOTALL)
-_NUMBER_OF_ARRAYS = re.compile(rb"[0-9]+ arrays\Z")  # what npy notes at the end of its table
 _LONGEST_HEADER = 2**24  # bytes
-_TAIL = 64  # bytes
 _MOST_NAMED = 5
 
 
@@ -50,7 +55,7 @@ def traced_writers(folder: Path) -> list[str]:
 def epochs_of_files(folder: Path) -> dict[tuple[str, str], set[int]]:
     """The epochs of files that hold one each and no numbers, by writer and what they are."""
     held = {
-        ("npy", "arrays"): EpochFiles(folder / "npy", ".npy", depth=2),
+        ("npy", "arrays"): array_files(folder / ARRAYS),
         ("plot", "pictures"): EpochFiles(folder / "plots", ".png"),
     }
     return {kind: epochs for kind, files in held.items() if (epochs := _epochs_of(files))}
@@ -79,9 +84,9 @@ def _table(folder: Path) -> Iterator[Path]:
 
 
 def _arrays(folder: Path) -> Iterator[Path]:
-    yield from _groups(EpochFiles(folder / "npy", ".npy", depth=2))
-    path = folder / "npy" / "scalars.npz"
-    if _NUMBER_OF_ARRAYS.search(_end_of(path)):
+    yield from _groups(array_files(folder / ARRAYS))
+    path = folder / ARRAYS / SCALARS
+    if has_scalars_mark(_end_of(path)):
         yield path
 
 
@@ -127,8 +132,8 @@ def _begin_of(path: Path) -> bytes:
 
 def _end_of(path: Path) -> bytes:
     with contextlib.suppress(OSError), _opened(path) as file:
-        file.seek(max(os.fstat(file.fileno()).st_size - _TAIL, 0))
-        return file.read(_TAIL)
+        file.seek(max(os.fstat(file.fileno()).st_size - SCALARS_MARK_LENGTH, 0))
+        return file.read(SCALARS_MARK_LENGTH)
     return b""
 
 

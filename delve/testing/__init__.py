@@ -18,18 +18,41 @@ Subclass :class:`WriterContract` in a test module of the plugin::
                     epoch = int(row.pop("epoch"))
                     yield from ((epoch, name, float(cell)) for name, cell in row.items() if cell)
 
-For tests of a plugin's own, :class:`Recording` drives a writer as the tracker does.
+For tests of a plugin's own, :class:`Recording` drives a writer as the tracker does, with faults on
+demand; :func:`train` and :func:`train_and_die` record with a real tracker, and :data:`HISTORIES`
+are what can befall a run of theirs. :func:`journal_rows` is what the backend should hold then, and
+:func:`fast_retries` spares a test of an outage the wait.
 """
 
 from delve.testing.closing import ClosingContract
 from delve.testing.construction import ConstructionContract
+from delve.testing.histories import HISTORIES
+from delve.testing.journals import journal_entries, journal_lines, journal_rows
 from delve.testing.reading import ReadingContract
 from delve.testing.recording import Fault, Recording, run_id
 from delve.testing.resuming import ResumingContract
+from delve.testing.retries import fast_retries
 from delve.testing.rows import Row, differences, sample_rows
 from delve.testing.storing import StoringContract
+from delve.testing.training import Killer, train, train_and_die
 
-__all__ = ["Fault", "Recording", "Row", "WriterContract", "differences", "run_id", "sample_rows"]
+__all__ = [
+    "HISTORIES",
+    "Fault",
+    "Killer",
+    "Recording",
+    "Row",
+    "WriterContract",
+    "differences",
+    "fast_retries",
+    "journal_entries",
+    "journal_lines",
+    "journal_rows",
+    "run_id",
+    "sample_rows",
+    "train",
+    "train_and_die",
+]
 
 
 class WriterContract(

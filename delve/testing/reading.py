@@ -7,7 +7,7 @@ from pathlib import Path
 from delve.delivery.checked_writer import check_writer
 from delve.delivery.holdings import Holding, read_holding
 from delve.journal.contents import Contents
-from delve.journal.recorded_run import FILE_NAME
+from delve.journal.reading import JOURNAL_NAME
 from delve.journal.salvage import salvage
 from delve.testing.base import Record, WriterTests, needs
 from delve.testing.recording import Recording
@@ -24,10 +24,10 @@ class ReadingContract(WriterTests):
         recording = record("held_epochs must give every epoch as it was recorded", *rows)
         before = _files(recording.folder)
         self._check(recording, salvage(recording.folder).contents, rows)
-        (recording.folder / FILE_NAME).unlink()
+        (recording.folder / JOURNAL_NAME).unlink()
         recording.promise += ", also where the journal is lost"
         self._check(recording, Contents(), rows)
-        del before[recording.folder / FILE_NAME]
+        del before[recording.folder / JOURNAL_NAME]
         assert _files(recording.folder) == before, "held_epochs must change nothing"
 
     @needs("held_epochs", "save")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from delve.delivery.delivery import Delivery
 from delve.errors import WriterConfigurationError
 from delve.hookspecs import HOOKS, hookimpl
 from delve.journal.journal import Journal, now_in_ms
-from delve.journal.recorded_run import FILE_NAME
+from delve.journal.stored_run import read_run
 from delve.records import EpochRecord, RunInfo
 from delve.testing.rows import LAYERS, Row
 
@@ -118,7 +117,7 @@ class Recording:
             self.stage(row)
             record = EpochRecord(row.epoch, self._now(), row.scalars, row.metrics)
             with self._promised():
-                self._journal.record(record, self.layers)
+                self._journal.write_epoch(record, self.layers)
                 self._delivery.save(record, row.arrays, self.layers)
 
     def close(self, error: BaseException | None = None) -> None:
@@ -151,8 +150,7 @@ class Recording:
 
 def run_id(folder: Path) -> str:
     """The identity of the run that a folder's journal holds, for backends that hold many runs."""
-    with (folder / FILE_NAME).open(encoding="utf-8") as file:
-        return str(json.loads(file.readline())["run_id"])
+    return read_run(folder).run_id
 
 
 class _Watch:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from delve.errors import JournalError
-from delve.journal.recorded_run import read_epochs
+from delve.journal.reading import read_epochs
 from delve.records import Metric
 from delve.testing.base import Record, WriterTests, given_values, needs
 from delve.testing.recording import Recording

@@ -21,8 +21,7 @@ from delve.delivery.checked_writer import NamedWriter
 from delve.delivery.unknown_epochs import unknown_epochs
 from delve.errors import ArgumentError, NoHeaderError
 from delve.journal.contents import Contents
-from delve.journal.recorded_run import FILE_NAME as JOURNAL
-from delve.journal.recorded_run import contents_in, next_epoch
+from delve.journal.reading import JOURNAL_NAME, contents_in, next_epoch
 from delve.journal.traces import find_traces
 from delve.records import Metric, shortened
 from delve.stats.registry import is_stat_name
@@ -145,7 +144,7 @@ def _epoch_after_the_last(folder: Path, writers: Sequence[NamedWriter]) -> int:
     if not contents.places and (held := unknown_epochs(folder, contents, writers, following)):
         files = f" ({shortened(traces, 3)})" if traces else ""
         raise ArgumentError(
-            f"initial_epoch='auto': {folder / JOURNAL} {_state(folder, contents)}, but "
+            f"initial_epoch='auto': {folder / JOURNAL_NAME} {_state(folder, contents)}, but "
             f"{', '.join(held)}{files}, so the last epoch is not known, and nothing was changed; "
             f"{_repair(folder)} from what they hold, {_WAYS_OUT}"
         )
@@ -156,9 +155,13 @@ def _state(folder: Path, contents: Contents) -> str:
     """What is the matter with a journal that tells of no epoch."""
     if contents.run_id:
         return "holds no epoch"
-    if not os.path.lexists(folder / JOURNAL):
+    if not os.path.lexists(folder / JOURNAL_NAME):
         return "was never begun whole"
-    return "holds not even a whole first line" if (folder / JOURNAL).stat().st_size else "is empty"
+    return (
+        "holds not even a whole first line"
+        if (folder / JOURNAL_NAME).stat().st_size
+        else "is empty"
+    )
 
 
 def _repair(folder: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from tqdm.auto import tqdm
 
+from delve.base.bar import draw_bar
 from delve.base.printable import printable
 
 WIDTH = 80  # columns, of a line with a name of usual length
@@ -28,17 +29,10 @@ def show_saturations(
 
 
 def _bar(layer: str, value: float, width: int) -> str:
+    """``linear1:  90%|#########  | 90.0/100``."""
     name = f"{layer}:".ljust(width + 1)
-    if math.isnan(value):
+    if not math.isfinite(value):
         return f"{name} not finite"
-    shorter = len("100.0") - len(f"{100 * value:.1f}")  # so that all bars are of one length
-    bar: str = tqdm.format_meter(
-        100 * value,
-        100,
-        elapsed=0,
-        ncols=max(WIDTH, width + 30) - shorter,
-        ascii=" #",  # whole signs: tqdm's own fill the last place with a digit
-        prefix=name,
-        bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f}",
-    )
-    return bar
+    before, behind = f"{name} {100 * value:3.0f}%|", f"| {100 * value:.1f}/100"
+    room = max(WIDTH, width + 30) - len(before) - len("| 100.0/100")  # all bars are of one length
+    return f"{before}{draw_bar(value, room, full='#', empty=' ')}{behind}"

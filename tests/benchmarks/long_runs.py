@@ -33,7 +33,8 @@ keys = [Metric("train", "saturation", layer) for layer in layers]
 journal = Journal.create(folder, layers, {})
 for epoch in range(epochs):
     values = {key: random.random() for key in keys}
-    journal.record(EpochRecord(epoch, 10**12 + epoch, {"loss": random.random()}, values), layers)
+    record = EpochRecord(epoch, 10**12 + epoch, {"loss": random.random()}, values)
+    journal.write_epoch(record, layers)
 journal.close()
 """
 
@@ -71,9 +72,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folders = []
-        for number, code in enumerate(options.code):
+        for number in range(len(options.code)):
             folders.append(Path(place) / f"{number}")
-            _run(code, MAKE, folders[-1], options.epochs, options.metrics)
+            _run(CODE, MAKE, folders[-1], options.epochs, options.metrics)  # all read the same
         print(f"{'':20}" + "".join(f"{code.name[-18:]:>20}" for code in options.code))
         sides = list(zip(options.code, folders, strict=True))
         _print("show", [_run(code, COMMAND, "show", run) for code, run in sides])

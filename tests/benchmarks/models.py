@@ -77,7 +77,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, time, width = x.shape
         split = self.qkv(self.norm1(x)).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = nn.functional.scaled_dot_product_attention(*split, is_causal=True)
+        query, key, value = split
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.projection(attended.transpose(1, 2).reshape(batch, time, width))
         return x + self.reduce(nn.functional.gelu(self.expand(self.norm2(x))))
 

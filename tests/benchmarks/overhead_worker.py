@@ -17,8 +17,9 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import models
+import models  # type: ignore[import-not-found]
 import torch
 from torch import Tensor, nn
 
@@ -91,9 +92,13 @@ def main() -> None:
     before = peak(device)
     with contextlib.redirect_stdout(sys.stderr):
         end_epoch = track(tracked.model, device)
+        answer: dict[str, Any]
         for command in map(str.strip, sys.stdin):
             if command == "step":
-                answer = {"plain": timed(plain, device), "tracked": timed(tracked, device)}
+                answer = {
+                    "plain": timed(plain, device),
+                    "tracked": timed(tracked, device),
+                }
             elif command == "epoch":
                 answer = {"epoch": timed(end_epoch, device)}
             else:

@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from delve.base import entry_points
 from delve.delivery.delivery import Delivery
-from delve.delivery.discovery import installed_writers, make_writers
+from delve.delivery.discovery import GROUP, make_writers
 from delve.journal.journal import Journal, now_in_ms
 from delve.records import MODES, EpochRecord, Metric, RunInfo
 
@@ -79,7 +80,7 @@ def measure(case: Case, epochs: int, folder: Path) -> list[float]:
         values = dict(zip(names, random.random(len(names)).tolist(), strict=True))
         begin = time.perf_counter()
         record = EpochRecord(epoch, now_in_ms(), {}, values)
-        journal.record(record, layers)
+        journal.write_epoch(record, layers)
         delivery.save(record, {}, layers)
         times.append((time.perf_counter() - begin) * 1000)
     delivery.close(None)
@@ -100,8 +101,7 @@ def main() -> int:
     os.environ.setdefault("WANDB_SILENT", "true")
     parser.add_argument("--epochs", type=int, default=1000)
     options = parser.parse_args()
-    installed = installed_writers()
-    wanted = set(options.writers or installed)
+    wanted = set(options.writers or entry_points.offers(GROUP))
     shown = [milestone for milestone in MILESTONES if milestone <= options.epochs]
     print(f"{'writer':<13}{'metrics':>8}{'limit':>8}", *(f"{m:>9}" for m in shown), f"{'mean':>9}")
     missed = False

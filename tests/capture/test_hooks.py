@@ -554,6 +554,24 @@ def test_a_process_without_batches_does_not_miss_what_others_saw(caplog):
     assert "saw nothing in this epoch: last. " in caplog.text
 
 
+def test_nothing_is_missed_while_the_tracker_is_stopped(tmp_path, caplog):
+    """A validation that is not tracked, or a pause of many epochs."""
+    model = Network()
+    with SaturationTracker(tmp_path, Recorder(), model) as tracker:
+        tracker.stop()
+        for _ in range(2):
+            train(model)
+            tracker.add_saturations()
+        tracker.save()
+        model.first(BATCHES[0])
+        tracker.add_saturations()
+        assert not caplog.text
+        tracker.resume()
+        model.first(BATCHES[0])
+        tracker.add_saturations()
+    assert caplog.text.count("saw nothing in this epoch: hidden, last. ") == 1
+
+
 def test_what_was_called_while_recording_was_off_is_not_said_to_have_seen_nothing(tmp_path, caplog):
     model = Network()
     with SaturationTracker(tmp_path, Recorder(), model) as tracker:

@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import pty
+import re
 import subprocess
 import sys
 
@@ -93,7 +95,6 @@ def test_no_control_leaves_the_process(runs, name):
         [sys.executable, "-m", "delve", *(part.format(**runs) for part in COMMANDS[name])],
         capture_output=True,
         check=False,
-        timeout=120,
         env=os.environ | {"COLUMNS": "60" if "narrow" in name else "100", "PYTHONUTF8": "1"},
     )
     assert done.stdout + done.stderr
@@ -112,6 +113,66 @@ def test_what_is_spelt_out_keeps_its_place_in_the_columns(runs):
     assert len(bars) == len(HOSTILE)
     assert len({line.index("█") for line in bars}) == 1
     assert max(map(len, result.output.splitlines())) <= 100
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory):
+    """A run with names that markup, emoji codes and highlighting would change."""
+    layers = ["[bold]a[/bold]", ":smile:", "[red", "f'x' 1.5 /tmp/x http://a.b"]
+    row = {f"{m}-saturation/{name}": 0.5 for m in ("train", "eval") for name in layers}
+    row |= {"[i]loss": 0.25}
+    folder = tmp_path_factory.mktemp("marked") / "[link=x]run"
+    return write_run(folder, [row], config={"[blue]": "[/]"}, few_samples={"train": layers[:1]})
+
+
+MARKED = [
+    "saturation at epoch 0",
+    "",
+    "                    train                eval",
+    "[bold]a[/bold]      ██████░░░░░░ 50.0%!  ██████░░░░░░  50.0%",
+    ":smile:             ██████░░░░░░ 50.0%   ██████░░░░░░  50.0%",
+    "[red                ██████░░░░░░ 50.0%   ██████░░░░░░  50.0%",
+    "…/tmp/x http://a.b  ██████░░░░░░ 50.0%   ██████░░░░░░  50.0%",
+    "",
+    "! fewer samples than features, so saturation is biased low,",
+    "  in: [bold]a[/bold].",
+]
+
+
+def run_delve(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "delve", *map(str, arguments)],
+        check=True,
+        timeout=120,
+        env=os.environ | {"COLUMNS": "60", "TERM": "xterm-256color", "PYTHONUTF8": "1"},
+        **options,
+    )
+
+
+def test_what_is_piped_is_plain_and_no_markup_is_read(marked):
+    shown = run_delve("show", marked, stdout=subprocess.PIPE).stdout.decode()
+    assert "\x1b" not in shown
+    assert not any(line.endswith(" ") for line in shown.splitlines())
+    assert shown.splitlines()[0].split() == ["[link=x]run"]
+    assert "  [blue]" in shown
+    assert shown.splitlines()[-len(MARKED) :] == MARKED
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_terminal_shows_the_same_text_in_colours(marked, tmp_path, monkeypatch, no_color):
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    plain = run_delve("show", marked, stdout=subprocess.PIPE).stdout.decode()
+    parent, child = pty.openpty()
+    try:
+        run_delve("show", marked, stdout=child)  # which a terminal's buffer holds
+        shown = os.read(parent, 2**16).decode()
+    finally:
+        os.close(parent)
+        os.close(child)
+    assert ("\x1b[36m█████" in shown) is not no_color
+    text = re.sub("\x1b\\[[0-9;]*m", "", shown).replace("\r\n", "\n")
+    assert text.split() == plain.split()
 
 
 def test_json_is_valid_where_a_journal_made_by_hand_is_not(tmp_path):
@@ -141,47 +202,6 @@ def test_a_layer_that_prints_is_spelt_out_by_the_print_writer(capsys):
         r"epoch   0  \x1b[2J = 1",
         r"epoch   0  train-saturation/\nfc = 0.5",
     ]
-
-
-# Paths of this machine
-
-
-@pytest.mark.parametrize("command", ["plot", "table", "run"])
-def test_a_home_is_found_where_the_shell_has_not(tmp_path, monkeypatch, command):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    write_hostile_run(tmp_path / "run", ["fc"])
-    arguments = {
-        "plot": ["plot", "run", "--out=~/pictures"],
-        "table": ["recompute", "run", "--threshold", "0.9", "--csv=~/t.csv"],
-        "run": ["show", "~/run"],
-    }
-    if command == "plot":
-        pytest.importorskip("delve_plot")
-    result = CliRunner().invoke(main, arguments[command])
-    assert result.exit_code == 0, result.output
-    made = {"plot": "pictures", "table": "t.csv", "run": "run"}
-    assert (tmp_path / made[command]).exists()
-    assert not (tmp_path / "~").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["plot", "run", "--out", "s3://bucket/pictures"],
-        ["recompute", "run", "--threshold", "0.9", "--csv", "gs://bucket/t.csv"],
-        ["show", "s3://bucket/run"],
-        ["export", "hdfs://host/run", "--to", "print"],
-        ["plot", "run", "--out", "C:\\pictures"],
-    ],
-)
-def test_an_address_is_refused(tmp_path, monkeypatch, arguments):
-    monkeypatch.chdir(tmp_path)
-    write_hostile_run(tmp_path / "run", ["fc"])
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 2
-    assert "address of a store" in result.stderr or "path of Windows" in result.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 # What cannot be drawn or read

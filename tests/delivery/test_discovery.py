@@ -3,8 +3,6 @@
 Only what a test installs is there: the environment's own plugins are out of sight.
 """
 
-import functools
-import logging
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -13,16 +11,15 @@ from importlib.metadata import entry_points
 import packaging.requirements  # noqa: F401  # the tests' sys.path does not lead to it
 import pytest
 
-from delve import hookimpl
+from delve.base import entry_points as entry_points_of_delve
 from delve.delivery import discovery
-from delve.delivery.checked_writer import check_writer
 from delve.delivery.discovery import (
     GROUP,
     OUR_PLUGINS,
-    installed_writers,
     load_writer_class,
     make_writers,
 )
+from delve.delivery.holdings import readable_writers
 from delve.errors import (
     ArgumentError,
     DelveError,
@@ -31,7 +28,6 @@ from delve.errors import (
     WriterLoadError,
     WriterNotFoundError,
 )
-from delve.hookspecs import HOOKS
 from delve.writers import PrintWriter
 
 WRITER = """
@@ -129,7 +125,7 @@ def test_requirements_that_are_met_or_of_an_extra_are_no_hindrance(install, tmp_
 def test_only_the_installed_distributions_are_seen(install):
     assert not entry_points(group=GROUP)
     install("acme-delve", {"acme": "acme_writer:Writer"})
-    assert installed_writers().keys() == {"acme"}
+    assert entry_points_of_delve.offers(GROUP).keys() == {"acme"}
 
 
 def test_a_name_gives_a_writer_for_the_runs_folder(install, tmp_path):
@@ -137,14 +133,14 @@ def test_a_name_gives_a_writer_for_the_runs_folder(install, tmp_path):
     (named,) = make_writers("acme", tmp_path / "run")
     assert named.name == "acme"
     assert type(named.writer).__name__ == "Writer"
-    assert named.writer.savepath == str(tmp_path / "run")
+    assert vars(named.writer)["savepath"] == str(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_only_the_selected_plugin_is_imported(install, tmp_path):
     install("acme-delve", {"acme": "acme_writer:Writer"}, acme_writer=WRITER)
     install("bad-delve", {"bad": "bad_writer:Writer"}, bad_writer="raise RuntimeError('imported')")
-    assert installed_writers().keys() == {"acme", "bad"}
+    assert entry_points_of_delve.offers(GROUP).keys() == {"acme", "bad"}
     make_writers("acme", tmp_path)
     assert "acme_writer" in sys.modules
     assert "bad_writer" not in sys.modules
@@ -276,7 +272,7 @@ def test_two_distributions_with_one_name_are_both_named(install, tmp_path):
     assert "acme-delve (acme_writer:Writer)" in str(caught.value)
     assert "other-delve (other_writer:Writer)" in str(caught.value)
     with pytest.raises(WriterConflictError):
-        installed_writers()
+        list(readable_writers(tmp_path))
     make_writers("fine", tmp_path)
 
 
@@ -309,7 +305,7 @@ def loud_and_soft(install):
 
 
 def arguments(save_to, folder, writer_args):
-    return {w.name: w.writer.arguments for w in make_writers(save_to, folder, writer_args)}
+    return {w.name: vars(w.writer)["arguments"] for w in make_writers(save_to, folder, writer_args)}
 
 
 def test_a_flat_argument_goes_to_each_writer_that_names_it(loud_and_soft, tmp_path):
@@ -406,126 +402,6 @@ def test_a_constructor_that_needs_more_is_named(install, tmp_path):
         make_writers("acme", tmp_path)
 
 
-# The specification
-
-
-def test_a_writer_takes_only_the_arguments_that_it_names():
-    class Some:
-        def save(self, timestamp):
-            self.saved = timestamp
-
-        @staticmethod
-        def close(error):
-            pass
-
-    named = check_writer("some", Some())
-    named.hook.save(epoch=3, timestamp=7, run=None)
-    assert named.writer.saved == 7
-    assert {hook for hook in HOOKS if named.implements(hook)} == {"save", "close"}
-    assert named.arguments("save") == {"timestamp"}
-
-
-def test_arguments_with_defaults_are_passed_and_known():
-    class Defaults:
-        def resume_from_saved_state(self, initial_epoch=0):
-            return initial_epoch
-
-        def save(self, epoch=None):
-            pass
-
-    named = check_writer("defaults", Defaults())
-    assert named.hook.resume_from_saved_state(initial_epoch=3, run=None) == 3
-    assert named.arguments("save") == {"epoch"}
-
-
-def test_a_marked_method_may_have_another_name():
-    class Marked:
-        saved = None
-
-        @hookimpl(specname="save")
-        def store(self, epoch):
-            self.saved = epoch
-
-    named = check_writer("marked", Marked())
-    named.hook.save(epoch=3, timestamp=7, run=None)
-    assert named.writer.saved == 3
-
-
-def test_a_marked_method_that_is_no_hook_is_an_error():
-    class Marked(Saves):
-        @hookimpl
-        def finish(self):
-            pass
-
-    with pytest.raises(WriterContractError, match="finish"):
-        check_writer("marked", Marked())
-
-
-def test_an_argument_that_the_hook_does_not_offer_is_named():
-    class Unknown:
-        def save(self, epoch, step):
-            pass
-
-    with pytest.raises(WriterContractError, match=r"'unknown'.*step.*see delve\.hookspecs"):
-        check_writer("unknown", Unknown())
-
-
-def keyword_only(self, *, epoch):
-    pass
-
-
-def static_keyword_only(*, epoch):
-    pass
-
-
-@pytest.mark.parametrize(
-    "method",
-    [keyword_only, staticmethod(static_keyword_only), classmethod(keyword_only)],
-    ids=["method", "static", "class"],
-)
-def test_keyword_only_arguments_are_refused(method):
-    writer = type("KeywordOnly", (), {"save": method})()
-    with pytest.raises(WriterContractError, match="save takes 'epoch' by keyword only"):
-        check_writer("keyword-only", writer)
-
-
-def test_a_bound_method_of_another_object_may_be_a_hook():
-    class Store:
-        saved = None
-
-        def store(self, epoch):
-            self.saved = epoch
-
-    writer, store = Saves(), Store()
-    writer.save = store.store
-    check_writer("forwarding", writer).hook.save(epoch=3, timestamp=7, run=None)
-    assert store.saved == 3
-
-
-@pytest.mark.parametrize("where", ["class", "object"])
-def test_a_hook_that_is_no_method_is_refused(where):
-    class Called:
-        def __call__(self, epoch):
-            pass
-
-    writer = Saves()
-    if where == "class":
-        writer = type("Writer", (), {"save": functools.partial(print)})()
-    else:
-        writer.save = Called()
-    with pytest.raises(WriterContractError, match="save"):
-        check_writer("called", writer)
-
-
-def test_a_coroutine_is_refused():
-    class Asynchronous:
-        async def save(self, epoch):
-            pass
-
-    with pytest.raises(WriterContractError, match="save"):
-        check_writer("asynchronous", Asynchronous())
-
-
 def test_a_class_in_place_of_an_object_is_refused(tmp_path):
     with pytest.raises(WriterContractError, match=r"is a class; give save_to an object of it"):
         make_writers([PrintWriter], tmp_path)
@@ -535,70 +411,6 @@ def test_a_class_in_place_of_an_object_is_refused(tmp_path):
 def test_an_object_without_any_hook_is_refused(tmp_path, thing):
     with pytest.raises(WriterContractError, match="none of the methods of a writer: start, resume"):
         make_writers([thing], tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("method", "meant"),
-    [
-        ("add_scalers", "add_scalars"),
-        ("add_scaler", "add_scalar"),
-        ("resume_from_save_state", "resume_from_saved_state"),
-        ("add_arrays", "add_array"),
-        ("closes", "close"),
-    ],
-)
-def test_a_misspelt_hook_warns(caplog, method, meant):
-    writer = type("Writer", (Saves,), {method: lambda self: None})()
-    check_writer("mine", writer)
-    assert caplog.messages == [
-        f"writer 'mine': the method {method} is not a hook and is never called; "
-        f"did you mean {meant}?"
-    ]
-
-
-def test_helper_methods_do_not_warn(caplog):
-    class Helpers(Saves):
-        add_scalers = 3  # no method
-
-        def read(self):
-            pass
-
-        def _closes(self):
-            pass
-
-        def flush(self):
-            pass
-
-    with caplog.at_level(logging.DEBUG):
-        check_writer("helpers", Helpers())
-    assert not caplog.messages
-
-
-def test_properties_are_not_evaluated():
-    class Careful(Saves):
-        @property
-        def client(self):
-            raise AssertionError("evaluated")
-
-        @property
-        def close(self):
-            raise AssertionError("evaluated")
-
-        @functools.cached_property
-        def add_scalers(self):
-            raise AssertionError("evaluated")
-
-    named = check_writer("careful", Careful())
-    assert not named.implements("close")
-
-
-def test_a_writer_that_answers_every_attribute_implements_only_what_it_has():
-    class Answers(Saves):
-        def __getattr__(self, name):
-            return lambda *arguments, **named: None
-
-    named = check_writer("answers", Answers())
-    assert [hook for hook in HOOKS if named.implements(hook)] == ["save"]
 
 
 @pytest.mark.parametrize("save_to", ["csv", "plotcsv", ["print", "csv"]])

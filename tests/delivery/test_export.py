@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from support.journals import BEGUN, saturations, write_run
-from support.recorded_runs import journal_entries, journal_rows, record, record_and_die
 from support.writers import Recorder
 from torch import nn
 
@@ -17,7 +16,8 @@ from delve import SaturationTracker
 from delve.delivery.export import export
 from delve.errors import JournalError, RunFolderInUseError, WriterConfigurationError
 from delve.journal.lock import FolderLock
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
+from delve.testing import journal_entries, journal_rows, train, train_and_die
 
 ROWS = [
     {"loss": 1.0, **saturations({"a": 0.5})},
@@ -259,7 +259,7 @@ def in_mlflow(folder: Path, address: str) -> dict:
 
 
 def in_tensorboard(folder: Path) -> list:
-    from support.tensorboard_runs import accumulator, read_points
+    from tensorboard_runs import accumulator, read_points
 
     held = accumulator(folder / "tensorboard")
     times = [round(1000 * event.wall_time) for event in held.Scalars("accuracy")]
@@ -269,7 +269,7 @@ def in_tensorboard(folder: Path) -> list:
 
 def in_wandb(folder: Path) -> tuple:
     """What `wandb sync` would send of the run of this folder."""
-    from support.wandb_files import read_run_file, run_files
+    from wandb_files import read_run_file, run_files
 
     kept = [file for file in run_files(folder) if not file.with_suffix(".wandb.synced").exists()]
     (contents,) = map(read_run_file, kept)
@@ -312,9 +312,9 @@ def test_a_run_that_failed_has_still_failed_after_an_export(tmp_path, backends):
 
 def test_a_crashed_run_is_exported_and_can_be_resumed_with_the_new_writer(tmp_path):
     pytest.importorskip("delve_csv")
-    record_and_die(tmp_path, "print", range(4))
+    train_and_die(tmp_path, "print", range(4))
     assert [outcome.error for outcome in export(tmp_path, "csv")] == [None]
-    record(tmp_path, "csv", range(3, 6))
+    train(tmp_path, "csv", range(3, 6))
     import pandas as pd
 
     table = pd.read_csv(tmp_path / "metrics.csv").set_index("epoch")

@@ -8,7 +8,7 @@ from torch import nn
 from delve import SaturationTracker
 from delve.delivery.export import export
 from delve.errors import RejectedError, WriterFailedError
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 
 COVARIANCE = "train-covariance-matrix/a*"
 

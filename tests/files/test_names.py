@@ -45,6 +45,26 @@ def test_an_awkward_name_becomes_one_plain_file(tmp_path, name):
     assert path.resolve().parent == tmp_path.resolve()
 
 
+DEVICES = ["con", "prn", "aux", "nul", "com1", "com9", "lpt1", "lpt9"]
+
+
+@pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("end", ["", ".", ".txt", ".weight", ".tar.gz"])
+@pytest.mark.parametrize("case", [str.lower, str.upper, str.title])
+def test_what_windows_takes_for_a_device_is_no_file(name, end, case):
+    """With whatever behind the first dot, and in any case."""
+    stem, _, _ = file_name(case(name) + end).partition(".")
+    assert stem.lower().rstrip() not in DEVICES
+    assert file_name(case(name) + end).startswith(f"_{case(name)}")
+
+
+@pytest.mark.parametrize(
+    "name", ["console", "conv1", "com", "com10", "lpt", "null", "auxiliary.0", "layer.con", "acon"]
+)
+def test_what_only_looks_like_a_device_stands_as_it_is(name):
+    assert file_name(name) == name
+
+
 @pytest.mark.parametrize("name", ["accuracy", "layer1.0.conv1", "Linear-0"])
 def test_a_plain_name_stands_as_it_is(name):
     assert file_name(name) == name

@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.extend(map(str, Path(__file__).parents[2].glob("delve_plugins/*/tests")))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.crashed_runs import MOST_KILLS, opened, report

@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.extend(map(str, Path(__file__).parents[2].glob("delve_plugins/*/tests")))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.crashed_runs import MOST_KILLS, Bench, draw_any, draw_by_the_clock, opened
@@ -179,8 +180,7 @@ def _requests() -> Tally:
 
 
 def _environment() -> dict[str, str]:
-    paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def _progress(line: str) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -13,14 +14,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 from mlflow import MlflowClient
-from support.mlflow_server import copy_store, make_store
-from support.wandb_files import read_run_file, run_files
+from mlflow_server import copy_store, make_store
 from torch import nn
+from wandb_files import read_run_file, run_files
 
 from delve import SaturationTracker
 from delve.cli import main
 from delve.errors import ArgumentError
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 
 
 class Colour(enum.Enum):
@@ -79,7 +80,7 @@ def omega():
 
 
 def pydantic_model():
-    pydantic = pytest.importorskip("pydantic", minversion="2")
+    pydantic: Any = pytest.importorskip("pydantic", minversion="2")
 
     class Inner(pydantic.BaseModel):
         width: int = 3

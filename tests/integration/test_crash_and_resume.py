@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.mlflow_server import MLflowServer
+from mlflow_server import MLflowServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -18,7 +18,6 @@ def run_example(name, folder, **environment):
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=280,
         check=False,
     )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from support.fresh_environment import FreshEnvironment
 from support.markdown import write_files
-from support.recorded_runs import journal_rows
+
+from delve.testing import journal_rows
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "custom_writer"

@@ -14,7 +14,6 @@ def run(name, folder, *arguments):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -44,7 +43,7 @@ def test_vgg16_on_images_of_cifars_shape(tmp_path):
     folder = tmp_path / "runs" / "cifar10_vgg16"
     table = rows(folder / "metrics.csv")
     layers = [name for name in table[-1] if name.startswith("train-saturation/")]
-    assert len(layers) in (15, 16)  # 13 convolutions, and 2 or 3 linear layers
+    assert len(layers) == 15  # 13 convolutions and 2 linear layers
     assert all(0 < float(table[-1][name]) <= 1 for name in layers)
     assert (folder / "plots" / "train-saturation" / "epoch00001.png").exists()
     assert (folder / "plots" / "train-saturation" / "heatmap.png").exists()

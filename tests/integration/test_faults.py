@@ -17,19 +17,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from mlflow_server import history
 from support.endings import INTERRUPTED, SAVED
-from support.mlflow_server import history
-from support.recorded_runs import journal_rows, record
 from support.seven_writers import mlflow_run, read_all, read_points_of, wandb_run
-from support.wandb_files import recorded_id
+from wandb_files import recorded_id
 
 from delve.delivery.export import export
 from delve.errors import DelveError
-from delve.journal.recorded_run import read_epochs
+from delve.journal.reading import read_epochs
+from delve.testing import journal_rows, train
 from delve.testing.rows import differences
 
 LOCAL = ("csv", "npy", "tensorboard")
-PATIENCE = 90.0
+PATIENCE = 600.0  # seconds, against a hang alone
 
 
 def start(bench, folder, function, environment=None, **arguments):
@@ -249,7 +249,7 @@ def check_interrupted(bench, folder, points, go_on, epochs):
     pid = start(bench, folder, "be_interrupted", points=points, go_on=go_on)
     assert bench.nursery.wait(pid, PATIENCE) == 0, log_of(folder)
     check_local_backends(folder, epochs)
-    record(folder, LOCAL, range(epochs, epochs + 2))
+    train(folder, LOCAL, range(epochs, epochs + 2))
     check_local_backends(folder, epochs + 2)
 
 
@@ -332,7 +332,7 @@ def damaged(content, rng, kinds=("cut", "zeros", "bit")):
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recorded") / "run"
-    record(folder, ["csv", "npy", "tensorboard"], range(6))
+    train(folder, ["csv", "npy", "tensorboard"], range(6))
     return folder
 
 
@@ -344,7 +344,7 @@ def test_a_damaged_backend_is_whole_again_after_a_resume(recorded, tmp_path, see
     shutil.copytree(recorded, folder)
     for path in (folder / "metrics.csv", *folder.rglob("*.npz"), *folder.rglob("*tfevents*")):
         path.write_bytes(damaged(path.read_bytes(), rng))
-    record(folder, ["csv", "npy", "tensorboard"], range(6, 8))
+    train(folder, ["csv", "npy", "tensorboard"], range(6, 8))
     check_local_backends(folder, 8)
 
 
@@ -360,7 +360,7 @@ def test_a_damaged_journal_is_named_and_takes_nothing_from_the_backends(
     header, _, lines = path.read_bytes().partition(b"\n")
     changed = damaged(lines, rng)
     path.write_bytes(header + b"\n" + changed)
-    record(folder, ["csv", "npy", "tensorboard"], range(6, 8))
+    train(folder, ["csv", "npy", "tensorboard"], range(6, 8))
     for backend in LOCAL:
         after = [point for point in read_points_of(backend, folder) if point[0] < 6]
         assert sorted(after) == before[backend], backend
@@ -404,7 +404,7 @@ def test_a_pickle_in_the_folder_is_never_loaded(recorded, tmp_path):
     for name in ("state.pkl", "checkpoint.pt", "wandb/state.pkl"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(payload)
-    record(folder, ["csv", "npy", "tensorboard", "plot"], range(6, 8))
+    train(folder, ["csv", "npy", "tensorboard", "plot"], range(6, 8))
     check_local_backends(folder, 8)
     pickle.loads(payload)
     assert trace.exists()  # so it would have worked
@@ -450,9 +450,9 @@ def test_no_link_is_followed_out_of_the_folder(
     before = contents_of(outside)
     with contextlib.suppress(DelveError):
         writers = ["plot"] if place.startswith("plots") else ["csv", "npy", "tensorboard"]
-        record(folder, writers, range(first, 8))
+        train(folder, writers, range(first, 8))
         if place == "wandb":
-            record(folder, "wandb", range(8, 9))
+            train(folder, "wandb", range(8, 9))
     assert contents_of(outside) == before
 
 
@@ -480,12 +480,12 @@ def run_id_with_a_path(folder, outside):
 def test_wandbs_earlier_files_are_marked_inside_the_folder_only(tmp_path, monkeypatch, plant):
     monkeypatch.setenv("WANDB_MODE", "offline")
     folder, outside = tmp_path / "run", tmp_path / "outside"
-    record(folder, "wandb", range(3))
+    train(folder, "wandb", range(3))
     outside.mkdir()
     plant(folder, outside)
     before = contents_of(outside)
     with contextlib.suppress(DelveError):
-        record(folder, "wandb", range(3, 5))
+        train(folder, "wandb", range(3, 5))
     assert contents_of(outside) == before
     assert sorted(journal_rows(folder)) == list(range(5))
 

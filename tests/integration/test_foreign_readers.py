@@ -7,15 +7,16 @@ import math
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from support.markdown import code_blocks
-from support.recorded_runs import journal_rows
 from torch import nn
 
 from delve import SaturationTracker
+from delve.testing import journal_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "reading-the-files.md"
 PACKAGES = ("npyjs@1.2.0", "numpy-parser@1.2.3", "d3-dsv@3.0.2", "papaparse@5.7.1")
@@ -82,7 +83,6 @@ def modules(tmp_path_factory):
             ["npm", "install", "--no-audit", "--no-fund", "--silent", *PACKAGES],
             cwd=folder,
             capture_output=True,
-            timeout=120,
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -131,7 +131,7 @@ def rows_of(result):
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_snippets_read_what_was_recorded(runs, truth, block, monkeypatch):
     monkeypatch.chdir(runs)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(compile(block.code, block.heading, "exec"), names)
     if "tables" in names:
         rows = [
@@ -162,9 +162,7 @@ def test_python_snippets_read_what_was_recorded(runs, truth, block, monkeypatch)
 def run_in_node(modules, folder, code):
     script = modules / "script.mjs"
     script.write_text(code)
-    done = subprocess.run(
-        ["node", script], cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run(["node", script], cwd=folder, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
     return json.loads(done.stdout)
 

@@ -1,12 +1,13 @@
 """How a training ended, as MLflow and Optuna tell it."""
 
 import logging
+from typing import Any
 
 import mlflow
 import pytest
 import torch
 from mlflow import MlflowClient
-from support.mlflow_server import copy_store, make_store
+from mlflow_server import copy_store, make_store
 from torch import nn
 
 from delve import SaturationTracker
@@ -77,7 +78,7 @@ def test_mlflow_holds_the_status_and_the_last_value(tmp_path, error, ends_well, 
 
 
 def test_a_trial_that_optuna_prunes_is_finished(tmp_path, caplog):
-    optuna = pytest.importorskip("optuna")
+    optuna: Any = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     class PrunedByUs(optuna.TrialPruned):

@@ -11,7 +11,7 @@ import pytest
 from support.bytecodes import Bytecodes
 from support.interrupts import CALLS, EPOCHS, Training, faults, points
 
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 
 pytest.importorskip("delve_csv")
 pytest.importorskip("delve_npy")

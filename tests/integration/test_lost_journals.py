@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from support.recorded_runs import journal_rows
 from support.seven_writers import read_points_of
 from torch import nn
 
@@ -20,7 +19,9 @@ from delve import HeldEpoch, SaturationTracker
 from delve.cli import main
 from delve.delivery.repair import repair
 from delve.errors import DelveError, JournalError
-from delve.journal.recorded_run import read_epochs, read_run
+from delve.journal.reading import read_epochs
+from delve.journal.stored_run import read_run
+from delve.testing import journal_rows
 from delve.testing.rows import differences
 
 for plugin in ("delve_csv", "delve_npy", "delve_tensorboard"):

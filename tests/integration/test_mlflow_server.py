@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from support.mlflow_server import MLflowServer
+from mlflow_server import MLflowServer
 
 
 @pytest.fixture

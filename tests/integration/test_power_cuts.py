@@ -4,7 +4,6 @@ import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from support.cut_runs import broken_promises
@@ -43,11 +42,10 @@ os.truncate(folder / "events", 50)
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("written") / "run"
     folder.mkdir()
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     subprocess.run(
         [sys.executable, "-c", WRITES, str(folder), str(folder.with_name("notes"))],
         check=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     return folder
 

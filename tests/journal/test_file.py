@@ -22,7 +22,8 @@ from delve.errors import JournalError
 from delve.journal import file as journal_file
 from delve.journal.contents import read_contents
 from delve.journal.journal import Journal
-from delve.journal.recorded_run import FILE_NAME, open_journal, read_epochs, read_run
+from delve.journal.reading import JOURNAL_NAME, open_journal, read_epochs
+from delve.journal.stored_run import read_run
 from delve.records import EpochRecord
 from delve.tracker.arguments import check_initial_epoch
 
@@ -37,7 +38,7 @@ def begun(folder, epochs=(0,)):
     folder.mkdir(exist_ok=True)
     journal = Journal.create(folder, [], {})
     for epoch in epochs:
-        journal.record(record(epoch), [])
+        journal.write_epoch(record(epoch), [])
     return journal
 
 
@@ -46,7 +47,7 @@ def losses(folder):
 
 
 def damaged_lines(folder):
-    with open_journal(folder / FILE_NAME) as file:
+    with open_journal(folder / JOURNAL_NAME) as file:
         return read_contents(file).damaged_lines
 
 
@@ -99,9 +100,9 @@ def go_on_after_ctrl_c(folder, steps):
     """Whether the Ctrl-C came at all."""
     journal = begun(folder)
     with ctrl_c_after(steps) as came:
-        journal.record(record(1), [])
-    journal.record(record(2), [])
-    journal.record(record(3), [])
+        journal.write_epoch(record(1), [])
+    journal.write_epoch(record(2), [])
+    journal.write_epoch(record(3), [])
     held = journal.epochs
     assert {0, 2, 3} <= set(held)
     assert [journal.read(epoch).scalars["loss"] for epoch in held] == held
@@ -133,13 +134,13 @@ def test_a_ctrl_c_while_a_line_is_written_leaves_one_whole_line_of_it(tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            journal.record(record(1), [])
+            journal.write_epoch(record(1), [])
     for epoch in (2, 3):
-        journal.record(record(epoch), [])
+        journal.write_epoch(record(epoch), [])
         assert journal.read(epoch) == record(epoch)
     journal.close()
     assert losses(tmp_path) == {0: 0.0, 1: 1.0, 2: 2.0, 3: 3.0}
-    lines = (tmp_path / FILE_NAME).read_text().splitlines()
+    lines = (tmp_path / JOURNAL_NAME).read_text().splitlines()
     assert [json.loads(line).get("epoch") for line in lines] == [None, 0, 1, 2, 3]
 
 
@@ -156,12 +157,12 @@ def test_after_a_ctrl_c_in_fsync_a_full_disk_still_costs_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            journal.record(record(1), [])
-    journal.record(record(1, 1.5), [])  # the user's loop tries the epoch again
+            journal.write_epoch(record(1), [])
+    journal.write_epoch(record(1, 1.5), [])  # the user's loop tries the epoch again
     with monkeypatch.context() as patch:
         refuse(patch, "write", errno.ENOSPC)
-        journal.record(record(2), [])
-    journal.record(record(3), [])
+        journal.write_epoch(record(2), [])
+    journal.write_epoch(record(3), [])
     assert journal.read(2) == record(2)
     journal.close()
     assert losses(tmp_path) == {0: 0.0, 1: 1.5, 2: 2.0, 3: 3.0}
@@ -210,7 +211,7 @@ def test_a_folder_that_is_deleted_under_the_run_is_named_once(tmp_path, caplog, 
     assert "deleted" not in caplog.text
     shutil.rmtree(tmp_path / "run")
     for epoch in (1, 2):
-        journal.record(record(epoch), [])
+        journal.write_epoch(record(epoch), [])
         assert caplog.text.count("was deleted, so nothing that is recorded from now on") == 1
     assert journal.read(1) == record(1)
     journal.close()
@@ -282,7 +283,7 @@ def test_a_crash_while_a_journal_begins_leaves_a_run_to_go_on_with(tmp_path, ear
     for folder in folders:
         begun(folder, [0]).close()
         kept = [read_lines(path) for path in folder.glob("journal.*.jsonl")]
-        assert kept.count(read_lines(template / FILE_NAME)) == (earlier is not None)
+        assert kept.count(read_lines(template / JOURNAL_NAME)) == (earlier is not None)
         assert read_epochs(folder) == [0]
 
 
@@ -299,14 +300,14 @@ def test_where_files_cannot_be_linked_the_earlier_journal_is_kept_too(tmp_path, 
 
 
 def test_an_empty_journal_is_not_worth_keeping(tmp_path):
-    (tmp_path / FILE_NAME).touch()
+    (tmp_path / JOURNAL_NAME).touch()
     begun(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [JOURNAL_NAME]
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("elsewhere")])
 def test_a_new_run_puts_what_is_no_file_aside(tmp_path, make):
-    make(tmp_path / FILE_NAME)
+    make(tmp_path / JOURNAL_NAME)
     begun(tmp_path).close()
     assert read_epochs(tmp_path) == [0]
     assert os.path.lexists(tmp_path / "journal.1.jsonl")
@@ -318,7 +319,7 @@ def test_a_new_journal_is_durable_with_its_name(tmp_path, monkeypatch):
 
     def noting(file):
         is_folder = stat.S_ISDIR(os.fstat(file).st_mode)
-        synced.append((is_folder, (tmp_path / FILE_NAME).exists()))
+        synced.append((is_folder, (tmp_path / JOURNAL_NAME).exists()))
         fsync(file)
 
     monkeypatch.setattr(os, "fsync", noting)
@@ -365,7 +366,7 @@ def test_what_writers_remember_when_they_open_is_durable_before_the_first_epoch(
     confirmed = Confirmed(monkeypatch)
     layers = {"fc": nn.Linear(3, 2)}
     with delve.SaturationTracker(tmp_path, [Remembering(), Remembering()], layers) as tracker:
-        content = (tracker.savefile / FILE_NAME).read_bytes()
+        content = (tracker.savefile / JOURNAL_NAME).read_bytes()
         assert content.count(b"run 1") >= 2
         assert confirmed.size == len(content)
 
@@ -388,7 +389,7 @@ def test_a_disk_that_stays_full_costs_each_epoch_the_same(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
         for epoch in range(1, 2000):
-            journal.record(record(epoch), [])
+            journal.write_epoch(record(epoch), [])
     assert max(tried) < 100_000
     journal.close()
     assert losses(tmp_path) == {epoch: float(epoch) for epoch in range(2000)}
@@ -408,7 +409,7 @@ def test_a_slow_disk_is_asked_to_confirm_as_rarely_as_leaves_the_run_its_time(
     begin = time.monotonic()
     journal._file._pace._next = 0.0  # the one of the beginning was quick
     for epoch in range(1, 200):
-        journal.record(record(epoch), [])
+        journal.write_epoch(record(epoch), [])
         time.sleep(0.01)
     assert len(synced) <= 1 + (time.monotonic() - begin) / 4
     journal.close()

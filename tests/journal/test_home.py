@@ -11,7 +11,8 @@ from delve import SaturationTracker
 from delve.delivery.export import export
 from delve.journal import home
 from delve.journal.journal import Journal
-from delve.journal.recorded_run import FILE_NAME, read_run
+from delve.journal.reading import JOURNAL_NAME
+from delve.journal.stored_run import read_run
 
 
 class Remote:
@@ -108,7 +109,7 @@ def test_a_copy_put_over_another_run_as_in_population_based_training(original, t
 
 def test_a_copy_of_hard_links_is_a_copy(original, tmp_path):
     shutil.copytree(original, tmp_path / "b", copy_function=os.link)
-    journal = tmp_path / "b" / FILE_NAME
+    journal = tmp_path / "b" / JOURNAL_NAME
     content = journal.read_bytes()
     journal.unlink()
     journal.write_bytes(content)  # both would be appended to
@@ -125,9 +126,9 @@ def test_an_export_of_a_copy_sends_a_run_of_its_own(original, tmp_path):
 
 def test_looking_at_a_copy_changes_nothing(original, tmp_path):
     copy = shutil.copytree(original, tmp_path / "b")
-    before = (copy / FILE_NAME).read_bytes()
+    before = (copy / JOURNAL_NAME).read_bytes()
     read_run(copy)
-    assert (copy / FILE_NAME).read_bytes() == before
+    assert (copy / JOURNAL_NAME).read_bytes() == before
 
 
 def test_a_moved_folder_goes_on_in_its_run(original, tmp_path, caplog):
@@ -185,7 +186,7 @@ def test_a_folder_from_another_machine_may_be_a_copy(
     "noted", [None, {}, {"path": 3}, {"path": "/x", "host": "h", "inode": "1"}]
 )
 def test_a_journal_that_does_not_say_where_it_lay_goes_on(noted, original, tmp_path):
-    path = original / FILE_NAME
+    path = original / JOURNAL_NAME
     header, *rest = path.read_text().splitlines()
     entry = json.loads(header)
     del entry["crc32"]

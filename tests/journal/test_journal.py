@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from delve.errors import JournalError
 from delve.journal.journal import Journal, now_in_ms
-from delve.journal.recorded_run import FILE_NAME, read_epochs, read_run
-from delve.records import EpochRecord, Metric, enumerate_epochs
+from delve.journal.reading import JOURNAL_NAME, read_epochs
+from delve.journal.stored_run import read_run
+from delve.records import EpochRecord, Metric
 
 FC = Metric("train", "saturation", "fc")
 
@@ -26,7 +27,7 @@ def record(epoch, value=0.5, scalars=None):
 def write(folder, epochs, config=None):
     journal = Journal.create(folder, ["fc"], config or {})
     for epoch in epochs:
-        journal.record(record(epoch, epoch / 10), ["fc"])
+        journal.write_epoch(record(epoch, epoch / 10), ["fc"])
     return journal
 
 
@@ -38,7 +39,7 @@ def test_an_epoch_reads_back_exactly(tmp_path):
         {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "third": 1 / 3, "tiny": 5e-324},
         {FC: 0.1 + 0.2},
     )
-    journal.record(values, ["fc"])
+    journal.write_epoch(values, ["fc"])
     back = journal.read(3)
     assert repr(back) == repr(values)
     assert isinstance(next(iter(back.metrics)), Metric)
@@ -48,7 +49,7 @@ def test_an_epoch_reads_back_exactly(tmp_path):
 def test_any_names_and_numbers_read_back(tmp_path_factory, scalars):
     folder = tmp_path_factory.mktemp("run")
     journal = Journal.create(folder, [], {})
-    journal.record(EpochRecord(0, 1, scalars, {}), [])
+    journal.write_epoch(EpochRecord(0, 1, scalars, {}), [])
     journal.close()
     back = Journal.resume(folder, 1).read(0).scalars
     assert repr(back) == repr(scalars)
@@ -56,15 +57,15 @@ def test_any_names_and_numbers_read_back(tmp_path_factory, scalars):
 
 def test_non_finite_numbers_are_the_documented_strings(tmp_path):
     journal = Journal.create(tmp_path, [], {})
-    journal.record(EpochRecord(0, 1, {"a": math.nan, "b": math.inf, "c": -math.inf}, {}), [])
-    line = json.loads((tmp_path / FILE_NAME).read_text().splitlines()[1])
+    journal.write_epoch(EpochRecord(0, 1, {"a": math.nan, "b": math.inf, "c": -math.inf}, {}), [])
+    line = json.loads((tmp_path / JOURNAL_NAME).read_text().splitlines()[1])
     assert line["scalars"] == {"a": "NaN", "b": "Infinity", "c": "-Infinity"}
 
 
 def test_each_line_is_in_the_file_at_once(tmp_path):
     journal = write(tmp_path, range(2))
     assert read_epochs(tmp_path) == [0, 1]
-    journal.record(record(2), ["fc"])
+    journal.write_epoch(record(2), ["fc"])
     assert read_epochs(tmp_path) == [0, 1, 2]
 
 
@@ -73,7 +74,7 @@ def test_a_resume_voids_the_epochs_from_there_on(tmp_path):
     journal = Journal.resume(tmp_path, 3)
     assert journal.epochs == [0, 1, 2]
     assert journal.run_id == run_id
-    journal.record(record(3, 0.99), ["fc"])
+    journal.write_epoch(record(3, 0.99), ["fc"])
     journal.close()
     again = Journal.resume(tmp_path, 4)
     assert again.epochs == [0, 1, 2, 3]
@@ -82,12 +83,12 @@ def test_a_resume_voids_the_epochs_from_there_on(tmp_path):
 
 def test_a_torn_last_line_is_cut_off_before_anything_is_appended(tmp_path):
     write(tmp_path, range(3)).close()
-    path = tmp_path / FILE_NAME
+    path = tmp_path / JOURNAL_NAME
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
     journal = Journal.resume(tmp_path, 2)
     assert journal.epochs == [0, 1]
-    journal.record(record(2, 0.7), ["fc"])
+    journal.write_epoch(record(2, 0.7), ["fc"])
     journal.close()
     lines = path.read_text().splitlines()
     assert [json.loads(line)["type"] for line in lines] == [
@@ -103,7 +104,7 @@ def test_a_torn_last_line_is_cut_off_before_anything_is_appended(tmp_path):
 def test_a_file_cut_anywhere_keeps_every_whole_epoch(tmp_path_factory, cut):
     folder = tmp_path_factory.mktemp("run")
     write(folder, range(3)).close()
-    path = folder / FILE_NAME
+    path = folder / JOURNAL_NAME
     content = path.read_bytes()
     data = content[: len(content) - cut]
     path.write_bytes(data)
@@ -117,7 +118,7 @@ def test_a_file_cut_anywhere_keeps_every_whole_epoch(tmp_path_factory, cut):
 def test_a_changed_bit_is_never_taken_for_a_value(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("run")
     write(folder, range(3)).close()
-    path = folder / FILE_NAME
+    path = folder / JOURNAL_NAME
     written = {record.epoch: record for record in read_run(folder).records}
     content = bytearray(path.read_bytes())
     header = content.index(b"\n") + 1
@@ -131,7 +132,7 @@ def test_a_changed_bit_is_never_taken_for_a_value(tmp_path_factory, data):
 
 def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path, caplog):
     write(tmp_path, range(4)).close()
-    path = tmp_path / FILE_NAME
+    path = tmp_path / JOURNAL_NAME
     lines = path.read_bytes().splitlines(keepends=True)
     lines[2] = lines[2].replace(b'"epoch"', b'"\xff\xfe"')
     path.write_bytes(b"".join(lines))
@@ -145,7 +146,7 @@ def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path, caplog):
 def test_a_changed_byte_never_ends_in_a_traceback(tmp_path_factory, position, byte):
     folder = tmp_path_factory.mktemp("run")
     write(folder, range(3)).close()
-    path = folder / FILE_NAME
+    path = folder / JOURNAL_NAME
     data = bytearray(path.read_bytes())
     data[position % len(data)] = byte
     path.write_bytes(data)
@@ -159,14 +160,14 @@ def test_a_changed_byte_never_ends_in_a_traceback(tmp_path_factory, position, by
 
 
 def test_a_file_that_is_no_journal_is_refused(tmp_path):
-    (tmp_path / FILE_NAME).write_text("hello\n")
+    (tmp_path / JOURNAL_NAME).write_text("hello\n")
     with pytest.raises(JournalError, match="initial_epoch=0"):
         Journal.resume(tmp_path, 1)
 
 
 def test_a_journal_of_a_later_format_is_refused(tmp_path):
     write(tmp_path, range(1)).close()
-    path = tmp_path / FILE_NAME
+    path = tmp_path / JOURNAL_NAME
     path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
     with pytest.raises(JournalError, match="format 99"):
         Journal.resume(tmp_path, 1)
@@ -176,7 +177,7 @@ def test_a_new_run_keeps_the_earlier_journals_under_the_next_free_names(tmp_path
     first, second, third = (write(tmp_path, range(n)).run_id for n in (1, 2, 3))
     ids = {
         name: json.loads((tmp_path / name).read_text().splitlines()[0])["run_id"]
-        for name in ("journal.1.jsonl", "journal.2.jsonl", FILE_NAME)
+        for name in ("journal.1.jsonl", "journal.2.jsonl", JOURNAL_NAME)
     }
     assert list(ids.values()) == [first, second, third]
 
@@ -184,7 +185,7 @@ def test_a_new_run_keeps_the_earlier_journals_under_the_next_free_names(tmp_path
 def test_resuming_without_a_journal_says_so_and_begins_one(tmp_path, caplog):
     journal = Journal.resume(tmp_path, 3, ["fc"])
     assert "no journal to resume from" in caplog.text
-    journal.record(record(3), ["fc"])
+    journal.write_epoch(record(3), ["fc"])
     journal.close()
     assert read_epochs(tmp_path) == [3]
 
@@ -203,7 +204,7 @@ def test_a_writers_state_is_kept_over_a_resume(tmp_path):
 
 def test_the_forward_order_is_kept_over_a_resume(tmp_path):
     journal = Journal.create(tmp_path, ["b", "a"], {})
-    journal.record(record(0), ["a", "b"])
+    journal.write_epoch(record(0), ["a", "b"])
     journal.close()
     assert Journal.resume(tmp_path, 1).layers == ("a", "b")
 
@@ -229,19 +230,19 @@ def test_hyperparameters_that_a_resumed_run_gives_replace_the_first(tmp_path):
 
 def test_a_full_disk_loses_nothing_once_there_is_room_again(tmp_path, caplog):
     journal = write(tmp_path, range(3))
-    path = tmp_path / FILE_NAME
+    path = tmp_path / JOURNAL_NAME
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, hard))
-        journal.record(record(3), ["fc"])
-        journal.record(record(4), ["fc"])
+        journal.write_epoch(record(3), ["fc"])
+        journal.write_epoch(record(4), ["fc"])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
     assert caplog.text.count("cannot be written") == 1
     assert journal.read(4) == record(4)  # from memory
-    journal.record(record(5), ["fc"])
+    journal.write_epoch(record(5), ["fc"])
     journal.close()
     assert read_epochs(tmp_path) == [0, 1, 2, 3, 4, 5]
 
@@ -254,50 +255,9 @@ def test_closing_twice_is_harmless(tmp_path):
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors - 1
 
 
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [([3], "3"), ([0, 1, 2, 5], "0-2, 5"), ([1, 3, 4], "1, 3-4"), ([7, 9], "7, 9")],
-)
-def test_epochs_are_named_in_ranges(numbers, text):
-    assert enumerate_epochs(numbers) == text
-
-
-# Reading a run without writing
-
-
-def test_a_run_is_read_back_whole(tmp_path):
-    write(tmp_path, range(4), {"lr": 0.1}).close()
-    journal = Journal.resume(tmp_path, 2, config={"lr": 0.2})
-    journal.record(record(2, 9.0), ["fc", "late"])
-    run = read_run(tmp_path)  # while it is being written
-    journal.close()
-    assert (run.run_id, run.created) == (journal.run_id, journal.created)
-    assert run.epochs == [0, 1, 2]
-    assert repr(run.records[2]) == repr(record(2, 9.0))
-    assert (run.resumes, run.layers, run.config) == ((2,), ("fc", "late"), {"lr": 0.2})
-    assert run.metrics == ("accuracy", FC)
-
-
-def test_reading_changes_no_file(tmp_path):
-    write(tmp_path, range(2)).close()
-    path = tmp_path / FILE_NAME
-    path.write_bytes(path.read_bytes() + b'{"type": "epoch", "ep')  # torn by a crash
-    before = path.read_bytes(), path.stat().st_mtime_ns
-    assert read_run(tmp_path).epochs == [0, 1]
-    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
-    assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
-
-
-def test_what_is_no_run_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(JournalError, match="holds no journal"):
-        read_run(tmp_path)
-    with pytest.raises(JournalError, match="nowhere is not a folder"):
-        read_run(tmp_path / "nowhere")
-
-
 def test_a_journal_that_is_opened_again_voids_nothing_and_keeps_states(tmp_path):
     write(tmp_path, range(3)).close()
-    path = tmp_path / FILE_NAME
+    path = tmp_path / JOURNAL_NAME
     path.write_bytes(path.read_bytes() + b"torn")
     journal = Journal.reopen(tmp_path)
     journal.remember("mlflow", {"run_id": "1"})
@@ -325,7 +285,7 @@ def test_a_clock_before_1970_is_refused_in_its_own_words(tmp_path, monkeypatch, 
 def test_a_clock_set_to_before_1970_in_mid_run_costs_no_epoch(tmp_path, monkeypatch):
     journal = Journal.create(tmp_path, [], {})
     monkeypatch.setattr(time, "time_ns", lambda: -(10**9))
-    journal.record(EpochRecord(0, now_in_ms(), {"loss": 1.0}, {}), [])
+    journal.write_epoch(EpochRecord(0, now_in_ms(), {"loss": 1.0}, {}), [])
     journal.close()
     monkeypatch.undo()
     assert read_epochs(tmp_path) == [0]

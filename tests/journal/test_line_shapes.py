@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.journal import line_shapes
-from delve.journal.lines import check_entry, encode, is_whole
+from delve.journal.format import line_from
+from delve.journal.lines import encode, is_whole
 from delve.records import Metric
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
@@ -40,25 +41,28 @@ def test_what_is_read_is_what_json_reads(scalars, layers, epoch, data):
     learn(line_of(scalars, metrics))
     again = {name: data.draw(VALUES) for name in metrics}
     line = line_of(scalars, again, epoch)
-    entry, record = line_shapes.entry_of(line), line_shapes.record_of(line)
-    assert (entry is None) == (record is None)
-    if record is not None:
+    found = line_shapes.epoch_line_of(line)
+    if found is not None:
+        number, read = found
+        record = read.record
         told = json.loads(line)
-        assert (record.epoch, record.timestamp, entry["line"]) == (epoch, told["time"], 5)
+        assert (record.epoch, record.timestamp, number) == (epoch, told["time"], 5)
         assert list(record.scalars.items()) == list(told["scalars"].items())
         assert list(record.metrics.items()) == list(told["metrics"].items())
         assert all(type(metric) is Metric for metric in record.metrics)
-        assert list(entry["scalars"]) == list(scalars)
-        assert list(entry["metrics"]) == list(metrics)
+        assert list(read.scalars) == list(scalars)
+        assert list(read.metrics) == list(metrics)
+        assert record == line_from(told).record
 
 
 def test_most_lines_are_read_so():
     learn(line_of({"loss": 0.5}, {"train-saturation/a": 1.0, "eval-saturation/a": 1e-5}))
     for value in (0.25, 1e300, -5e-324, 12345678.9, 1e16, -0.0):
-        record = line_shapes.record_of(
+        found = line_shapes.epoch_line_of(
             line_of({"loss": value}, {"train-saturation/a": value, "eval-saturation/a": value})
         )
-        assert record is not None
+        assert found is not None
+        record = found[1].record
         assert [*record.scalars.values(), *record.metrics.values()] == [value] * 3
 
 
@@ -93,9 +97,8 @@ LINE = line_of({"loss": 0.5}, {"train-saturation/a": 1.0, "eval-saturation/a": 2
 )
 def test_any_other_line_is_not(line):
     learn(LINE)
-    assert line_shapes.entry_of(LINE) is not None
-    assert line_shapes.entry_of(line) is None
-    assert line_shapes.record_of(line) is None
+    assert line_shapes.epoch_line_of(LINE) is not None
+    assert line_shapes.epoch_line_of(line) is None
 
 
 @given(place=st.integers(0, len(LINE) - 1), byte=st.integers(0, 255))
@@ -103,8 +106,8 @@ def test_a_changed_byte_is_let_pass_only_where_json_lets_it_pass(place, byte):
     learn(LINE)
     changed = bytearray(LINE)
     changed[place] = byte
-    if line_shapes.entry_of(bytes(changed)) is not None and is_whole(bytes(changed)):
-        check_entry(json.loads(changed))
+    if line_shapes.epoch_line_of(bytes(changed)) is not None and is_whole(bytes(changed)):
+        line_from(json.loads(changed))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def run(folder, writer, state, metric):
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal.create(folder, (), {})
     journal.remember(writer, state)
-    journal.record(EpochRecord(0, 0, {metric: 1.0}, {}), ())
+    journal.write_epoch(EpochRecord(0, 0, {metric: 1.0}, {}), ())
     journal.close()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from delve.journal.recorded_run import read_epochs
+from delve.journal.reading import read_epochs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROLOGUE = """
@@ -46,7 +46,6 @@ def torchrun(program, *arguments, processes=2, cwd=None):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=200,
         check=False,
     )
 

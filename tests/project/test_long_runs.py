@@ -15,7 +15,8 @@ import pytest
 from support.journals import write_run
 
 from delve.journal.lines import encode
-from delve.journal.recorded_run import FILE_NAME, read_run
+from delve.journal.reading import JOURNAL_NAME
+from delve.journal.stored_run import read_run
 from delve.records import Epochs, RunInfo
 
 EPOCHS, LAYERS = 6_000, 47
@@ -52,7 +53,7 @@ def write_long(folder, epochs, layers=LAYERS):
     write_run(folder, [], layers=[])
     random = np.random.default_rng(0)
     keys = [f"train-saturation/features.{layer}.conv" for layer in range(layers)]
-    with (folder / FILE_NAME).open("ab") as file:
+    with (folder / JOURNAL_NAME).open("ab") as file:
         for epoch in range(epochs):
             values = random.random(layers + 1).tolist()
             entry = {
@@ -99,7 +100,7 @@ def test_a_command_holds_no_epochs(command, runs, base):
 
 def test_the_summary_of_a_long_run_is_that_of_its_epochs(runs, base):
     _, folder = runs
-    lines = [json.loads(line) for line in (folder / FILE_NAME).read_bytes().splitlines()]
+    lines = [json.loads(line) for line in (folder / JOURNAL_NAME).read_bytes().splitlines()]
     losses = [line["scalars"]["loss"] for line in lines if line["type"] == "epoch"]
     many, told, _ = peak("show", folder, "--json")
     assert many - base < MOST
@@ -136,7 +137,7 @@ def test_a_journal_that_changes_while_it_is_read_is_named(change, tmp_path):
     from delve.errors import JournalError
 
     folder = write_long(tmp_path / "run", 10, layers=2)
-    path, run = folder / FILE_NAME, read_run(folder)
+    path, run = folder / JOURNAL_NAME, read_run(folder)
     content = path.read_bytes()
     match change:
         case "replaced":
@@ -155,7 +156,7 @@ def test_a_journal_that_changes_while_it_is_read_is_named(change, tmp_path):
 def test_a_run_that_goes_on_while_it_is_read_is_read_as_it_was(tmp_path):
     folder = write_long(tmp_path / "run", 10, layers=2)
     run = read_run(folder)
-    with (folder / FILE_NAME).open("ab") as file:
+    with (folder / JOURNAL_NAME).open("ab") as file:
         file.write(encode({"type": "resume", "epoch": 3, "time": 1}, 12))
     assert [record.epoch for record in run.records] == list(range(10))
     assert read_run(folder).epochs == [0, 1, 2]
@@ -235,7 +236,7 @@ def test_a_resume_takes_no_longer_for_each_epoch_of_a_long_run(name, tmp_path):
 
 def journal(folder, *parts):
     folder.mkdir()
-    with (folder / FILE_NAME).open("wb") as file:
+    with (folder / JOURNAL_NAME).open("wb") as file:
         file.write(encode(HEADER))
         for part in parts:
             file.seek(part, os.SEEK_END) if isinstance(part, int) else file.write(part)
@@ -249,7 +250,7 @@ def test_a_line_without_an_end_is_not_read_into_memory(command, base, tmp_path):
     many, _, said = peak(first, path, *options)
     assert many - base < 150
     assert "does not end" in said
-    assert str(path / FILE_NAME) in said
+    assert str(path / JOURNAL_NAME) in said
 
 
 def test_a_line_that_is_too_long_is_passed_over_as_damage(tmp_path):
@@ -266,8 +267,8 @@ def test_a_file_of_nothing_but_line_ends_is_no_journal(base, tmp_path):
 
 
 def test_lines_in_another_order_take_no_more_memory(runs, base, tmp_path):
-    lines = (runs[1] / FILE_NAME).read_bytes().splitlines(keepends=True)
-    (tmp_path / FILE_NAME).write_bytes(b"".join([*lines, lines[5]]))
+    lines = (runs[1] / JOURNAL_NAME).read_bytes().splitlines(keepends=True)
+    (tmp_path / JOURNAL_NAME).write_bytes(b"".join([*lines, lines[5]]))
     many, told, _ = peak("show", tmp_path)
     assert many - base < MOST
     assert f"{EPOCHS} (0-{EPOCHS - 1})" in told

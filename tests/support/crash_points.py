@@ -75,7 +75,7 @@ class CrashPoint:
         append = journal.Journal._append
         write = os.write
 
-        def write_half(file: int, data: bytes) -> int:
+        def write_half(file: int, data: Any) -> int:
             write(file, data[: 1 + self.steps % max(1, len(data) - 1)])
             self.die()
             return 0
@@ -85,7 +85,7 @@ class CrashPoint:
                 os.write = write_half
             append(self_, entry)
 
-        journal.Journal._append = append_or_die  # type: ignore[method-assign]
+        journal.Journal._append = append_or_die  # type: ignore[assignment]
 
 
 class Interruption(CrashPoint):

@@ -16,18 +16,20 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from mlflow_server import MLflowServer
+from wandb_server import WandbServer
 
 from delve.files.epoch_files import epoch_of
+from delve.testing import journal_entries
 from delve.testing.rows import differences
 from support.crash_points import ANY_MOMENT, CrashPoint
-from support.mlflow_server import MLflowServer
+from support.installed_writers import implements, stored
 from support.nursery import Nursery
-from support.recorded_runs import journal_entries
 from support.seven_writers import (
     ATTEMPT,
     BATCHES,
@@ -39,22 +41,33 @@ from support.seven_writers import (
     read_all,
 )
 from support.tally import Tally
-from support.wandb_server import WandbServer
 
 MOST_KILLS = 8  # of one run, before it is left to end
-PATIENCE = 90.0  # seconds after which a process counts as hanging
+PATIENCE = 600.0  # seconds after which a process counts as hanging, however busy the machine is
 LONGEST_TIMER = 3.0  # seconds, or as long as a process lives
 MOST_STEPS = 5000
 
-_KEEPING = ("csv", "npy", "plot", "tensorboard", "mlflow", "wandb")  # all but print
-PLACES = {
-    "inside an epoch": ("batch", "statistics", "checkpoint", "print.add_scalar"),
-    "inside save": ("journal", "torn line", *(f"{name}.add_scalars" for name in _KEEPING)),
-    "inside a writer's save": ("npy.add_array", *(f"{name}.save" for name in _KEEPING)),
-    "inside start or resume": ("journal.read", *(f"{name}.open" for name in _KEEPING)),
-    "inside close": tuple(f"{name}.close" for name in _KEEPING if name != "csv"),  # it has none
-    ANY_MOMENT: (ANY_MOMENT,),
-}
+Places = Mapping[str, Sequence[str]]
+
+
+def places_of(writers: Iterable[str]) -> Places:
+    """Where a process can be killed, by kind: in the core, and in each method of each writer."""
+
+    def inside(*hooks: str) -> list[str]:
+        name = "open" if "start" in hooks else hooks[0]
+        return [f"{each}.{name}" for each in sorted(writers) if implements(each, *hooks)]
+
+    return {
+        "inside an epoch": ["batch", "statistics", "checkpoint", *inside("add_scalar")],
+        "inside save": ["journal", "torn line", *inside("add_scalars")],
+        "inside a writer's save": [*inside("add_array"), *inside("save")],
+        "inside start or resume": ["journal.read", *inside("start", "resume_from_saved_state")],
+        "inside close": inside("close"),
+        ANY_MOMENT: [ANY_MOMENT],
+    }
+
+
+PLACES = places_of(WRITERS)
 
 
 def report(tally: Tally) -> str:
@@ -81,19 +94,22 @@ class Bench:
     Args:
         folder: Where everything is written.
         nursery: The parent.
-        mlflow: MLflow's server.
-        wandb: The W&B server.
+        mlflow: MLflow's server, None where the writer is not among those tried.
+        wandb: The W&B server, likewise.
         say: What to do with a line about the progress.
+        writers: The writers that are tried.
     """
 
     def __init__(
         self,
         folder: Path,
         nursery: Nursery,
-        mlflow: MLflowServer,
-        wandb: WandbServer,
+        mlflow: MLflowServer | None,
+        wandb: WandbServer | None,
         say: Callable[[str], None],
+        writers: Sequence[str] = WRITERS,
     ) -> None:
+        self.writers = writers
         self.folder = folder
         self.nursery = nursery
         self.mlflow = mlflow
@@ -113,8 +129,11 @@ class Bench:
         """Kill one run at random up to so many times, let it end, and compare it."""
         reference = self.undisturbed()
         run = CrashedRun(self, self.folder / name, rng)
-        run.train((draw or draw_any)(rng) for _ in range(most_kills))
+        run.train((draw or self._draw)(rng) for _ in range(most_kills))
         self.take_in(name, run, run.differences(reference))
+
+    def _draw(self, rng: random.Random) -> CrashPoint:
+        return draw_any(rng, places_of(self.writers))
 
     def take_in(self, name: str, run: CrashedRun, found: list[str]) -> None:
         """Note what a run has shown, and say it."""
@@ -124,6 +143,8 @@ class Bench:
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """MLflow's functions read from its server; if that is dead they do not wait for long."""
+        if not self.mlflow:
+            return contextlib.nullcontext()
         return _environment(
             {"MLFLOW_TRACKING_URI": self.mlflow.url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         )
@@ -158,7 +179,7 @@ class CrashedRun:
         self._folder = folder
         self._rng = rng
         self._log = folder / "log.txt"
-        self._writers = rng.sample(WRITERS, len(WRITERS))
+        self._writers = rng.sample(bench.writers, len(bench.writers))
         # Whether it goes on where the journal ends.
         self._auto = rng.random() < 0.5 if auto is None else auto
         self._last_epochs: set[int] = set()  # in the journal when a process died
@@ -190,7 +211,8 @@ class CrashedRun:
     def contents(self) -> Contents:
         """What the backends hold, by their own readers."""
         with self._bench.reading():
-            return read_all(self._folder, self._log, self._bench.wandb)
+            writers = self._bench.writers
+            return read_all(self._folder, self._log, self._bench.wandb, writers=writers)
 
     def differences(self, reference: Contents | None) -> list[str]:
         """What is not as in the reference; without one, what the backends differ in."""
@@ -334,10 +356,10 @@ def numbers_in(ranges: str) -> set[int]:
     return {n for first, *last in edges for n in range(int(first), int((last or [first])[0]) + 1)}
 
 
-def draw_any(rng: random.Random) -> CrashPoint:
+def draw_any(rng: random.Random, places: Places = PLACES) -> CrashPoint:
     """Where a process is killed: anywhere."""
-    group = rng.choice(list(PLACES))
-    place = rng.choice(PLACES[group])
+    group = rng.choice(list(places))
+    place = rng.choice(places[group])
     calls = {
         "batch": EPOCHS * BATCHES // 2,
         "checkpoint": EPOCHS // CHECKPOINT_EVERY // 2 + 1,
@@ -356,10 +378,15 @@ def draw_any(rng: random.Random) -> CrashPoint:
 def _from_journal(held: Contents) -> Contents:
     """As if every backend held what the journal holds, as exactly as it can."""
     points = held.points["journal"]
-    single = [(e, n, float(np.float32(v))) for e, n, v in points]
-    short = [(e, n, float(f"{v:.6g}")) for e, n, v in points]
-    exactly = dict.fromkeys(held.points, points)
-    return Contents(points={**exactly, "tensorboard": single, "print": short})
+    wanted = {"journal": points}
+    for name in held.points.keys() - {"journal"}:
+        keep = _shown if name == "print" else functools.partial(stored, name)
+        wanted[name] = [(epoch, metric, keep(value)) for epoch, metric, value in points]
+    return Contents(points=wanted)
+
+
+def _shown(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def _comparable(points: Iterable[tuple[int, str, float]]) -> Iterator[tuple[int, str, float]]:
@@ -380,12 +407,16 @@ def draw_by_the_clock(rng: random.Random) -> CrashPoint:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, say: Callable[[str], None]) -> Iterator[Bench]:
+def opened(
+    folder: Path, say: Callable[[str], None], writers: Sequence[str] = WRITERS
+) -> Iterator[Bench]:
     """A bench with its servers running."""
     folder.mkdir(parents=True, exist_ok=True)
     home = folder / "home"
     home.mkdir()
-    with MLflowServer(folder) as mlflow_server, WandbServer() as wandb_server:
+    with contextlib.ExitStack() as stack:
+        mlflow = stack.enter_context(MLflowServer(folder)) if "mlflow" in writers else None
+        wandb = stack.enter_context(WandbServer()) if "wandb" in writers else None
         others = ("WANDB_", "MLFLOW_")  # settings of whoever starts the tests
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(others)},
@@ -397,12 +428,13 @@ def opened(folder: Path, say: Callable[[str], None]) -> Iterator[Bench]:
             "WANDB_ERROR_REPORTING": "false",
             "WANDB_SILENT": "true",
             "WANDB_PROJECT": "tests",
-            **wandb_server.environment,
-            "MLFLOW_TRACKING_URI": mlflow_server.url,
+            **(wandb.environment if wandb else {}),
+            **({"MLFLOW_TRACKING_URI": mlflow.url} if mlflow else {}),
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
-        with Nursery(MODULES, environment) as nursery:
-            yield Bench(folder, nursery, mlflow_server, wandb_server, say)
+        modules = MODULES if mlflow or wandb else MODULES[:1]
+        nursery = stack.enter_context(Nursery(modules, environment))
+        yield Bench(folder, nursery, mlflow, wandb, say, writers)
 
 
 @contextlib.contextmanager

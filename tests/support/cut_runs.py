@@ -18,11 +18,11 @@ import sys
 from pathlib import Path
 
 from delve.journal.file import FSYNC_INTERVAL, FSYNC_SHARE
+from delve.testing.journals import epochs_in_force, journal_entries, journal_lines, lines_of
 from support.crash_points import CrashPoint
 from support.crashed_runs import PATIENCE, Bench, CrashedRun, draw_any, numbers_in
 from support.disk_notes import Confirmed
 from support.power_cuts import OnDisk, PowerCut
-from support.recorded_runs import epochs_in_force, journal_entries, journal_lines, lines_of
 from support.seven_writers import BATCHES, EPOCHS, Contents, read_all
 
 MOST_CUTS = 6  # of one run, before it is left to end

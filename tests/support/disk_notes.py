@@ -48,7 +48,7 @@ class DiskNotes:
             fsync(descriptor)
             self._note(**before, seconds=time.monotonic() - begun)
 
-        os.fsync = noting
+        os.fsync = noting  # type: ignore[assignment]
         sys.addaudithook(self._audit)
 
     def _confirmed(self, descriptor: int) -> dict[str, Any]:

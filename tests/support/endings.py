@@ -104,7 +104,7 @@ def train_with_dead_servers(folder: str, epochs: int) -> None:
         failed.append(time.monotonic() - self._begun)
         give_up(self)
 
-    Attempts.failed = count  # type: ignore[method-assign]
+    Attempts.failed = count
     opening, tracker = _timed(lambda: _tracker(folder))
     recording, _ = _timed(lambda: _record(tracker, epochs))
     closing, _ = _timed(tracker.close)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import logging
 import os
@@ -19,18 +20,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import DelveError
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
+from support.installed_writers import implements, installed, reader, stored
 from support.tally import Tally
 
 EPOCHS = 4
-WRITERS = ["csv", "npy", "tensorboard", "plot"]
+NUMERIC = [name for name in installed() if implements(name, "held_epochs")]  # on this machine
+WRITERS = [*NUMERIC, "plot"]
 
 _OPERATIONS = {
     "open": 0,
@@ -114,13 +115,15 @@ def faults_in(folder: Path, tally: Tally) -> list[str]:
     """The backends that do not hold each epoch once, with its values."""
     expected = {epoch: 1 / (epoch + 1) for epoch in range(EPOCHS)}
     found = []
-    for read in (_journal, _csv, _npy, _tensorboard):
-        answer = _answer(read, folder)
-        if answer != expected:
-            found.append(f"{read.__name__.strip('_')}: {answer}")
-        rows = answer.items() if isinstance(answer, dict) else answer
-        points = [] if isinstance(rows, str) else [(epoch, "loss", value) for epoch, value in rows]
-        tally.count(points, {epoch: {"loss": value} for epoch, value in expected.items()})
+    for name in ("journal", *NUMERIC):
+        keep = functools.partial(stored, name) if name in NUMERIC else float
+        wanted = {epoch: keep(value) for epoch, value in expected.items()}
+        answer = _answer(functools.partial(_held, name) if name in NUMERIC else _journal, folder)
+        if answer != wanted:
+            found.append(f"{name}: {answer}")
+        rows = {} if isinstance(answer, str) else answer
+        points = [(epoch, "loss", value) for epoch, value in rows.items()]
+        tally.count(points, {epoch: {"loss": value} for epoch, value in wanted.items()})
     return found
 
 
@@ -137,24 +140,10 @@ def _journal(folder: Path) -> dict[int, float]:
     return {record.epoch: record.scalars["loss"] for record in records}
 
 
-def _csv(folder: Path) -> list[tuple[int, float]] | dict[int, float]:
-    import csv
-
-    with (folder / "metrics.csv").open() as file:
-        rows = [(int(row["epoch"]), float(row["loss"])) for row in csv.DictReader(file)]
-    return rows if len(dict(rows)) != len(rows) else dict(rows)
-
-
-def _npy(folder: Path) -> dict[int, float]:
-    with np.load(folder / "npy" / "scalars.npz") as table:
-        return dict(zip(table["epoch"].tolist(), table["loss"].tolist(), strict=True))
-
-
-def _tensorboard(folder: Path) -> dict[int, float] | list[tuple[int, float]]:
-    events = EventAccumulator(str(folder / "tensorboard"))
-    events.Reload()
-    rows = [(event.step, event.value) for event in events.Scalars("loss")]
-    return rows if len(dict(rows)) != len(rows) else {step: 1 / (step + 1) for step, _ in rows}
+def _held(name: str, folder: Path) -> dict[int, float]:
+    points = [(epoch, value) for epoch, metric, value in reader(name)(folder) if metric == "loss"]
+    assert len(dict(points)) == len(points), f"an epoch twice: {points}"
+    return dict(points)
 
 
 def sweep(root: Path, how: str, every: int, first: int) -> dict[str, Any]:

@@ -45,7 +45,6 @@ class FreshEnvironment:
             env={name: value for name, value in os.environ.items() if name[:6] != "PYTHON"},
             capture_output=True,
             text=True,
-            timeout=280,
             check=False,
         )
 

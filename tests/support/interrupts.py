@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from delve import SaturationTracker
-from delve.journal.recorded_run import read_run
+from delve.journal.stored_run import read_run
 from support.bytecodes import Bytecodes
 from support.tally import Point, Tally
 

@@ -28,7 +28,7 @@ def write_run(
         scalars = {key: value for key, value in row.items() if not Metric.parse(key)}
         metrics = {m: value for key, value in row.items() if (m := Metric.parse(key))}
         time = BEGUN + 60_000 * epoch
-        journal.record(EpochRecord(epoch, time, scalars, metrics, few_samples or {}), order)
+        journal.write_epoch(EpochRecord(epoch, time, scalars, metrics, few_samples or {}), order)
     journal.close()
     return folder
 

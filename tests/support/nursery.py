@@ -37,7 +37,7 @@ class Nursery:
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
         # More threads than one would not survive the fork.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        paths = [str(TESTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        paths = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path]
         self.environment = {
             **environment,
             **threads,
@@ -150,7 +150,7 @@ def _be_child(request: Mapping[str, Any]) -> None:
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for target, source in ((0, null), (1, log), (2, log)):
         os.dup2(source, target)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout.reconfigure(line_buffering=True)
     os.environ.update(request["environment"])
     module, _, function = request["function"].partition(":")
     getattr(importlib.import_module(module), function)(**request["arguments"])

@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from tensorboard_runs import read_points as read_tensorboard_points
 from torch import Tensor, nn
+from wandb_files import unsynced_rows
+from wandb_server import StoredRun, WandbServer
 
 from delve import SaturationTracker
-from support import crash_points
+from delve.testing import journal_lines, journal_rows
+from support import crash_points, installed_writers
 from support.crash_points import CrashPoint
 from support.disk_notes import DiskNotes
-from support.recorded_runs import journal_lines, journal_rows
-from support.tensorboard_runs import read_points as read_tensorboard_points
-from support.wandb_files import unsynced_rows
-from support.wandb_server import StoredRun, WandbServer
+from support.installed_writers import remembered
 
-WRITERS = ("csv", "npy", "plot", "tensorboard", "mlflow", "wandb", "print")
+WRITERS = installed_writers.installed()
 STATS = ("lsat_train", "trc_eval", "cov_train", "spectrum_train", "embed_eval")
 OPTIONS = {"plot": {"every": 5, "dpi": 40, "primary_metric": "loss"}}
 EPOCHS = 10
@@ -39,8 +40,7 @@ MODULES = (
     "pandas",
     "mlflow",
     "wandb.sdk.launch",
-    "delve_csv",
-    "delve_npy",
+    *installed_writers.modules(),
     "delve_plot.figures",
     "delve_plot.heatmap",
     "delve_plot.scatter",
@@ -182,7 +182,11 @@ class Contents:
 
 
 def read_all(
-    folder: Path, log: Path, wandb_server: WandbServer | None, damaged: bool = False
+    folder: Path,
+    log: Path,
+    wandb_server: WandbServer | None,
+    damaged: bool = False,
+    writers: Sequence[str] = WRITERS,
 ) -> Contents:
     """Read every backend of the run that :func:`train` recorded.
 
@@ -192,21 +196,35 @@ def read_all(
         wandb_server: The server that it recorded to, None where it was offline; MLflow's is the
             tracking URI in force.
         damaged: Whether the journal may have lines that cannot be read.
+        writers: The writers.
     """
     run = folder / "run"
     assert damaged or len(list(journal_lines(run))), "a journal has a line"
-    points = {name: read_points_of(name, run) for name in ("journal", "csv", "npy", "tensorboard")}
-    points["mlflow"] = _mlflow_points(mlflow_run(run).info.run_id)
-    points["wandb"] = _wandb_points(run, wandb_server)
-    points["print"] = _printed_points(log)
-    contents = Contents(points)
+    contents = Contents({"journal": read_points_of("journal", run)})
+    for name in writers:
+        match name:
+            case "plot":  # it has pictures
+                continue
+            case "mlflow":
+                points = _mlflow_points(mlflow_run(run).info.run_id)
+            case "wandb":
+                points = _wandb_points(run, wandb_server)
+            case "print":
+                points = _printed_points(log)
+            case _:
+                points = read_points_of(name, run)
+        contents.points[name] = points
     for path in (run / "npy").glob("*-*/*/epoch*.npy"):
         contents.arrays[str(path.relative_to(run / "npy"))] = _array(path)
     for path in (run / "plots").glob("*/*.png"):
         contents.pictures[str(path.relative_to(run / "plots"))] = _pixels(path)
-    if (state := mlflow_run(run).info.status) != "FINISHED":
+    if "mlflow" in writers and (state := mlflow_run(run).info.status) != "FINISHED":
         contents.remote_states["mlflow"] = state
-    if wandb_server and (state := wandb_run(run, wandb_server).state) != "finished":
+    if (
+        "wandb" in writers
+        and wandb_server
+        and (state := wandb_run(run, wandb_server).state) != "finished"
+    ):
         contents.remote_states["wandb"] = state
     return contents
 
@@ -220,7 +238,9 @@ def read_points_of(backend: str, run: Path) -> list[Point]:
             return _npy_points(run)
         case "tensorboard":
             return read_tensorboard_points(run)
-    return _flat(journal_rows(run, damaged=True))
+        case "journal":
+            return _flat(journal_rows(run, damaged=True))
+    return list(installed_writers.reader(backend)(run))
 
 
 def mlflow_run(run: Path) -> Any:
@@ -238,16 +258,6 @@ def mlflow_run(run: Path) -> Any:
 def wandb_run(run: Path, server: WandbServer) -> StoredRun:
     """The W&B run that records this run."""
     return server.runs[remembered(run, "wandb")["run_id"]]
-
-
-def remembered(run: Path, writer: str) -> dict[str, Any]:
-    """What a writer of the run in this folder remembered last."""
-    states = [
-        line["state"]
-        for line in journal_lines(run, damaged=True)
-        if line["type"] == "state" and line["writer"] == writer
-    ]
-    return dict(states[-1]) if states else {}
 
 
 def _flat(rows: Mapping[int, Mapping[str, float]]) -> list[Point]:

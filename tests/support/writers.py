@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class Recorder:
     """Keeps every call that it gets, as (hook, arguments)."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, dict]] = []
+        self.calls: list[tuple[str, dict[str, Any]]] = []
 
     def start(self, run):
         self.calls.append(("start", {"run": run}))
@@ -35,9 +37,9 @@ class Recorder:
         return [hook for hook, _ in self.calls]
 
     @property
-    def rows(self) -> dict[int, dict[str, float]]:
+    def rows(self) -> dict[int, dict[Any, float]]:
         """What came for each epoch."""
-        rows: dict[int, dict[str, float]] = {}
+        rows: dict[int, dict[Any, float]] = {}
         for hook, arguments in self.calls:
             if hook == "add_scalar":
                 rows.setdefault(arguments["epoch"], {})[arguments["name"]] = arguments["value"]

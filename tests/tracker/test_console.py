@@ -38,8 +38,15 @@ def test_a_bar_has_the_documented_form(shown):
     assert max(map(len, lines)) <= 80
 
 
-def test_a_value_that_is_not_finite_has_no_bar(shown):
-    assert shown({("train", "fc"): math.nan}) == ["fc: not finite"]
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_finite_has_no_bar(shown, value):
+    assert shown({("train", "fc"): value}) == ["fc: not finite"]
+
+
+def test_a_value_beyond_1_has_a_full_bar(shown):
+    beyond, full = shown({("train", "a"): 1.25, ("train", "b"): 1.0})
+    assert beyond.count("#") == full.count("#") == full.index("|", 10) - full.index("|") - 1
+    assert beyond.endswith("| 125.0/100")
 
 
 def test_a_name_cannot_rule_the_terminal(shown):

@@ -14,6 +14,7 @@ import types
 from collections import ChainMap, OrderedDict, UserDict, deque, namedtuple
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pytest
@@ -316,7 +317,7 @@ def test_structured_configurations_of_omegaconf():
 
 
 def test_models_of_pydantic_hide_what_they_hide():
-    pydantic = pytest.importorskip("pydantic", minversion="2")
+    pydantic: Any = pytest.importorskip("pydantic", minversion="2")
 
     class Inner(pydantic.BaseModel):
         model_config = pydantic.ConfigDict(extra="allow")
@@ -330,7 +331,7 @@ def test_models_of_pydantic_hide_what_they_hide():
         excluded: str = pydantic.Field("hunter2", exclude=True)
         steps: dict[int, float] = pydantic.Field({1: math.inf})
 
-        @pydantic.computed_field
+        @pydantic.computed_field  # type: ignore[prop-decorator]
         @property
         def double(self) -> float:
             return 2 * self.inner.lr

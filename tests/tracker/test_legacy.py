@@ -150,7 +150,7 @@ def test_a_name_that_never_was_is_an_attribute_error():
 
 def read_tensorboard(folder):
     pytest.importorskip("delve_tensorboard")
-    from support.tensorboard_runs import read_points
+    from tensorboard_runs import read_points
 
     return {name: value for _, name, value in read_points(folder)}
 
@@ -224,7 +224,7 @@ def test_todays_parameters_work_under_the_first_name(tmp_path):
 
 
 def test_the_tracker_of_torchcallback_records(tmp_path):
-    from delve.torchcallback import CheckLayerSat, SaturationTracker
+    from delve.torchcallback import CheckLayerSat, SaturationTracker  # type: ignore[import-not-found]
 
     assert issubclass(CheckLayerSat, SaturationTracker)
     writer, layer, x = Recorder(), nn.Linear(4, 6), torch.randn(80, 4)
@@ -235,7 +235,7 @@ def test_the_tracker_of_torchcallback_records(tmp_path):
 
 
 def test_the_covariance_of_torch_utils_is_numpys():
-    from delve.torch_utils import TorchCovarianceMatrix
+    from delve.torch_utils import TorchCovarianceMatrix  # type: ignore[import-not-found]
 
     covariance, x = TorchCovarianceMatrix(), torch.randn(80, 5)
     for batch in x.split(30):

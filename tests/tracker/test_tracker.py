@@ -15,7 +15,8 @@ from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import ArgumentError, DelveError, JournalError, RunFolderInUseError
-from delve.journal.recorded_run import read_epochs, read_run
+from delve.journal.reading import read_epochs
+from delve.journal.stored_run import read_run
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pytest
 import torch
 from delve_csv import CSVWriter
 from delve_csv import writer as csv_writer
-from support.recorded_runs import journal_rows
 from torch import nn
 
 from delve import RunInfo, SaturationTracker
 from delve.errors import RejectedError
 from delve.records import Metric
+from delve.testing import fast_retries, journal_rows
 
 
 @pytest.fixture
@@ -222,9 +222,8 @@ def test_sigkill_in_the_middle_of_an_epoch_loses_no_row(tmp_path):
     assert_same_as_journal(tmp_path)
 
 
-def test_a_full_disk_does_not_end_the_run_and_loses_nothing(tmp_path, model, caplog, monkeypatch):
-    monkeypatch.setattr("delve.delivery.attempts.FIRST_WAIT", 0.0)
-    monkeypatch.setattr("delve.delivery.attempts.WAIT_RATIO", 0.0)
+@fast_retries()
+def test_a_full_disk_does_not_end_the_run_and_loses_nothing(tmp_path, model, caplog):
     tracker = train(tmp_path, model, range(2))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

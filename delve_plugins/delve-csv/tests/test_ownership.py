@@ -8,12 +8,12 @@ import shutil
 import pytest
 import torch
 from delve_csv import CSVWriter
-from support.recorded_runs import journal_rows
 from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import WriterConfigurationError
 from delve.records import Origin, RunInfo
+from delve.testing import journal_rows
 
 LIGHTNING = "epoch,step,train_loss\n0,49,0.5\n1,99,0.25\n"
 KERAS = "epoch,accuracy,loss\n0,0.1,0.9\n1,0.2,0.8\n"

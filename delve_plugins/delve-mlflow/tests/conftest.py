@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from delve_mlflow.limits import LIMITS
-from support.mlflow_server import MLflowServer, copy_store, make_store
+from mlflow_server import MLflowServer, copy_store, make_store
 
 VARIABLES = (
     "MLFLOW_TRACKING_URI",

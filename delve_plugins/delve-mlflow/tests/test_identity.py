@@ -7,13 +7,13 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
-from support.mlflow_runs import LAYER, Recording, in_force, rows, unchanged
-from support.mlflow_server import history
-from support.recorded_runs import journal_rows, record
+from mlflow_runs import LAYER, Recording, in_force, rows, unchanged
+from mlflow_server import history
 
 from delve.delivery.export import export
 from delve.errors import WriterConfigurationError
 from delve.records import Origin
+from delve.testing import journal_rows, train
 from delve.testing import run_id as journal_id
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -45,11 +45,11 @@ def assert_one_run(recording):
 
 def test_a_copied_folder_gets_a_run_of_its_own_and_the_origins_is_left_alone(tmp_path, caplog):
     """With the real tracker: `cp -r`, and a resume further back in the copy."""
-    record(tmp_path / "a", "mlflow", range(5))
+    train(tmp_path / "a", "mlflow", range(5))
     (origin,) = all_runs()
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     with unchanged(origin.info.run_id):
-        record(tmp_path / "b", "mlflow", range(2, 4))
+        train(tmp_path / "b", "mlflow", range(2, 4))
     (own,) = [run for run in all_runs() if run.info.run_id != origin.info.run_id]
     assert history(own.info.run_id) == journal_rows(tmp_path / "b")
     assert own.info.run_name == "b"
@@ -57,21 +57,21 @@ def test_a_copied_folder_gets_a_run_of_its_own_and_the_origins_is_left_alone(tmp
     assert own.data.tags["delve.savefile"] == str(tmp_path / "b")
     assert "mlflow.parentRunId" not in own.data.tags
     assert caplog.text.count(f"MLflow run {origin.info.run_id} is left to that one") == 1
-    record(tmp_path / "a", "mlflow", range(5, 6))
+    train(tmp_path / "a", "mlflow", range(5, 6))
     assert history(origin.info.run_id) == journal_rows(tmp_path / "a")
-    record(tmp_path / "b", "mlflow", range(4, 6))
+    train(tmp_path / "b", "mlflow", range(4, 6))
     assert history(own.info.run_id) == journal_rows(tmp_path / "b")
     assert len(all_runs(ViewType.ALL)) == 2
 
 
 def test_a_copy_of_a_copy_and_two_copies_of_one_run_get_runs_of_their_own(tmp_path):
-    record(tmp_path / "a", "mlflow", range(4))
+    train(tmp_path / "a", "mlflow", range(4))
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     shutil.copytree(tmp_path / "a", tmp_path / "c")
-    record(tmp_path / "b", "mlflow", range(2, 3))
-    record(tmp_path / "c", "mlflow", range(3, 5))
+    train(tmp_path / "b", "mlflow", range(2, 3))
+    train(tmp_path / "c", "mlflow", range(3, 5))
     shutil.copytree(tmp_path / "b", tmp_path / "d")
-    record(tmp_path / "d", "mlflow", range(1, 3))
+    train(tmp_path / "d", "mlflow", range(1, 3))
     found = {run.info.run_name: run for run in all_runs(ViewType.ALL)}
     assert sorted(found) == ["a", "b", "c", "d"]
     for name, run in found.items():
@@ -80,7 +80,7 @@ def test_a_copy_of_a_copy_and_two_copies_of_one_run_get_runs_of_their_own(tmp_pa
 
 
 def test_an_export_of_a_copied_folder_makes_a_run_of_its_own(tmp_path):
-    record(tmp_path / "a", "mlflow", range(3))
+    train(tmp_path / "a", "mlflow", range(3))
     (origin,) = all_runs()
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     with unchanged(origin.info.run_id):
@@ -107,9 +107,9 @@ def test_an_address_that_would_steer_the_terminal_is_spelt_out(tmp_path, caplog)
 
 @pytest.mark.parametrize("initial_epoch", [3, 2])
 def test_a_moved_folder_goes_on_in_its_run(tmp_path, initial_epoch):
-    record(tmp_path / "a", "mlflow", range(3))
+    train(tmp_path / "a", "mlflow", range(3))
     (tmp_path / "a").rename(tmp_path / "b")
-    record(tmp_path / "b", "mlflow", range(initial_epoch, 5))
+    train(tmp_path / "b", "mlflow", range(initial_epoch, 5))
     (run,) = all_runs()
     assert history(run.info.run_id) == journal_rows(tmp_path / "b")
     assert run.data.tags["delve.savefile"] == str(tmp_path / "b")
@@ -121,10 +121,10 @@ def test_a_moved_project_with_its_store_goes_on_in_its_run(tmp_path, empty_store
     old.mkdir()
     shutil.copy(empty_store, old / "mlflow.db")
     mlflow.set_tracking_uri(f"sqlite:///{old}/mlflow.db")
-    record(old / "a", "mlflow", range(3))
+    train(old / "a", "mlflow", range(3))
     old.rename(new)
     mlflow.set_tracking_uri(f"sqlite:///{new}/mlflow.db")
-    record(new / "a", "mlflow", range(3, 5))
+    train(new / "a", "mlflow", range(3, 5))
     (run,) = all_runs()
     assert history(run.info.run_id) == journal_rows(new / "a")
 
@@ -343,7 +343,7 @@ def test_a_named_run_that_was_deleted_is_the_users_mistake(tmp_path, monkeypatch
 
 def test_a_journal_that_names_the_run_of_a_folder_that_is_there_gets_a_run_of_its_own(tmp_path):
     """A folder made up from another's identity, so that it does not look like a copy."""
-    record(tmp_path / "a", "mlflow", range(4))
+    train(tmp_path / "a", "mlflow", range(4))
     (theirs,) = all_runs()
     made_up = Recording(tmp_path / "b", journal_id(tmp_path / "a"), rows=rows(0, 1))
     made_up.folder.mkdir()

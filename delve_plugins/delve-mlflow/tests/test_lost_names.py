@@ -5,13 +5,12 @@ import json
 import pytest
 import torch
 from mlflow import MlflowClient
-from support.mlflow_runs import in_force
-from support.mlflow_server import history
-from support.recorded_runs import journal_entries, journal_rows, record
+from mlflow_runs import in_force
+from mlflow_server import history
 from torch import nn
 
 from delve import SaturationTracker
-from delve.testing import run_id
+from delve.testing import journal_entries, journal_rows, run_id, train
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
@@ -40,7 +39,7 @@ def points(run, key):
 
 def test_a_name_that_only_mlflow_kept_is_cut_with_its_epoch(tmp_path, backend):
     """ "new" comes at epoch 2 for the first time; a user's own points stay."""
-    record(tmp_path / "a", "mlflow", range(2))
+    train(tmp_path / "a", "mlflow", range(2))
     net = nn.Linear(4, 2)
     with SaturationTracker(tmp_path / "a", "mlflow", net, initial_epoch=2) as tracker:
         net(torch.randn(30, 4))
@@ -52,7 +51,7 @@ def test_a_name_that_only_mlflow_kept_is_cut_with_its_epoch(tmp_path, backend):
     client, before = MlflowClient(), the_run(tmp_path / "a")
     client.log_metric(before.info.run_id, "mine", 1.0, step=2, timestamp=stamp + 7)
     client.log_metric(before.info.run_id, "mine", 2.0, step=9)
-    record(tmp_path / "a", "mlflow", range(2, 6))
+    train(tmp_path / "a", "mlflow", range(2, 6))
     run = the_run(tmp_path / "a")
     assert points(run, "mine") == [2, 9]
     held = {

@@ -1,3 +1,4 @@
+import contextlib
 import logging
 import math
 import os
@@ -14,13 +15,13 @@ from delve_mlflow.keys import clean_key
 from delve_mlflow.limits import LIMITS
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
-from support.mlflow_server import copy_store, history
-from support.recorded_runs import journal_rows
+from mlflow_server import copy_store, history
 from torch import nn
 
 from delve import SaturationTracker
 from delve.delivery.export import export
 from delve.errors import ArgumentError, WriterConfigurationError
+from delve.testing import fast_retries, journal_rows
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -249,7 +250,6 @@ def test_a_replaced_run_that_was_deleted_for_good_is_not_missed(tmp_path, model,
         [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", store],
         env=os.environ | {"MLFLOW_TRACKING_URI": store},
         capture_output=True,
-        timeout=120,
         check=True,
     )
     assert runs(ViewType.DELETED_ONLY) == []
@@ -516,12 +516,10 @@ def test_a_server_that_stops_and_comes_back_gets_every_epoch_and_one_line_in_the
     tmp_path, model, server, monkeypatch, caplog, tries
 ):
     """Now and then is what a user gets; by trying at every epoch forty attempts fail, not two."""
-    if tries == "every epoch":
-        monkeypatch.setattr("delve.delivery.attempts.FIRST_WAIT", 0.0)
-        monkeypatch.setattr("delve.delivery.attempts.WAIT_RATIO", 0.0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     mlflow.set_experiment("an outage")
-    with SaturationTracker(tmp_path / "a", "mlflow", model) as tracker:
+    patience = fast_retries() if tries == "every epoch" else contextlib.nullcontext()
+    with patience, SaturationTracker(tmp_path / "a", "mlflow", model) as tracker:
         for epoch in range(46):
             if epoch == 3:
                 server.stop()
@@ -581,7 +579,5 @@ def test_a_process_ends_at_once_after_close_with_a_dead_server(tmp_path):
     )
     environment = os.environ | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     command = [sys.executable, "-c", program, str(tmp_path / "a")]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "did not get epochs 0" in done.stderr

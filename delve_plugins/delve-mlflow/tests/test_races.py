@@ -7,16 +7,17 @@ import threading
 import time
 
 import pytest
-from support.mlflow_runs import Recording, in_a_process, in_force, rows
-from support.mlflow_server import history, locked
+from mlflow_runs import Recording, in_a_process, in_force, rows
+from mlflow_server import history, locked
 
 PROGRAM = """
 import sys, time
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
-from support.mlflow_runs import Recording, rows
-name, begin = sys.argv[1], float(sys.argv[2])
-time.sleep(max(0, begin - time.time()))
+from mlflow_runs import Recording, rows
+name = sys.argv[1]
+print("ready", flush=True)
+sys.stdin.readline()
 begun = time.monotonic()
 Recording(Path(name), name).record(rows(0, 1, 2))
 print(time.monotonic() - begun)
@@ -28,11 +29,15 @@ def test_four_processes_that_make_one_database_all_arrive_at_the_first_attempt(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
-    begin = str(time.time() + 12)
     names = ["run0", "run1", "run2", "run3"]
-    processes = [in_a_process(PROGRAM, name, begin) for name in names]
+    processes = [in_a_process(PROGRAM, name) for name in names]
     for process in processes:
-        _, errors = process.communicate(timeout=120)
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        _, errors = process.communicate()
         assert process.returncode == 0, errors[-3000:]
     for name in names:
         (run,) = in_force(name)

@@ -8,17 +8,17 @@ import pytest
 import torch
 from delve_mlflow import MLflowWriter
 from delve_mlflow.keys import clean_key
+from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from support.faulty_proxy import FaultyProxy
-from support.mlflow_runs import LAYER, Recording, rows
-from support.mlflow_server import history
-from support.recorded_runs import journal_rows
+from mlflow_runs import LAYER, Recording, rows
+from mlflow_server import history
 
 from delve import SaturationTracker
 from delve.delivery.export import export
 from delve.errors import ArgumentError, WriterConfigurationError
 from delve.records import RunInfo
+from delve.testing import journal_rows
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
@@ -152,7 +152,7 @@ def test_an_epoch_that_no_step_can_be_is_named(tmp_path, which, request):
 
 @pytest.mark.usefixtures("store")
 def test_a_clock_before_1970_costs_no_point(tmp_path, monkeypatch):
-    monkeypatch.setattr("support.mlflow_runs.BEGUN", -5000)
+    monkeypatch.setattr("mlflow_runs.BEGUN", -5000)
     run = Recording(tmp_path / "a")
     run.record(rows(0, 1))
     assert history(the_run().info.run_id) == run.rows

@@ -3,12 +3,12 @@
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from support.mlflow_runs import LAYER, Recording, in_a_process, in_force, rows
-from support.mlflow_server import history
-from support.recorded_runs import journal_rows, record
+from mlflow_runs import LAYER, Recording, in_a_process, in_force, rows
+from mlflow_server import history
 
 from delve.delivery.export import export
 from delve.errors import ArgumentError, WriterConfigurationError
+from delve.testing import journal_rows, train
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -54,8 +54,8 @@ def test_folds_with_prefixes_are_kept_apart(tmp_path, caplog):
 
 def test_a_new_run_in_the_folder_of_an_earlier_one_is_another_run_there_too(tmp_path, caplog):
     with mlflow.start_run():
-        record(tmp_path / "a", "mlflow", range(2))
-        record(tmp_path / "a", "mlflow", range(2))
+        train(tmp_path / "a", "mlflow", range(2))
+        train(tmp_path / "a", "mlflow", range(2))
     assert caplog.text.count("their curves mix there") == 1
 
 
@@ -71,8 +71,8 @@ def test_a_prefix_stands_before_each_key_and_is_cut_as_any(tmp_path):
 
 
 def test_a_resume_and_an_export_without_the_prefix_keep_it(tmp_path):
-    record(tmp_path / "a", "mlflow", range(3), writer_args=FOLD)
-    record(tmp_path / "a", "mlflow", range(2, 4))
+    train(tmp_path / "a", "mlflow", range(3), writer_args=FOLD)
+    train(tmp_path / "a", "mlflow", range(2, 4))
     assert [outcome.error for outcome in export(tmp_path / "a", "mlflow")] == [None]
     (found,) = MlflowClient().search_runs(["0"])
     assert history(found.info.run_id) == prefixed(journal_rows(tmp_path / "a"))
@@ -151,7 +151,7 @@ def test_a_resume_leaves_no_void_epochs_on_a_logged_model(tmp_path, users):
     code = (
         "import mlflow, sys\n"
         "from pathlib import Path\n"
-        "from support.mlflow_runs import Recording, rows\n"
+        "from mlflow_runs import Recording, rows\n"
         "if sys.argv[1] == 'True': mlflow.start_run()\n"
         "model = mlflow.set_active_model(name='net')\n"
         "run = Recording(Path('a'))\n"
@@ -160,7 +160,7 @@ def test_a_resume_leaves_no_void_epochs_on_a_logged_model(tmp_path, users):
         "if mlflow.active_run(): mlflow.log_metric('mine', 1.0)\n"
         "print(model.model_id, run.state['run_id'])\n"
     )
-    output, errors = in_a_process(code, str(users)).communicate(timeout=120)
+    output, errors = in_a_process(code, str(users)).communicate()
     assert output, errors[-3000:]
     model_id, run_id = output.split()[-2:]
     assert set(logged_model_metrics(model_id)) == ({("mine", 0)} if users else set())

@@ -14,11 +14,11 @@ import mlflow
 import pytest
 from delve_mlflow import MLflowWriter, succession
 from delve_mlflow.patience import Patience
+from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from support.faulty_proxy import FaultyProxy
-from support.mlflow_runs import BEGUN, LAYER, Recording, in_force, rows
-from support.mlflow_server import history, locked
+from mlflow_runs import BEGUN, LAYER, Recording, in_force, rows
+from mlflow_server import history, locked
 
 from delve.errors import BackendLostError
 from delve.records import RunInfo
@@ -120,16 +120,16 @@ def test_a_copy_that_takes_longer_than_an_attempt_is_gone_on_with(tmp_path, prox
     run = Recording(tmp_path / "a", uuid.uuid4().hex)
     run.record(rows(0, 1, 2, 3, nan=math.nan, **values))
     proxy.pass_all()
-    proxy.delay = 0.2
+    proxy.delay = 0.08
     attempts = 0
-    while attempts < 20:
+    while attempts < 60:
         attempts += 1
         try:
-            run.record(rows(3, **values), 3, time_left=lambda: 2.5)
+            run.record(rows(3, **values), 3, time_left=lambda: 1.0)
             break
         except TimeoutError:
             continue
-    assert 2 <= attempts < 20
+    assert 2 <= attempts < 60
     assert sum(line.endswith("runs/create") for line in proxy.requests) == 1
     (found,) = in_force(run.run_id)
     held = history(found.info.run_id)

@@ -13,11 +13,11 @@ from delve_npy import NPYWriter, has_value
 from delve_npy import arrays as npy_arrays
 from delve_npy.arrays import ArrayFolder
 from delve_npy.scalars import ScalarTable
-from support.recorded_runs import journal_rows, record
 
 from delve.errors import RejectedError, WriterConfigurationError
 from delve.files.array_file import read_array
 from delve.records import Metric, Origin, RunInfo
+from delve.testing import journal_rows, train
 
 CONV = Metric("train", "covariance-matrix", "conv")
 SPECTRUM = Metric("train", "spectrum", "conv")
@@ -100,17 +100,17 @@ FOREIGN_TABLES = {
 @pytest.mark.parametrize("make", FOREIGN_TABLES.values(), ids=FOREIGN_TABLES)
 def test_another_programs_table_stays_and_ours_has_another_name(tmp_path, make, first, caplog):
     if first:
-        record(tmp_path, "csv", range(first), stats=STATS)
+        train(tmp_path, "csv", range(first), stats=STATS)
     foreign = tmp_path / "npy" / "scalars.npz"
     foreign.parent.mkdir()
     make(foreign)
     before = foreign.read_bytes(), foreign.stat().st_ino
-    record(tmp_path, "npy", range(first, 4), stats=STATS)
-    record(tmp_path, "npy", range(3, 6), stats=STATS)
+    train(tmp_path, "npy", range(first, 4), stats=STATS)
+    train(tmp_path, "npy", range(3, 6), stats=STATS)
     assert (foreign.read_bytes(), foreign.stat().st_ino) == before
     assert scalar_rows(tmp_path / "npy" / "scalars-delve.npz") == journal_rows(tmp_path)
     assert sum("scalars-delve.npz" in message for message in caplog.messages) == 1
-    record(tmp_path, "npy", range(2), stats=STATS)  # a new run: the earlier one's goes
+    train(tmp_path, "npy", range(2), stats=STATS)  # a new run: the earlier one's goes
     assert (foreign.read_bytes(), foreign.stat().st_ino) == before
     assert scalar_rows(tmp_path / "npy" / "scalars-delve.npz") == journal_rows(tmp_path)
 
@@ -130,20 +130,20 @@ def test_a_table_that_comes_in_place_of_ours_stays(tmp_path, caplog):
 @pytest.mark.parametrize("first", [0, 2], ids=["new", "resumed"])
 def test_another_programs_arrays_stay_and_ours_have_another_folder(tmp_path, first, caplog):
     if first:
-        record(tmp_path, "csv", range(first), stats=STATS)
+        train(tmp_path, "csv", range(first), stats=STATS)
     for epoch in (0, 3, 9):
         foreign_array(tmp_path / f"npy/train-covariance-matrix/0/epoch{epoch:05d}.npy")
     (tmp_path / "npy/train-covariance-matrix/0/epoch00004.npy").touch()
     before = contents(tmp_path / "npy")
-    record(tmp_path, "npy", range(first, 4), stats=STATS)
-    record(tmp_path, "npy", range(3, 5), stats=STATS)
+    train(tmp_path, "npy", range(first, 4), stats=STATS)
+    train(tmp_path, "npy", range(3, 5), stats=STATS)
     assert contents(tmp_path / "npy") == before
     held = arrays_in(tmp_path / "npy-delve")
     assert f"train-covariance-matrix/0/epoch{first:05d}.npy" in held
     assert "train-covariance-matrix/0/epoch00004.npy" in held
     assert scalar_rows(tmp_path / "npy-delve/scalars.npz") == journal_rows(tmp_path)
     assert sum("npy-delve" in message for message in caplog.messages) == 1
-    record(tmp_path, "npy", range(1), stats=STATS)
+    train(tmp_path, "npy", range(1), stats=STATS)
     assert contents(tmp_path / "npy") == before
     assert "train-covariance-matrix/0/epoch00004.npy" not in arrays_in(tmp_path / "npy-delve")
 
@@ -214,7 +214,7 @@ def test_another_programs_zip_file_stays(tmp_path, content):
 
 def test_a_resumed_run_that_finds_a_mixed_folder_takes_another(tmp_path):
     """Its own by another name of the writer, or an earlier run's, beside what is nobody's."""
-    record(tmp_path, "csv", range(2))
+    train(tmp_path, "csv", range(2))
     (tmp_path / "journal.jsonl").rename(tmp_path / "j")
     Recorded(tmp_path).save(0, 1).close()
     (tmp_path / "npy/notes.txt").write_text("theirs")
@@ -303,7 +303,7 @@ def test_without_its_checksums_an_array_counts_as_sound(tmp_path, caplog):
 
 def test_an_earlier_versions_folder_goes_on(tmp_path, caplog):
     """Its arrays end in their checksum, and its journal does not tell the folder's name."""
-    record(tmp_path, "npy", range(4), stats=STATS)
+    train(tmp_path, "npy", range(4), stats=STATS)
     (tmp_path / "npy/checksums.jsonl").unlink()
     journal = tmp_path / "journal.jsonl"
     lines = [line for line in journal.read_text().splitlines(True) if '"folder"' not in line]
@@ -317,7 +317,7 @@ def test_an_earlier_versions_folder_goes_on(tmp_path, caplog):
     places = len({path.parent for path in (tmp_path / "npy").glob("*/*/*.npy")})
     cut_short = next((tmp_path / "npy").glob("*/*/epoch00001.npy"))
     os.truncate(cut_short, 150)
-    record(tmp_path, "npy", range(3, 5), stats=STATS)
+    train(tmp_path, "npy", range(3, 5), stats=STATS)
     assert "1 arrays are damaged" in caplog.text
     assert cut_short.with_name("epoch00001.damaged.npy").exists()
     assert len(arrays_in(tmp_path / "npy")) == 5 * places
@@ -409,7 +409,7 @@ class TestRefusals:
 
     def test_a_name_too_long_for_the_file_system(self, tmp_path, monkeypatch):
         """Some take fewer characters than others, as eCryptfs does."""
-        monkeypatch.setattr(npy_arrays, "file_name", lambda name: name)
+        monkeypatch.setattr(npy_arrays, "array_place", lambda m: (f"{m.mode}-{m.stat}", m.layer))
         metric = Metric("train", "covariance-matrix", "x" * 300)
         self.check(Recorded(tmp_path), metric, "File name too long")
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -15,13 +14,13 @@ import pytest
 from delve_npy import NPYWriter, has_value
 from delve_npy.arrays import ArrayFolder
 from delve_npy.writer import CHECK_TIME
-from support.recorded_runs import journal_rows, record, record_and_die
 
 from delve.delivery.delivery import Delivery
 from delve.delivery.discovery import make_writers
 from delve.errors import ArgumentError, WriterConfigurationError
 from delve.journal.journal import Journal
 from delve.records import EpochRecord, Metric, RunInfo
+from delve.testing import journal_rows, train, train_and_die
 
 CONV = Metric("train", "covariance-matrix", "features.0")
 HEAD = Metric("train", "covariance-matrix", "a/head")
@@ -73,7 +72,7 @@ class Arrays:
     def save(self, epoch, arrays=(CONV, HEAD), saturation=(CONV, HEAD)):
         metrics = {Metric("train", "saturation", metric.layer): 0.5 for metric in saturation}
         row = EpochRecord(epoch, epoch, {"accuracy": 0.5}, metrics)
-        self.journal.record(row, ())
+        self.journal.write_epoch(row, ())
         if not isinstance(arrays, dict):
             arrays = {metric: matrix(epoch) for metric in arrays}
         self.delivery.add_scalar("accuracy", 0.5, epoch, epoch)
@@ -86,55 +85,55 @@ class Arrays:
 
 class TestRuns:
     def test_fresh(self, tmp_path):
-        record(tmp_path, "npy", range(4))
+        train(tmp_path, "npy", range(4))
         rows = scalar_rows(tmp_path)
         assert rows == journal_rows(tmp_path)
         assert list(rows) == [0, 1, 2, 3]
 
     @pytest.mark.parametrize("first", [4, 2], ids=["at the end", "lower than recorded"])
     def test_resumed_after_a_normal_end(self, tmp_path, first):
-        record(tmp_path, "npy", range(4))
-        record(tmp_path, "npy", range(first, first + 3))
+        train(tmp_path, "npy", range(4))
+        train(tmp_path, "npy", range(first, first + 3))
         assert scalar_rows(tmp_path) == journal_rows(tmp_path)
         assert list(scalar_rows(tmp_path)) == list(range(first + 3))
 
     @pytest.mark.parametrize("where", ["mid-epoch", "before-writer"])
     def test_resumed_after_a_kill(self, tmp_path, where):
-        record_and_die(tmp_path, "npy", range(3), where)
+        train_and_die(tmp_path, "npy", range(3), where)
         first = 3 if where == "mid-epoch" else 4
-        record(tmp_path, "npy", range(first, 6))
+        train(tmp_path, "npy", range(first, 6))
         assert scalar_rows(tmp_path) == journal_rows(tmp_path)
         assert list(scalar_rows(tmp_path)) == list(range(6))
 
     def test_resumed_twice_within_a_second(self, tmp_path):
         for first in (0, 3, 2):
-            record(tmp_path, "npy", range(first, first + 4))
+            train(tmp_path, "npy", range(first, first + 4))
         assert scalar_rows(tmp_path) == journal_rows(tmp_path)
         assert list(scalar_rows(tmp_path)) == [0, 1, 2, 3, 4, 5]
 
     def test_a_new_run_over_an_old_one(self, tmp_path):
-        record(tmp_path, "npy", range(5))
-        record(tmp_path, "npy", range(2))
+        train(tmp_path, "npy", range(5))
+        train(tmp_path, "npy", range(2))
         assert scalar_rows(tmp_path) == journal_rows(tmp_path)
         assert list(scalar_rows(tmp_path)) == [0, 1]
 
     def test_a_damaged_file_is_kept_and_written_anew_from_the_journal(self, tmp_path, caplog):
-        record(tmp_path, "npy", range(4))
+        train(tmp_path, "npy", range(4))
         path = tmp_path / "npy/scalars.npz"
         damaged = bytearray(path.read_bytes())
         damaged[len(damaged) // 2] ^= 1
         path.write_bytes(damaged)
-        record(tmp_path, "npy", [4])
+        train(tmp_path, "npy", [4])
         assert scalar_rows(tmp_path) == journal_rows(tmp_path)
         assert list(scalar_rows(tmp_path)) == [0, 1, 2, 3, 4]
         assert path.with_name("scalars.damaged.npz").read_bytes() == damaged
         assert "scalars.damaged.npz" in caplog.text
 
     def test_without_a_journal_the_file_keeps_what_it_has(self, tmp_path):
-        record(tmp_path, "npy", range(4))
+        train(tmp_path, "npy", range(4))
         before = scalar_rows(tmp_path)
         (tmp_path / "journal.jsonl").unlink()
-        record(tmp_path, "npy", [3])
+        train(tmp_path, "npy", [3])
         after = scalar_rows(tmp_path)
         assert list(after) == [0, 1, 2, 3]
         assert [after[epoch] for epoch in range(3)] == [before[epoch] for epoch in range(3)]
@@ -148,7 +147,9 @@ class TestScalars:
         begun = time.monotonic()
         written, stamp = 0.0, None
         for epoch in range(600):
-            writer.add_scalars({f"m{i}": epoch / 3 for i in range(100)}, epoch)
+            writer.add_scalars(
+                {Metric("train", "trace", f"m{i}"): epoch / 3 for i in range(100)}, epoch
+            )
             before = time.monotonic()
             writer.save(epoch, run)
             seconds = time.monotonic() - before
@@ -309,7 +310,7 @@ class TestLostArrays:
         for epoch in range(last):
             run.save(epoch)
         row = {Metric("train", "saturation", m.layer): 0.5 for m in (CONV, HEAD)}
-        run.journal.record(EpochRecord(last, 0, {}, row), ())
+        run.journal.write_epoch(EpochRecord(last, 0, {}, row), ())
         ArrayFolder(tmp_path / "npy", np.dtype("float64")).write(CONV, last, matrix(last))
 
     def test_resume_names_them(self, tmp_path, caplog):
@@ -421,10 +422,10 @@ class TestZip:
         assert scalar_rows(tmp_path / "unpacked") == journal_rows(tmp_path)
 
     def test_resume_replaces_the_archive(self, tmp_path):
-        record(tmp_path, "npy", range(3), writer_args={"zip": True})
-        record(tmp_path, "npy", range(2, 4))
+        train(tmp_path, "npy", range(3), writer_args={"zip": True})
+        train(tmp_path, "npy", range(2, 4))
         assert not (tmp_path / "npy.zip").exists()
-        record(tmp_path, "npy", [4], writer_args={"zip": True})
+        train(tmp_path, "npy", [4], writer_args={"zip": True})
         with zipfile.ZipFile(tmp_path / "npy.zip") as archive:
             archive.extractall(tmp_path / "unpacked")
         assert list(scalar_rows(tmp_path / "unpacked")) == [0, 1, 2, 3, 4]
@@ -451,7 +452,7 @@ def test_arguments_that_cannot_be_used_are_refused(tmp_path, arguments):
 
 
 def test_close_without_a_start_leaves_an_earlier_run_alone(tmp_path):
-    record(tmp_path, "npy", range(2))
+    train(tmp_path, "npy", range(2))
     NPYWriter(tmp_path).close()
     assert list(scalar_rows(tmp_path)) == [0, 1]
 
@@ -461,20 +462,19 @@ def test_arrays_lost_in_a_process_first_epoch_are_named(tmp_path, caplog, first)
     """The process ends behind the journal's line, before the writer got anything."""
     stats = {"stats": ["lsat", "cov_train"]}
     if first:
-        record(tmp_path, "npy", range(first), **stats)
+        train(tmp_path, "npy", range(first), **stats)
     code = (
-        "import sys; from pathlib import Path; from support.recorded_runs import Killer, record\n"
+        "import sys; from pathlib import Path; from delve.testing import Killer, train\n"
         "epoch = int(sys.argv[2])\n"
-        "record(Path(sys.argv[1]), [Killer(epoch), 'npy'], [epoch], stats=['lsat', 'cov_train'])"
+        "train(Path(sys.argv[1]), [Killer(epoch), 'npy'], [epoch], stats=['lsat', 'cov_train'])"
     )
-    paths = [str(Path(__file__).parents[3] / "tests"), os.environ.get("PYTHONPATH")]
     child = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), str(first)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         check=False,
     )
     assert child.returncode == -signal.SIGKILL
-    record(tmp_path, "npy", range(first + 1, first + 2), **stats)
+    train(tmp_path, "npy", range(first + 1, first + 2), **stats)
     (message,) = [message for message in caplog.messages if "stay lost" in message]
     assert f"epochs {first} of train-covariance-matrix" in message
 
@@ -542,12 +542,12 @@ def test_arrays_of_another_program_are_left_alone(tmp_path, caplog):
 
 def test_what_may_be_another_runs_is_kept_on_a_resume(tmp_path, caplog):
     """One folder, two runs, the second by an object: the journal does not know it as ``npy``."""
-    record(tmp_path, "npy", range(1), stats=["lsat", "cov"])
-    record(tmp_path, NPYWriter(tmp_path), range(3), stats=["lsat", "cov"])
+    train(tmp_path, "npy", range(1), stats=["lsat", "cov"])
+    train(tmp_path, NPYWriter(tmp_path), range(3), stats=["lsat", "cov"])
     arrays = sorted((tmp_path / "npy").rglob("epoch*.npy"))
     contents = [path.read_bytes() for path in arrays]
     assert len(arrays) >= 3
-    record(tmp_path, "npy", [3], stats=["lsat", "cov"])
+    train(tmp_path, "npy", [3], stats=["lsat", "cov"])
     kept = sorted((tmp_path / "npy.earlier").rglob("epoch*.npy"))
     assert [path.read_bytes() for path in kept] == contents
     assert "kept as npy.earlier" in caplog.text
@@ -557,7 +557,7 @@ def test_what_may_be_another_runs_is_kept_on_a_resume(tmp_path, caplog):
 
 def test_what_a_resume_drops_from_the_table_is_durable(tmp_path, monkeypatch):
     """A power cut brought the table of before back otherwise, whose values nobody compares."""
-    record(tmp_path, "npy", range(4))
+    train(tmp_path, "npy", range(4))
     fsync, synced = os.fsync, {}
 
     def noting(file):

@@ -17,8 +17,8 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def bare_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The writer's pictures without what takes most of the time and test_figures.py looks at."""
+def bare_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer's figures without what takes most of the time and test_figures.py looks at."""
     from delve_plot import figures
 
     write = figures.write_png

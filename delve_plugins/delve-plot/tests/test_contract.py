@@ -9,13 +9,13 @@ from delve.testing.construction import ConstructionContract
 from delve.testing.resuming import ResumingContract
 from delve.testing.storing import StoringContract
 
-pytestmark = pytest.mark.usefixtures("bare_pictures")
+pytestmark = pytest.mark.usefixtures("bare_figures")
 
 
 class TestPlotWriter(ConstructionContract, ClosingContract):
-    """Pictures hold no numbers to read back, so the rest of the contract would be skipped.
+    """Figures hold no numbers to read back, so the rest of the contract would be skipped.
 
-    The writer goes through it below, beside a table; tests/test_writer.py looks at the pictures.
+    The writer goes through it below, beside a table; tests/test_writer.py looks at the figures.
     """
 
     entry_point = "plot"

@@ -23,7 +23,7 @@ def metrics(layers=LAYERS, modes=("train",), stat="saturation"):
 
 
 def render(figure):
-    """The picture as an array of brightness; any warning while drawing is an error."""
+    """The figure as an array of brightness; any warning while drawing is an error."""
     return rgba_pixels(figure, dpi=50)[..., :3].mean(axis=-1)
 
 
@@ -135,7 +135,7 @@ class TestNames:
 
 
 class TestRendering:
-    def test_pixels_and_picture_are_what_matplotlib_saves(self):
+    def test_pixels_and_figure_are_what_matplotlib_saves(self):
         saved, written = io.BytesIO(), io.BytesIO()
         saturation_figure(metrics(), LAYERS).savefig(saved, format="png", dpi=50)
         write_png(saturation_figure(metrics(), LAYERS), written, dpi=50)
@@ -191,7 +191,7 @@ class TestHeatmap:
         values = np.array([[0.1, 0.2, 0.3], [0.4, math.nan, 0.6]])
         axes = heatmap_figure(values, [2, 3, 6], ["a", "b"], mode="train").axes[0]
         image = axes.images[0]
-        assert image.get_extent() == [1.5, 6.5, 1.5, -0.5]
+        assert list(image.get_extent()) == [1.5, 6.5, 1.5, -0.5]
         np.testing.assert_array_equal(
             image.get_array().filled(-1),
             [[0.1, 0.2, -1, -1, 0.3], [0.4, -1, -1, -1, 0.6]],
@@ -284,7 +284,7 @@ class TestScatter:
         panel = axes.get_window_extent()
         for text in axes.texts:
             box = text.get_window_extent()
-            assert text.get_size() == labels[0].get_size() == 9
+            assert text.get_fontsize() == labels[0].get_fontsize() == 9
             assert panel.x0 < box.x0 < box.x1 < panel.x1
             assert panel.y0 < box.y0 < box.y1 < panel.y1
 

@@ -1,4 +1,4 @@
-"""Files that are not Delve's, and pictures that fail: neither costs the others."""
+"""Files that are not Delve's, and figures that fail: neither costs the others."""
 
 import errno
 import os
@@ -13,12 +13,12 @@ from delve_plot.signature import is_signed, is_whole
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-from support.recorded_runs import record
 
 from delve.errors import WriterConfigurationError
 from delve.records import Metric, Origin, RunInfo
+from delve.testing import train
 
-pytestmark = pytest.mark.usefixtures("bare_pictures")
+pytestmark = pytest.mark.usefixtures("bare_figures")
 
 BOTH = {Metric(mode, "saturation", "fc"): 0.5 for mode in ("train", "eval")}
 EVERY = {"stats": ["lsat_train"], "writer_args": {"plot": {"every": 1, "dpi": 40}}}
@@ -33,7 +33,7 @@ def by_pillow(path):
     Image.new("RGB", (3, 3)).save(path)
 
 
-def no_picture(path):
+def no_figure(path):
     path.write_bytes(b"notes")
 
 
@@ -45,7 +45,7 @@ def torn(path):
     path.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xff\xff\xfftEXtSoft")
 
 
-FOREIGN = [by_matplotlib, by_pillow, no_picture, empty, torn]
+FOREIGN = [by_matplotlib, by_pillow, no_figure, empty, torn]
 
 
 def names(folder):
@@ -73,7 +73,7 @@ def save(writer, run, epoch, metrics=BOTH):
 
 @pytest.mark.parametrize("make", FOREIGN)
 @pytest.mark.parametrize("first", [0, 1])
-def test_pictures_of_others_are_neither_removed_nor_replaced(tmp_path, make, first, caplog):
+def test_figures_of_others_are_neither_removed_nor_replaced(tmp_path, make, first, caplog):
     place = tmp_path / "plots/train-saturation"
     place.mkdir(parents=True)
     for name in ("epoch00001.png", "epoch00007.png", "heatmap.png"):
@@ -93,7 +93,7 @@ def test_pictures_of_others_are_neither_removed_nor_replaced(tmp_path, make, fir
 
 @pytest.mark.parametrize("left", ["zeros", "cut", "holes", "first sector", "header"])
 def test_what_a_power_cut_left_is_drawn_again(tmp_path, left, caplog):
-    record(tmp_path, "plot", range(4), **EVERY)
+    train(tmp_path, "plot", range(4), **EVERY)
     place = tmp_path / "plots/train-saturation"
     before = content(place)
     empty = place / "epoch00000.png"
@@ -109,18 +109,18 @@ def test_what_a_power_cut_left_is_drawn_again(tmp_path, left, caplog):
             "header": whole[:41] + bytes(len(whole) - 41),
         }
         (place / name).write_bytes(remains[left])
-    record(tmp_path, "plot", range(3, 4), **EVERY)
+    train(tmp_path, "plot", range(3, 4), **EVERY)
     after = content(place)
     for name in ("epoch00001.png", "epoch00002.png"):
         assert after[place / name] == before[place / name]
     assert after[empty] == b""
-    assert f"{empty} is no whole picture, and stays" in caplog.text
+    assert f"{empty} is no whole figure, and stays" in caplog.text
     assert is_whole(place / "heatmap.png")
-    assert "pictures of epochs 1-2 were damaged" in caplog.text
+    assert "figures of epochs 1-2 were damaged" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link", "dangling link"])
-def test_what_is_no_plain_file_costs_its_picture_alone(tmp_path, kind, caplog):
+def test_what_is_no_plain_file_costs_its_figure_alone(tmp_path, kind, caplog):
     place = tmp_path / "plots/train-saturation"
     place.mkdir(parents=True)
     target, other = place / "epoch00000.png", tmp_path / "other.png"
@@ -168,8 +168,8 @@ def test_folders_of_others_stay_though_they_are_empty(tmp_path):
     assert (tmp_path / "plots/train-mine").is_dir()
 
 
-def test_a_copied_folder_goes_on_with_its_own_pictures_and_the_original_keeps_its(tmp_path):
-    record(tmp_path / "a", "plot", range(4), **EVERY)
+def test_a_copied_folder_goes_on_with_its_own_figures_and_the_original_keeps_its(tmp_path):
+    train(tmp_path / "a", "plot", range(4), **EVERY)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     before = content(tmp_path / "a")
     writer = PlotWriter(tmp_path / "b", dpi=40, every=1)
@@ -188,7 +188,7 @@ def test_a_copied_folder_goes_on_with_its_own_pictures_and_the_original_keeps_it
 
 
 class TestFailures:
-    def test_a_function_of_the_users_that_fails_costs_its_pictures_alone(self, tmp_path, caplog):
+    def test_a_function_of_the_users_that_fails_costs_its_figures_alone(self, tmp_path, caplog):
         def fail(axes):
             if "Total" in axes.figure.get_suptitle():
                 raise ZeroDivisionError("my mistake")
@@ -221,7 +221,7 @@ class TestFailures:
 
         options = {"stats": ["lsat_train"]}
         writer = PlotWriter(tmp_path, plot_manipulation_func=fail, every=1, dpi=40)
-        record(tmp_path, [writer], range(3), **options)
+        train(tmp_path, [writer], range(3), **options)
         assert "a font of mine" in caplog.text
         assert "failed at epoch" not in caplog.text
         assert names(tmp_path / "plots/train-saturation") == ["heatmap.png"]
@@ -260,7 +260,7 @@ class TestFailures:
         ],
         ids=["long", "deep", "nul", "surrogate", "formula", "empty", "line break"],
     )
-    def test_names_of_any_kind_cost_no_other_picture(self, tmp_path, layer, caplog):
+    def test_names_of_any_kind_cost_no_other_figure(self, tmp_path, layer, caplog):
         metrics = {Metric("train", "saturation", layer): 0.5, Metric("eval", "idim", "fc"): 1.0}
         metrics |= {Metric("train", "saturation", "fc"): 0.25}
         writer, run = started(tmp_path)

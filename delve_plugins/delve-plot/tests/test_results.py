@@ -8,7 +8,8 @@ from delve_plot import (
     plot_stat_level_from_results,
 )
 from PIL import Image
-from support.recorded_runs import record
+
+from delve.testing import train
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ class TestPlotStat:
         assert not path.exists()
 
     def test_from_a_recorded_run(self, tmp_path):
-        record(tmp_path, "csv", range(2), stats=["lsat", "idim"])
+        train(tmp_path, "csv", range(2), stats=["lsat", "idim"])
         path = tmp_path / "metrics.csv"
         axes = plot_stat_level_from_results(path, -1, "lsat_eval", primary_metric="accuracy")
         table = pd.read_csv(path).iloc[-1]
@@ -138,7 +139,7 @@ class TestPlotStat:
         with pytest.raises(TypeError, match="colour_line"):
             plot_stat_level_from_results(path, 2, "lsat", colour_line="red")
 
-    def test_a_misspelt_statistic_leaves_no_picture(self, table, tmp_path):
+    def test_a_misspelt_statistic_leaves_no_figure(self, table, tmp_path):
         table.to_csv(tmp_path / "metrics.csv", index=False)
         with pytest.raises(ValueError, match="eval-last is not in the table"):
             plot_stat_level_from_results(tmp_path / "metrics.csv", -1, "last_eval")

@@ -1,10 +1,11 @@
-"""Whose Matplotlib settings pictures are drawn in, and that the user's stay what they are."""
+"""Whose Matplotlib settings figures are drawn in, and that the user's stay what they are."""
 
 import threading
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from cycler import cycler
 from delve_plot import PlotWriter, plot_stat_level_from_results
 from delve_plot.figures import rgba_pixels, saturation_figure
 from delve_plot.lettering import width_of
@@ -24,7 +25,7 @@ DARK = {
     "text.color": "white",
     "font.size": 24,
     "font.family": ["monospace"],
-    "axes.prop_cycle": mpl.cycler(color=["r", "g"]),
+    "axes.prop_cycle": cycler(color=["r", "g"]),
     "lines.linewidth": 9,
     "savefig.facecolor": "red",
     "axes.grid": True,
@@ -45,7 +46,7 @@ def raw():
     return dict(dict.items(mpl.rcParams))
 
 
-def picture(folder, **options):
+def figure(folder, **options):
     writer = PlotWriter(folder, dpi=60, **options)
     run = RunInfo(folder, "id", 0)
     writer.start()
@@ -60,17 +61,17 @@ def picture(folder, **options):
 
 
 @pytest.mark.parametrize("changed", [USETEX, DARK, UNCHECKED], ids=["usetex", "dark", "unchecked"])
-def test_a_picture_is_the_same_whatever_the_users_settings_are(tmp_path, settings, changed):
-    plain = picture(tmp_path / "plain")
+def test_a_figure_is_the_same_whatever_the_users_settings_are(tmp_path, settings, changed):
+    plain = figure(tmp_path / "plain")
     settings(changed)
     before = raw()
-    np.testing.assert_array_equal(picture(tmp_path / "changed"), plain)
+    np.testing.assert_array_equal(figure(tmp_path / "changed"), plain)
     assert (tmp_path / "changed/plots/train-saturation/heatmap.png").exists()
     assert raw() == before
 
 
 @pytest.mark.parametrize("changed", [USETEX, DARK, UNCHECKED], ids=["usetex", "dark", "unchecked"])
-def test_paced_pictures_are_the_same_too(settings, changed):
+def test_paced_figures_are_the_same_too(settings, changed):
     plain = PacedSaturation(rgba_pixels).of_epoch(SATURATION, (), 0)
     settings(changed)
     drawn = PacedSaturation(rgba_pixels).of_epoch(SATURATION, (), 0)
@@ -79,14 +80,14 @@ def test_paced_pictures_are_the_same_too(settings, changed):
 
 def test_the_user_can_ask_for_their_own(tmp_path, settings):
     settings({"figure.facecolor": "black"})
-    assert picture(tmp_path, style="user")[2, 2].tolist() == [0, 0, 0, 255]
+    assert figure(tmp_path, style="user")[2, 2].tolist() == [0, 0, 0, 255]
     drawn = PacedSaturation(rgba_pixels, "user").of_epoch(SATURATION, (), 0)
     assert drawn[2, 2].tolist() == [0, 0, 0, 255]
 
 
 def test_their_own_that_fail_are_named_once_and_nothing_is_raised(tmp_path, settings, caplog):
     settings(USETEX)
-    assert picture(tmp_path, style="user") is None
+    assert figure(tmp_path, style="user") is None
     assert caplog.text.count("cannot be drawn") == 1
     assert "latex" in caplog.text
     paced = PacedSaturation(rgba_pixels, "user")
@@ -103,7 +104,7 @@ def test_functions_that_the_user_calls_draw_in_the_settings_in_force(tmp_path, s
     assert rgba_pixels(saturation_figure(SATURATION))[2, 2].tolist() == [0, 0, 0, 255]
 
 
-def test_text_is_measured_in_the_font_of_its_picture(settings):
+def test_text_is_measured_in_the_font_of_its_figure(settings):
     narrow = width_of("iiiiii", 10)
     settings({"font.family": ["monospace"]})
     wide = width_of("iiiiii", 10)

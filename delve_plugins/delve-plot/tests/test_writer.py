@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from delve_plot import CSVandPlottingWriter, PlotWriter
 from PIL import Image
-from support.recorded_runs import journal_entries, record, record_and_die
 
 from delve.errors import ArgumentError, WriterConfigurationError, WriterNotFoundError
 from delve.records import Metric, RunInfo
+from delve.testing import journal_entries, train, train_and_die
 
-pytestmark = pytest.mark.usefixtures("bare_pictures")
+pytestmark = pytest.mark.usefixtures("bare_figures")
 
 SATURATION = Metric("train", "saturation", "fc")
 EVERY = {"stats": ["lsat_train"], "writer_args": {"plot": {"every": 1, "dpi": 40}}}
 MORE = EVERY | {"stats": ["lsat", "idim"]}
 
 
-def pictures(folder, group="train-saturation"):
-    """The epochs whose pictures are there; every file in the folder is a whole PNG."""
+def figures(folder, group="train-saturation"):
+    """The epochs whose figures are there; every file in the folder is a whole PNG."""
     epochs = []
     for path in sorted((folder / "plots" / group).iterdir()):
         with Image.open(path) as image:
@@ -104,44 +104,44 @@ def resumed(writer, folder, first):
 
 class TestRuns:
     def test_fresh(self, tmp_path, heatmaps):
-        record(tmp_path, "plot", range(3), **MORE)
+        train(tmp_path, "plot", range(3), **MORE)
         groups = {path.name for path in (tmp_path / "plots").iterdir()}
         stats = ("saturation", "intrinsic-dimensionality")
         assert groups == {f"{mode}-{stat}" for mode in ("train", "eval") for stat in stats}
         for group in groups:
-            assert pictures(tmp_path, group) == [0, 1, 2]
+            assert figures(tmp_path, group) == [0, 1, 2]
             assert (tmp_path / "plots" / group / "heatmap.png").exists()
         assert heatmaps.drawn == recorded(tmp_path)
 
     @pytest.mark.parametrize("first", [4, 2], ids=["at the end", "lower than recorded"])
     def test_resumed_after_a_normal_end(self, tmp_path, heatmaps, first):
-        record(tmp_path, "plot", range(4), **EVERY)
+        train(tmp_path, "plot", range(4), **EVERY)
         kept = (tmp_path / "plots/train-saturation/epoch00001.png").stat().st_mtime_ns
-        record(tmp_path, "plot", [first], **EVERY)
-        assert pictures(tmp_path) == list(range(first + 1))
+        train(tmp_path, "plot", [first], **EVERY)
+        assert figures(tmp_path) == list(range(first + 1))
         path = tmp_path / "plots/train-saturation/epoch00001.png"
         assert path.stat().st_mtime_ns == kept  # not drawn again
         assert heatmaps.drawn == recorded(tmp_path)
 
     def test_resumed_after_a_kill_between_the_journal_and_the_writer(self, tmp_path, heatmaps):
-        record_and_die(tmp_path, "plot", range(3), "before-writer", **EVERY)
-        assert pictures(tmp_path) == [0, 1, 2]
-        record(tmp_path, "plot", [4], **EVERY)
-        assert pictures(tmp_path) == [0, 1, 2, 4]
+        train_and_die(tmp_path, "plot", range(3), "before-writer", **EVERY)
+        assert figures(tmp_path) == [0, 1, 2]
+        train(tmp_path, "plot", [4], **EVERY)
+        assert figures(tmp_path) == [0, 1, 2, 4]
         assert list(heatmaps.drawn["train", "saturation"]["0"]) == [0, 1, 2, 3, 4]
         assert heatmaps.drawn == recorded(tmp_path)
 
     def test_resumed_twice_within_a_second(self, tmp_path, heatmaps):
         for first in (0, 2, 1):
-            record(tmp_path, "plot", range(first, first + 2), **EVERY)
-        assert pictures(tmp_path) == [0, 1, 2]
+            train(tmp_path, "plot", range(first, first + 2), **EVERY)
+        assert figures(tmp_path) == [0, 1, 2]
         assert heatmaps.drawn == recorded(tmp_path)
 
     def test_a_new_run_over_an_old_one(self, tmp_path, heatmaps):
-        record(tmp_path, "plot", range(3), **MORE)
+        train(tmp_path, "plot", range(3), **MORE)
         heatmaps.drawn.clear()
-        record(tmp_path, "plot", [0], **EVERY)
-        assert pictures(tmp_path) == [0]
+        train(tmp_path, "plot", [0], **EVERY)
+        assert figures(tmp_path) == [0]
         groups = {path.name for path in (tmp_path / "plots").iterdir()}
         assert groups == {"train-saturation"}
         assert heatmaps.drawn == recorded(tmp_path)
@@ -152,10 +152,10 @@ class TestRuns:
                 seen.append((epoch, heatmap.exists()))
 
         seen = []
-        record(tmp_path, "plot", range(3), **EVERY)
+        train(tmp_path, "plot", range(3), **EVERY)
         heatmap = tmp_path / "plots/train-saturation/heatmap.png"
         heatmap.unlink()
-        record(tmp_path, [Witness(), "plot"], [2], **EVERY)
+        train(tmp_path, [Witness(), "plot"], [2], **EVERY)
         assert seen[-1] == (2, True)
 
     def test_resume_leaves_no_heatmap_of_epochs_that_are_void(self, tmp_path):
@@ -168,12 +168,12 @@ class TestRuns:
         assert (tmp_path / "plots/train-saturation/heatmap.png").exists()
         assert not (tmp_path / "plots/eval-saturation").exists()
 
-    def test_nosave_draws_nothing_and_leaves_no_void_picture(self, tmp_path):
-        record(tmp_path, "plot", range(3), **EVERY)
-        record(tmp_path, "plot", [2], nosave=True, **EVERY)
-        assert pictures(tmp_path) == [0, 1]
+    def test_nosave_draws_nothing_and_leaves_no_void_figure(self, tmp_path):
+        train(tmp_path, "plot", range(3), **EVERY)
+        train(tmp_path, "plot", [2], nosave=True, **EVERY)
+        assert figures(tmp_path) == [0, 1]
         assert not (tmp_path / "plots/train-saturation/heatmap.png").exists()
-        record(tmp_path, "plot", [0], nosave=True, **EVERY)
+        train(tmp_path, "plot", [0], nosave=True, **EVERY)
         assert not any((tmp_path / "plots").glob("*"))
 
 
@@ -182,9 +182,9 @@ class TestPace:
         run = started(tmp_path)
         for epoch in range(200):
             run.save(epoch)
-        assert pictures(tmp_path) == [0]
+        assert figures(tmp_path) == [0]
         run.close()
-        assert pictures(tmp_path) == [0, 199]
+        assert figures(tmp_path) == [0, 199]
         assert list(heatmaps.drawn["train", "saturation"]["fc"]) == list(range(200))
         assert heatmaps.count == 1
 
@@ -193,7 +193,7 @@ class TestPace:
         for epoch in range(3):
             with mock.patch("time.monotonic", return_value=time.monotonic() + 60 * (epoch + 1)):
                 run.save(epoch)
-        assert pictures(tmp_path) == [0, 1, 2]
+        assert figures(tmp_path) == [0, 1, 2]
 
     def test_the_first_epoch_gets_a_share_of_the_time_so_far_and_the_next_waits(
         self, tmp_path, monkeypatch
@@ -201,12 +201,12 @@ class TestPace:
         groups = [f"train-{letter}" for letter in "abcd"]
         metrics = {Metric("train", letter, "fc"): 0.5 for letter in "abcd"}
 
-        def paint(axes):  # a picture takes two seconds
+        def paint(axes):  # a figure takes two seconds
             now[0] += 2
 
         def drawn():
             there = [group for group in groups if (tmp_path / "plots" / group).exists()]
-            return [pictures(tmp_path, group) for group in there]
+            return [figures(tmp_path, group) for group in there]
 
         now = [1000.0]
         monkeypatch.setattr("time.monotonic", lambda: now[0])
@@ -215,7 +215,7 @@ class TestPace:
         run.save(0, metrics)
         assert drawn() == [[0], [0]]
         assert not list(tmp_path.glob("plots/*/heatmap.png"))
-        now[0] += 310  # 16 s for four pictures and four heatmaps would be more than 5 %
+        now[0] += 310  # 16 s for four figures and four heatmaps would be more than 5 %
         run.save(1, metrics)
         assert drawn() == [[0], [0]]
         now[0] += 20
@@ -232,7 +232,7 @@ class TestPace:
         first = tmp_path / "plots/train-saturation/epoch00000.png"
         before = first.stat().st_mtime_ns
         run.close()
-        assert pictures(tmp_path, "eval-saturation") == [0]
+        assert figures(tmp_path, "eval-saturation") == [0]
         assert first.stat().st_mtime_ns == before  # not drawn again
         assert len(list(tmp_path.glob("plots/*/heatmap.png"))) == 2
 
@@ -248,7 +248,7 @@ class TestPace:
         for epoch in range(9):
             run.save(epoch)
         run.close()
-        assert pictures(tmp_path) == [0, 3, 6, 8]
+        assert figures(tmp_path) == [0, 3, 6, 8]
 
     def test_what_a_resume_draws_is_not_drawn_again_at_once(self, tmp_path, heatmaps):
         run = resumed(PlotWriter(tmp_path, dpi=40), tmp_path, 2)
@@ -257,7 +257,7 @@ class TestPace:
         assert heatmaps.count == 1
         run.close()
         assert heatmaps.count == 2
-        assert pictures(tmp_path) == [2]
+        assert figures(tmp_path) == [2]
 
     def test_a_second_close_draws_nothing_again(self, tmp_path, heatmaps):
         run = started(tmp_path)
@@ -267,7 +267,7 @@ class TestPace:
         (tmp_path / "plots/train-saturation/epoch00000.png").unlink()
         run.close()
         assert heatmaps.count == count
-        assert pictures(tmp_path) == []
+        assert figures(tmp_path) == []
 
 
 class TestOneObjectForTwoRuns:
@@ -277,7 +277,7 @@ class TestOneObjectForTwoRuns:
             writer.start()
             run = Run(writer, tmp_path)
             run.save(0, {SATURATION: value})
-            assert pictures(tmp_path) == [0]
+            assert figures(tmp_path) == [0]
             run.close()
             assert heatmaps.drawn == {("train", "saturation"): {"fc": {0: value}}}
             assert (tmp_path / "plots/train-saturation/heatmap.png").exists()
@@ -292,7 +292,7 @@ class TestOneObjectForTwoRuns:
         assert heatmaps.count == count + 1
         run.save(2, {SATURATION: 0.75})
         run.close()
-        assert pictures(tmp_path) == [0, 2]
+        assert figures(tmp_path) == [0, 2]
         assert heatmaps.drawn["train", "saturation"]["fc"] == {0: 0.5, 1: 0.5, 2: 0.75}
 
     def test_a_failed_start_leaves_nothing_of_the_first_run_to_draw(self, tmp_path):
@@ -316,7 +316,7 @@ class TestOneObjectForTwoRuns:
         assert "'accuracy'" in caplog.text
 
 
-class TestPictures:
+class TestFigures:
     def test_the_primary_metric_is_drawn(self, tmp_path):
         seen = []
         run = started(tmp_path, primary_metric="accuracy", plot_manipulation_func=seen.append)
@@ -330,7 +330,7 @@ class TestPictures:
         run.close()
         assert "'acuracy'" in caplog.text
 
-    def test_the_users_function_changes_the_picture(self, tmp_path):
+    def test_the_users_function_changes_the_figure(self, tmp_path):
         def paint(axes):
             axes.figure.set_facecolor("red")
             axes.set_axis_off()
@@ -349,13 +349,11 @@ class TestPictures:
             with Image.open(tmp_path / "plots/train-saturation" / name) as image:
                 assert image.size == (300, 200)
 
-    def test_eigenvalues_share_a_picture_and_the_heatmap_shows_the_largest(
-        self, tmp_path, heatmaps
-    ):
+    def test_eigenvalues_share_a_figure_and_the_heatmap_shows_the_largest(self, tmp_path, heatmaps):
         run = started(tmp_path)
         run.save(0, {Metric("train", f"spectrum-{k}", "fc"): 9.0 / k for k in range(1, 6)})
         run.close()
-        assert pictures(tmp_path, "train-spectrum") == [0]
+        assert figures(tmp_path, "train-spectrum") == [0]
         assert heatmaps.drawn == {("train", "spectrum"): {"fc": {0: 9.0}}}
 
     def test_embedded_samples_are_scattered(self, tmp_path):
@@ -367,11 +365,11 @@ class TestPictures:
             name = Metric("eval", "embedded-sample", layer)
             run.writer.add_array(name, points * scale, 0)
         run.writer.save(0, run.info)
-        assert pictures(tmp_path, "eval-embedded-sample") == [0]
+        assert figures(tmp_path, "eval-embedded-sample") == [0]
         assert [axes.get_title() for axes in seen if axes.get_visible()] == ["fc", "conv"]
         np.testing.assert_array_equal(np.array(seen[0].lines[0].get_data()).T, points * 2)
         run.save(1)
-        assert pictures(tmp_path, "eval-embedded-sample") == [0]  # samples belong to their epoch
+        assert figures(tmp_path, "eval-embedded-sample") == [0]  # samples belong to their epoch
 
     def test_what_an_unfinished_epoch_staged_does_not_leak(self, tmp_path, heatmaps):
         run = started(tmp_path)
@@ -393,7 +391,7 @@ class TestPictures:
         started(tmp_path)
         assert sorted(p for p in tmp_path.glob("plots/**/*") if p.is_file()) == sorted(mine)
 
-    def test_links_are_not_followed_and_cost_only_their_picture(self, tmp_path, caplog):
+    def test_links_are_not_followed_and_cost_only_their_figure(self, tmp_path, caplog):
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         (elsewhere / "epoch00000.png").touch()
@@ -405,7 +403,7 @@ class TestPictures:
             run.save(epoch, {Metric(mode, "saturation", "fc"): 0.5 for mode in ("train", "eval")})
         run.close()
         assert [path.name for path in elsewhere.iterdir()] == ["epoch00000.png"]
-        assert pictures(run_folder, "eval-saturation") == [0, 1]
+        assert figures(run_folder, "eval-saturation") == [0, 1]
         assert caplog.text.count("a link in the place of a folder") == 1
 
     def test_a_linked_folder_is_refused(self, tmp_path):
@@ -413,7 +411,7 @@ class TestPictures:
         with pytest.raises(WriterConfigurationError, match="is a link"):
             PlotWriter(tmp_path).start()
 
-    def test_a_full_disk_is_named_and_a_picture_is_whole_or_not_there(self, tmp_path):
+    def test_a_full_disk_is_named_and_a_figure_is_whole_or_not_there(self, tmp_path):
         import resource
 
         run = started(tmp_path)
@@ -426,9 +424,9 @@ class TestPictures:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             signal.signal(signal.SIGXFSZ, previous)
-        assert pictures(tmp_path) == []
+        assert figures(tmp_path) == []
         run.save(0)
-        assert pictures(tmp_path) == [0]
+        assert figures(tmp_path) == [0]
 
 
 @pytest.mark.parametrize(
@@ -441,15 +439,15 @@ def test_arguments_that_cannot_be_used_are_refused(tmp_path, arguments):
 
 
 class TestCSVandPlottingWriter:
-    def test_it_writes_the_table_and_the_pictures(self, tmp_path):
-        record(tmp_path, CSVandPlottingWriter(tmp_path, every=1, dpi=40), range(2))
+    def test_it_writes_the_table_and_the_figures(self, tmp_path):
+        train(tmp_path, CSVandPlottingWriter(tmp_path, every=1, dpi=40), range(2))
         assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3
-        assert pictures(tmp_path) == [0, 1]
+        assert figures(tmp_path) == [0, 1]
 
     def test_a_path_of_a_table_puts_the_plots_beside_it(self, tmp_path):
-        record(tmp_path, CSVandPlottingWriter(tmp_path / "b/results.csv", dpi=40), [0])
+        train(tmp_path, CSVandPlottingWriter(tmp_path / "b/results.csv", dpi=40), [0])
         assert (tmp_path / "b/results.csv").exists()
-        assert pictures(tmp_path / "b") == [0]
+        assert figures(tmp_path / "b") == [0]
 
     def test_what_an_unfinished_run_staged_does_not_come_into_the_next(self, tmp_path, heatmaps):
         writer = CSVandPlottingWriter(tmp_path, dpi=40)

@@ -1,6 +1,6 @@
 import numpy as np
 from delve_tensorboard import TensorBoardWriter
-from support.tensorboard_runs import read_points
+from tensorboard_runs import read_points
 
 from delve.testing import WriterContract
 

@@ -11,12 +11,12 @@ import pytest
 from delve_plot.figures import rgba_pixels, saturation_figure
 from delve_tensorboard import TensorBoardWriter, figures, summaries
 from PIL import Image
-from support.recorded_runs import journal_rows, record
-from support.tensorboard_runs import accumulator, read_points, serving
+from tensorboard_runs import accumulator, read_points, serving
 
 from delve import Metric, RunInfo
 from delve.errors import ArgumentError, RejectedError
 from delve.files.pace import Pace
+from delve.testing import journal_rows, train
 
 FIGURES = {"writer_args": {"figures": True}}
 SATURATION = {Metric("train", "saturation", "a"): 0.5}
@@ -61,7 +61,7 @@ def save(writer, run, epoch, metrics=SATURATION, **scalars):
 
 def test_a_figure_is_drawn_though_the_users_settings_would_make_it_fail(tmp_path, settings):
     settings({"text.usetex": True, "figure.facecolor": "black"})
-    record(tmp_path, "tensorboard", range(3), **FIGURES)
+    train(tmp_path, "tensorboard", range(3), **FIGURES)
     assert_has_all_numbers(tmp_path)
     assert [event.step for event in images(tmp_path)] == [0, 2]
     with Image.open(io.BytesIO(images(tmp_path)[0].encoded_image_string)) as image:
@@ -71,13 +71,13 @@ def test_a_figure_is_drawn_though_the_users_settings_would_make_it_fail(tmp_path
 def test_a_figure_that_fails_costs_no_number_and_is_named_once(tmp_path, settings, caplog):
     settings({"text.usetex": True})
     options = {"writer_args": {"figures": True, "style": "user"}}
-    record(tmp_path, "tensorboard", range(4), **options)
+    train(tmp_path, "tensorboard", range(4), **options)
     assert_has_all_numbers(tmp_path)
     assert images(tmp_path) == []
     assert caplog.text.count("cannot be drawn") == 1
     assert "failed at epoch" not in caplog.text
-    settings({"text.usetex": False})  # the epochs without a picture are whole
-    record(tmp_path, "tensorboard", range(4, 5), **options)
+    settings({"text.usetex": False})  # the epochs without a figure are whole
+    train(tmp_path, "tensorboard", range(4, 5), **options)
     assert_has_all_numbers(tmp_path)
     assert [event.step for event in images(tmp_path)] == [4]
 
@@ -87,11 +87,11 @@ def test_the_numbers_are_in_the_files_before_a_figure_is_tried(tmp_path, monkeyp
 
     def draw(*arguments):
         seen.append({epoch for epoch, *_ in read_points(tmp_path)})
-        raise RuntimeError("no picture today")
+        raise RuntimeError("no figure today")
 
     monkeypatch.setattr(figures, "_png", draw)
     monkeypatch.setattr(Pace, "is_due", lambda _: True)
-    record(tmp_path, "tensorboard", range(3), **FIGURES)
+    train(tmp_path, "tensorboard", range(3), **FIGURES)
     assert seen == [{0}, {0, 1}, {0, 1, 2}]
     assert_has_all_numbers(tmp_path)
 
@@ -99,11 +99,11 @@ def test_the_numbers_are_in_the_files_before_a_figure_is_tried(tmp_path, monkeyp
 def test_a_kill_within_the_drawing_loses_no_number(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from delve_tensorboard import figures;"
-        "from delve.files.pace import Pace; from support.recorded_runs import record;"
+        "from delve.files.pace import Pace; from delve.testing import train;"
         "Pace.is_due = lambda _: True;"
         "figures._png = lambda f, p=figures._png, n=[]: n.append(0) or ("
         "p(f) if len(n) < 3 else os.kill(os.getpid(), signal.SIGKILL));"
-        f"record(Path(sys.argv[1]), 'tensorboard', range(5), **{FIGURES!r})"
+        f"train(Path(sys.argv[1]), 'tensorboard', range(5), **{FIGURES!r})"
     )
     path = os.pathsep.join(sys.path)
     environment = os.environ | {"PYTHONPATH": path}
@@ -114,15 +114,15 @@ def test_a_kill_within_the_drawing_loses_no_number(tmp_path):
     assert_has_all_numbers(tmp_path)
     assert {epoch for epoch, *_ in read_points(tmp_path)} == {0, 1, 2}
     assert [event.step for event in images(tmp_path)] == [0, 1]
-    record(tmp_path, "tensorboard", range(3, 4), **FIGURES)
+    train(tmp_path, "tensorboard", range(3, 4), **FIGURES)
     assert_has_all_numbers(tmp_path)
     assert [event.step for event in images(tmp_path)] == [0, 1, 3]
 
 
-def test_pictures_of_void_epochs_are_cut(tmp_path, monkeypatch):
+def test_figures_of_void_epochs_are_cut(tmp_path, monkeypatch):
     monkeypatch.setattr(Pace, "is_due", lambda _: True)
-    record(tmp_path, "tensorboard", range(5), **FIGURES)
-    record(tmp_path, "tensorboard", range(2, 3))
+    train(tmp_path, "tensorboard", range(5), **FIGURES)
+    train(tmp_path, "tensorboard", range(2, 3))
     assert [event.step for event in images(tmp_path)] == [0, 1]
     assert_has_all_numbers(tmp_path)
 
@@ -134,7 +134,7 @@ def test_each_other_part_may_fail_on_its_own(tmp_path, monkeypatch, caplog, what
 
     monkeypatch.setattr(summaries, what, fail)
     options = {"stats": ["lsat", "spectrum"], "config": {"lr": 0.1}}
-    record(tmp_path, "tensorboard", range(3), **options)
+    train(tmp_path, "tensorboard", range(3), **options)
     assert_has_all_numbers(tmp_path)
     assert caplog.text.count("the schema has changed") == 1
     held = accumulator(tmp_path / "tensorboard").Tags()["tensors"]
@@ -169,10 +169,10 @@ def test_an_epoch_that_comes_late_has_its_histogram_in_its_place(tmp_path):
     assert [event.step for event in held.Scalars("saturation/000.a")] == [0, 1, 2, 3]
 
 
-def test_a_broken_backend_in_the_environment_costs_the_pictures_alone(tmp_path):
+def test_a_broken_backend_in_the_environment_costs_the_figures_alone(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from support.recorded_runs import record;"
-        f"record(Path(sys.argv[1]), 'tensorboard', range(2), **{FIGURES!r})"
+        "import sys; from pathlib import Path; from delve.testing import train;"
+        f"train(Path(sys.argv[1]), 'tensorboard', range(2), **{FIGURES!r})"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "MPLBACKEND": "nonsense"}
     child = subprocess.run(
@@ -204,13 +204,13 @@ class TestTags:
         save(writer, run, 0, loss=1.0)
         assert {name for _, name, _ in read_points(tmp_path)} == {"loss", "train-saturation/a"}
 
-    def test_the_tag_of_the_pictures_is_refused_only_where_there_are_any(self, tmp_path):
+    def test_the_tag_of_the_figures_is_refused_only_where_there_are_any(self, tmp_path):
         writer, _ = started(tmp_path / "a", figures=True)
         with pytest.raises(RejectedError):
             writer.add_scalar("delve/saturation", 1.0)
         started(tmp_path / "b")[0].add_scalar("delve/saturation", 1.0)
 
-    def test_pictures_make_way_for_a_number_that_had_the_tag_before(self, tmp_path):
+    def test_figures_make_way_for_a_number_that_had_the_tag_before(self, tmp_path):
         writer = TensorBoardWriter(tmp_path, figures=True)
         run = RunInfo(tmp_path, "id", 0, initial_epoch=1, metrics=("delve/saturation",))
         writer.resume_from_saved_state(1, run)
@@ -234,7 +234,7 @@ class TestTags:
             assert set(server.points("a")) == expected
 
 
-def test_the_last_picture_is_the_one_of_the_last_epoch(tmp_path):
+def test_the_last_figure_is_the_one_of_the_last_epoch(tmp_path):
     writer, run = started(tmp_path, figures=True, layers=("a",))
     for epoch in range(3):
         save(writer, run, epoch, {Metric("train", "saturation", "a"): epoch / 4})

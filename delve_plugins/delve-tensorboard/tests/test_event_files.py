@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 from delve_tensorboard import TensorBoardWriter, event_files, records
-from support.recorded_runs import journal_rows, record
-from support.tensorboard_runs import accumulator, read_points, serving
 from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard_runs import accumulator, read_points, serving
 from torch.utils.tensorboard import SummaryWriter
 
 from delve import Metric, RunInfo
 from delve.base import entry_points as plugins
 from delve.delivery.discovery import GROUP
 from delve.records import Origin
+from delve.testing import journal_rows, train
 
 STAMP = 1_000_000_000
 
@@ -67,8 +67,8 @@ class TestForeign:
         other.close()
         files = list((tmp_path / "tensorboard").rglob("*.delve"))
         before = {path: path.read_bytes() for path in files}
-        record(tmp_path, "tensorboard", range(5))
-        record(tmp_path, "tensorboard", range(2, 4))
+        train(tmp_path, "tensorboard", range(5))
+        train(tmp_path, "tensorboard", range(2, 4))
         assert len(before) == 2
         assert {path: path.read_bytes() for path in files} == before
         assert_same_as_journal(points_of_delve(tmp_path), tmp_path)
@@ -81,8 +81,8 @@ class TestForeign:
         writer = users_writer(tmp_path)
         if closed:
             writer.close()
-        record(tmp_path, "tensorboard", range(3))
-        record(tmp_path, "tensorboard", range(2, 4))
+        train(tmp_path, "tensorboard", range(3))
+        train(tmp_path, "tensorboard", range(2, 4))
         writer.close()
         assert mine(tmp_path) == STEPS
         assert_same_as_journal(points_of_delve(tmp_path), tmp_path)
@@ -105,8 +105,8 @@ class TestForeign:
     def test_both_servers_show_both(self, tmp_path, load_fast):
         folder = tmp_path / "runs/a"
         users_writer(folder).close()
-        record(folder, "tensorboard", range(3))
-        record(folder, "tensorboard", range(2, 4))
+        train(folder, "tensorboard", range(3))
+        train(folder, "tensorboard", range(2, 4))
         expected = sum(map(len, journal_rows(folder).values())) + len(STEPS)
         with serving(tmp_path / "runs", load_fast) as server:
             server.wait_for(lambda: len(server.points("a")) >= expected)
@@ -122,8 +122,8 @@ class TestForeign:
         (tmp_path / "tensorboard/train/notes.txt").write_text("mine")
         (tmp_path / "tensorboard/rewritten.partial").write_text("mine")
         before = {p: p.read_bytes() for p in (tmp_path / "tensorboard").rglob("*") if p.is_file()}
-        record(tmp_path, "tensorboard", range(5), config={"lr": 2})
-        record(tmp_path, "tensorboard", range(1, 2), config={"lr": 2})
+        train(tmp_path, "tensorboard", range(5), config={"lr": 2})
+        train(tmp_path, "tensorboard", range(1, 2), config={"lr": 2})
         assert len(before) == 4
         assert {path: path.read_bytes() for path in before} == before
 
@@ -177,18 +177,18 @@ class TestUnreadable:
     @pytest.mark.parametrize("damage", UNREADABLE)
     @pytest.mark.parametrize("mode", ["", "train"])
     def test_it_is_set_aside_by_name_and_fed_again(self, tmp_path, damage, mode, caplog):
-        record(tmp_path, "tensorboard", range(5))
+        train(tmp_path, "tensorboard", range(5))
         (path,) = (tmp_path / "tensorboard" / mode).glob("*tfevents*")
         damage(path)
         size = path.stat().st_size
-        record(tmp_path, "tensorboard", range(5, 6))
+        train(tmp_path, "tensorboard", range(5, 6))
         assert_same_as_journal(read_points(tmp_path), tmp_path)
         (aside,) = path.parent.glob("*set-aside*")
         assert "tfevents" not in aside.name
         assert aside.stat().st_size == size
         assert str(path) in caplog.text
         assert aside.name in caplog.text
-        record(tmp_path, "tensorboard", range(6, 7))
+        train(tmp_path, "tensorboard", range(6, 7))
         assert_same_as_journal(read_points(tmp_path), tmp_path)
         assert len(list(path.parent.glob("*set-aside*"))) == 1
 
@@ -205,13 +205,13 @@ class TestUnreadable:
     def test_one_that_may_not_be_read_is_set_aside(self, caplog):
         with tempfile.TemporaryDirectory() as name:  # pytest's are closed to other users
             folder = Path(name)
-            record(folder, "tensorboard", range(3))
+            train(folder, "tensorboard", range(3))
             (path,) = (folder / "tensorboard/eval").glob("*tfevents*")
             path.chmod(0)
             with nobody(folder):
                 if "tensorboard" not in plugins.offers(GROUP):
                     pytest.skip("another user cannot read this environment")
-                record(folder, "tensorboard", range(3, 4))
+                train(folder, "tensorboard", range(3, 4))
             assert "Permission denied" in caplog.text
             assert_same_as_journal(read_points(folder), folder)
             assert len(list(path.parent.glob("*set-aside*"))) == 1
@@ -229,18 +229,18 @@ class TestUnreadable:
         assert [record.payload for record in records.read(path)] == [b"first"]
 
     def test_a_record_that_is_no_event_is_damage(self, tmp_path, caplog):
-        record(tmp_path, "tensorboard", range(3))
+        train(tmp_path, "tensorboard", range(3))
         (path,) = (tmp_path / "tensorboard/train").glob("*tfevents*")
         starts = [held.start for held, event in event_files.events(path) if event.step == 2]
         data = path.read_bytes()
         path.write_bytes(data[: starts[0]] + records.frame(b"\xff\xff\xff") + data[starts[0] :])
-        record(tmp_path, "tensorboard", range(3, 4))
+        train(tmp_path, "tensorboard", range(3, 4))
         assert_same_as_journal(read_points(tmp_path), tmp_path)
         assert f"damaged from byte {starts[0]}" in caplog.text
 
     @pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
     def test_what_is_no_plain_file_is_passed_over(self, tmp_path, kind):
-        record(tmp_path, "tensorboard", range(3))
+        train(tmp_path, "tensorboard", range(3))
         path = tmp_path / "tensorboard/train" / own_name()
         if kind == "pipe":
             os.mkfifo(path)
@@ -248,7 +248,7 @@ class TestUnreadable:
             path.mkdir()
         else:
             path.symlink_to(tmp_path / "away")
-        record(tmp_path, "tensorboard", range(2, 4))
+        train(tmp_path, "tensorboard", range(2, 4))
         assert os.path.lexists(path)
         path.rmdir() if kind == "folder" else path.unlink()
         assert_same_as_journal(read_points(tmp_path), tmp_path)
@@ -298,7 +298,7 @@ def test_a_state_of_any_shape_is_passed_over_and_said_once(tmp_path, state, capl
     assert sorted(read_points(tmp_path)) == sorted(
         (epoch, name, value)
         for epoch in range(4)
-        for name, value in {"loss": 1.0, **metrics}.items()
+        for name, value in [("loss", 1.0), *metrics.items()]
     )
     held = accumulator(tmp_path / "tensorboard/train").Tags()["scalars"]
     assert sorted(held) == ["saturation/000.a", "saturation/001.b"]
@@ -317,7 +317,7 @@ def row_name(folder):
 @pytest.mark.parametrize("initial_epoch", [2, 4])
 def test_a_copied_folder_goes_on_in_its_own_files_under_its_own_name(tmp_path, initial_epoch):
     config = {"lr": 0.1}
-    record(tmp_path / "a", "tensorboard", range(4), config=config)
+    train(tmp_path / "a", "tensorboard", range(4), config=config)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     before = {p: p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()}
     remembered = {

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from support.histories import HISTORIES, fresh
-from support.recorded_runs import journal_rows, record
-from support.tensorboard_runs import read_points, serving
+from tensorboard_runs import read_points, serving
+
+from delve.testing import HISTORIES, journal_rows, train
+from delve.testing.histories import fresh
 
 
 def resumed_where_the_clock_ran_back(folder, writer):
@@ -12,13 +13,13 @@ def resumed_where_the_clock_ran_back(folder, writer):
     for path in event_files(folder):
         stamp = path.name.split(".")[3]
         path.rename(path.with_name(path.name.replace(stamp, f"{int(stamp) + 50_000}")))
-    record(folder, writer, range(3, 6))
+    train(folder, writer, range(3, 6))
 
 
 def configured_anew(folder, writer):
     config = {"lr": 0.1, "optimizer": {"name": "sgd"}, "bad": float("nan"), "seed": 2**60}
-    record(folder, writer, range(2), config=config | {"lr": 0.5})
-    record(folder, writer, range(2, 3), config=config)
+    train(folder, writer, range(2), config=config | {"lr": 0.5})
+    train(folder, writer, range(2, 3), config=config)
 
 
 ALL_HISTORIES = [*HISTORIES, resumed_where_the_clock_ran_back, configured_anew]
@@ -91,7 +92,7 @@ def test_a_tensorboard_that_watches_the_run_drops_the_epochs_that_a_resume_made_
     for server in servers.values():
         server.wait_for(lambda server=server: shows_epoch_4(server))
         assert shows_epoch_4(server)
-    record(histories / "watched", "tensorboard", range(3, 4))
+    train(histories / "watched", "tensorboard", range(3, 4))
     for server in servers.values():
         server.wait_for(lambda server=server: not shows_epoch_4(server))
         assert_same_as_journal(server.points("watched"), histories / "watched")

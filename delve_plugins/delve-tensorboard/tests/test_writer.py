@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from delve_tensorboard import TensorBoardWriter
-from support.recorded_runs import record
-from support.tensorboard_runs import accumulator, events, read_points
+from tensorboard_runs import accumulator, events, read_points
 
 from delve import Metric, RunInfo
 from delve.journal.journal import Journal
+from delve.testing import train
 
 
 def run_info(folder, initial_epoch=0, **told):
@@ -76,7 +76,7 @@ def test_without_the_journal_the_tags_are_taken_from_the_files(tmp_path):
 
 
 def test_the_numbers_of_an_epoch_are_one_event_in_each_run_and_the_layout_comes_after(tmp_path):
-    record(tmp_path, "tensorboard", range(5))
+    train(tmp_path, "tensorboard", range(5))
     for mode in ("", "train", "eval"):
         (path,) = (tmp_path / "tensorboard" / mode).glob("*tfevents*")
         held = [e for e in events(path) if e.WhichOneof("what") == "summary"]
@@ -130,8 +130,8 @@ def test_a_mode_that_a_resume_made_void_altogether_is_not_missed_later(tmp_path)
 
 
 def test_events_have_the_time_of_the_journal(tmp_path):
-    record(tmp_path, "csv", range(2))
-    record(tmp_path, "tensorboard", range(2, 3))
+    train(tmp_path, "csv", range(2))
+    train(tmp_path, "tensorboard", range(2, 3))
     journal = Journal.resume(tmp_path, 3)
     times = [journal.read(epoch).timestamp / 1000 for epoch in range(3)]
     journal.close()
@@ -156,18 +156,18 @@ def test_values_beyond_single_precision_become_infinite_or_zero(tmp_path):
 
 
 def test_event_files_of_others_stay(tmp_path):
-    record(tmp_path, "tensorboard", range(5))
+    train(tmp_path, "tensorboard", range(5))
     foreign = tmp_path / "tensorboard" / "train" / "events.out.tfevents.1000000000.host.1.0"
     foreign.write_bytes(b"mine")
-    record(tmp_path, "tensorboard", range(5))
-    record(tmp_path, "tensorboard", range(3, 4))
+    train(tmp_path, "tensorboard", range(5))
+    train(tmp_path, "tensorboard", range(3, 4))
     assert foreign.read_bytes() == b"mine"
 
 
 def test_resuming_often_leaves_no_pile_of_files(tmp_path):
-    record(tmp_path, "tensorboard", range(5))
+    train(tmp_path, "tensorboard", range(5))
     for _ in range(3):
-        record(tmp_path, "tensorboard", range(5, 6))
+        train(tmp_path, "tensorboard", range(5, 6))
     assert len(sorted((tmp_path / "tensorboard").rglob("*tfevents*"))) == 3 * 2
 
 
@@ -182,7 +182,7 @@ def test_an_earlier_epoch_that_comes_late_is_put_in_its_place(tmp_path):
 
 
 def test_an_epoch_of_an_earlier_file_can_be_replaced(tmp_path):
-    record(tmp_path, "tensorboard", range(5))
+    train(tmp_path, "tensorboard", range(5))
     run = run_info(tmp_path, 5, epochs=range(5), state={"begins": {"train": 0, "eval": 0}})
     writer = TensorBoardWriter(tmp_path)
     assert writer.resume_from_saved_state(5, run) == 5

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.wandb_server import WandbServer
+from wandb_server import WandbServer
 
 
 @pytest.fixture(autouse=True, scope="session")

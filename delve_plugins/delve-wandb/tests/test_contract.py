@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from delve_wandb import WandbWriter
-from support.wandb_files import unsynced_rows
-from support.wandb_service import kill_services
+from wandb_files import unsynced_rows
+from wandb_service import kill_services
 
 from delve.testing import WriterContract
 

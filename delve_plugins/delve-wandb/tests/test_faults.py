@@ -13,14 +13,14 @@ import pytest
 import wandb
 from delve_wandb import WandbWriter
 from delve_wandb.opening import finish_run
-from support.recorded_runs import journal_rows, record
-from support.wandb_files import recorded_id, run_files, unsynced_rows
-from support.wandb_server import WandbServer
-from support.wandb_service import kill_services, services
 from torch import nn
+from wandb_files import recorded_id, run_files, unsynced_rows
+from wandb_server import WandbServer
+from wandb_service import kill_services, services
 
 from delve import RunInfo, SaturationTracker
 from delve.errors import ArgumentError, WriterConfigurationError
+from delve.testing import journal_rows, train
 
 START = 1.5  # seconds that W&B's service may take to start on a busy machine, beyond a limit
 
@@ -80,7 +80,7 @@ def test_a_dead_server_holds_the_training_up_for_no_longer_than_asked(
     with broken() as port:
         go_online(monkeypatch, port)
         begun = time.monotonic()
-        record(tmp_path, ["wandb", "csv"], range(3), writer_args={"init_timeout": 1.0})
+        train(tmp_path, ["wandb", "csv"], range(3), writer_args={"init_timeout": 1.0})
         seconds = time.monotonic() - begun
     assert len(journal_rows(tmp_path)) == 3
     assert (tmp_path / "metrics.csv").read_text().count("\n") == 4
@@ -143,7 +143,7 @@ def test_a_server_that_dies_during_the_run_costs_seconds_and_no_epoch(
     with WandbServer(server.port) as back:
         back.runs = server.runs
         monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-        subprocess.run(command.split(), check=True, capture_output=True, timeout=60)
+        subprocess.run(command.split(), check=True, capture_output=True)
         assert rows_of(back, tmp_path) == journal_rows(tmp_path)
 
 
@@ -156,7 +156,7 @@ def test_what_a_dead_server_missed_comes_with_a_resume(tmp_path, monkeypatch):
     tracker.close()
     with WandbServer(server.port) as back:
         back.runs = server.runs
-        record(tmp_path, "wandb", range(4, 6))
+        train(tmp_path, "wandb", range(4, 6))
         assert rows_of(back, tmp_path) == journal_rows(tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_a_run_whose_service_dies_goes_on_in_a_new_one(tmp_path, server, caplog)
     caplog.clear()
     print("and the console is not captured for a run that is gone")
     assert not caplog.text
-    record(tmp_path, "wandb", range(4, 6))
+    train(tmp_path, "wandb", range(4, 6))
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
 
@@ -203,13 +203,13 @@ def test_the_users_own_run_whose_service_dies_lacks_what_is_named(tmp_path, capl
 def test_a_refused_key_is_the_users_mistake(tmp_path, server):
     server.refuses_keys = True
     with pytest.raises(WriterConfigurationError, match=r"not logged in.*WANDB_API_KEY"):
-        record(tmp_path, "wandb", range(1))
+        train(tmp_path, "wandb", range(1))
 
 
 def test_a_malformed_key_is_the_users_mistake(tmp_path, server, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "short")
     with pytest.raises(WriterConfigurationError, match=r"WANDB_API_KEY invalid"):
-        record(tmp_path, "wandb", range(1))
+        train(tmp_path, "wandb", range(1))
 
 
 def test_without_a_key_and_a_terminal_nothing_is_asked(tmp_path, monkeypatch):
@@ -223,7 +223,6 @@ def test_without_a_key_and_a_terminal_nothing_is_asked(tmp_path, monkeypatch):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert child.returncode == 1
@@ -236,7 +235,7 @@ def test_without_a_key_and_a_terminal_nothing_is_asked(tmp_path, monkeypatch):
 def test_settings_that_wandb_refuses_are_the_users_mistake(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "ofline")
     with pytest.raises(WriterConfigurationError, match="WANDB_ variables"):
-        record(tmp_path, "wandb", range(1))
+        train(tmp_path, "wandb", range(1))
 
 
 @pytest.mark.parametrize(
@@ -258,13 +257,13 @@ def test_an_old_or_missing_wandb_is_named(tmp_path, monkeypatch):
     monkeypatch.delattr(wandb, "Settings")
     monkeypatch.setattr(wandb, "__version__", "0.15.0")
     with pytest.raises(WriterConfigurationError, match=r"0\.28 or newer.*0\.15\.0"):
-        record(tmp_path, "wandb", range(1))
+        train(tmp_path, "wandb", range(1))
     monkeypatch.undo()
 
 
 def test_nothing_is_left_running_and_wrapped(tmp_path):
     hooks = sys.exit, sys.excepthook
-    record(tmp_path, "wandb", range(2))
+    train(tmp_path, "wandb", range(2))
     assert services() == []
     assert (sys.exit, sys.excepthook) == hooks
     assert "WANDB_SERVICE" not in os.environ
@@ -274,7 +273,7 @@ def test_a_service_that_the_user_started_is_left_running(tmp_path):
     settings = wandb.Settings(run_group="mine")
     wandb.setup(settings)
     service = os.environ["WANDB_SERVICE"]
-    record(tmp_path, "wandb", range(2))
+    train(tmp_path, "wandb", range(2))
     assert os.environ["WANDB_SERVICE"] == service
     assert wandb.setup().settings.run_group == "mine"
 
@@ -283,5 +282,5 @@ def test_settings_of_the_users_outlive_a_failed_attempt(tmp_path, monkeypatch):
     with no_server() as port:
         go_online(monkeypatch, port)
         wandb.setup(wandb.Settings(run_group="mine"))
-        record(tmp_path, "wandb", range(1), writer_args={"init_timeout": 1.0})
+        train(tmp_path, "wandb", range(1), writer_args={"init_timeout": 1.0})
     assert wandb.setup().settings.run_group == "mine"

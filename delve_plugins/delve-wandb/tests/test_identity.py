@@ -9,14 +9,14 @@ import pytest
 import wandb
 from delve_wandb import WandbWriter
 from delve_wandb.identity import COPIED_FROM, MARK
-from support.recorded_runs import journal_rows, record
-from support.wandb_files import journal_entries, recorded_id, run_files, sync, unsynced_rows
-from support.wandb_users_run import delves_rows, users_run
 from torch import nn
+from wandb_files import journal_entries, recorded_id, run_files, sync, unsynced_rows
+from wandb_users_run import delves_rows, users_run
 
 from delve import RunInfo, SaturationTracker
 from delve.journal.lines import encode
 from delve.records import Origin
+from delve.testing import journal_rows, train
 
 
 @pytest.fixture(autouse=True)
@@ -47,19 +47,19 @@ def digest(folder):
 
 
 def test_a_copied_folder_gets_a_run_of_its_own(tmp_path, server):
-    record(tmp_path / "a", "wandb", range(4))
+    train(tmp_path / "a", "wandb", range(4))
     original = recorded_id(tmp_path / "a")
     before = snapshot(server.runs[original])
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    record(tmp_path / "b", "wandb", range(2, 5))
+    train(tmp_path / "b", "wandb", range(2, 5))
     copy = recorded_id(tmp_path / "b")
     assert copy != original
     assert snapshot(server.runs[original]) == before
     assert rows_of(server, tmp_path / "b") == journal_rows(tmp_path / "b")
     assert config_of(server, copy)[COPIED_FROM] == original
     assert COPIED_FROM not in config_of(server, original)
-    record(tmp_path / "b", "wandb", range(3, 6))
-    record(tmp_path / "a", "wandb", range(4, 7))
+    train(tmp_path / "b", "wandb", range(3, 6))
+    train(tmp_path / "a", "wandb", range(4, 7))
     assert recorded_id(tmp_path / "b") == copy
     assert recorded_id(tmp_path / "a") == original
     for folder in ("a", "b"):
@@ -69,11 +69,11 @@ def test_a_copied_folder_gets_a_run_of_its_own(tmp_path, server):
 
 def test_offline_a_copied_folder_leaves_the_originals_files(tmp_path, server, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    record(tmp_path / "a", "wandb", range(4))
+    train(tmp_path / "a", "wandb", range(4))
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     before = digest(tmp_path / "b")
-    record(tmp_path / "b", "wandb", range(2, 5))
-    record(tmp_path / "b", "wandb", range(3, 6))
+    train(tmp_path / "b", "wandb", range(2, 5))
+    train(tmp_path / "b", "wandb", range(3, 6))
     after = digest(tmp_path / "b")
     assert {path: after.get(path) for path in before} == before
     assert {path for path in after if "synced" in path and path.split("/")[1] in before} == set()
@@ -96,7 +96,7 @@ def test_a_copy_of_a_run_that_still_trains_costs_it_nothing(tmp_path, server):
             tracker.add_scalar("accuracy", epoch / 8)
             tracker.save()
         shutil.copytree(tmp_path / "a", tmp_path / "b")
-        record(tmp_path / "b", "wandb", [1])
+        train(tmp_path / "b", "wandb", [1])
         for epoch in range(3, 5):
             tracker.add_scalar("accuracy", epoch / 8)
             tracker.save()
@@ -107,10 +107,10 @@ def test_a_copy_of_a_run_that_still_trains_costs_it_nothing(tmp_path, server):
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_a_moved_folder_goes_on_in_its_run(tmp_path, server, monkeypatch, mode):
     monkeypatch.setenv("WANDB_MODE", mode)
-    record(tmp_path / "a", "wandb", range(4))
+    train(tmp_path / "a", "wandb", range(4))
     original = recorded_id(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
-    record(tmp_path / "b", "wandb", range(2, 5))
+    train(tmp_path / "b", "wandb", range(2, 5))
     assert recorded_id(tmp_path / "b") == original
     rows = unsynced_rows(tmp_path / "b").values()
     rows = server.runs[original].rows if mode == "online" else rows
@@ -135,7 +135,7 @@ def test_a_folder_that_names_somebody_elses_run_leaves_it_alone(
     tmp_path, server, caplog, victim, first
 ):
     if victim == "Delve's":
-        record(tmp_path / "other", "wandb", range(6))
+        train(tmp_path / "other", "wandb", range(6))
         run_id = recorded_id(tmp_path / "other")
         keys = [e["state"]["key"] for e in journal_entries(tmp_path / "other") if "state" in e]
         forged = {"run_id": run_id, "owned": True, "key": keys[-1]}
@@ -145,21 +145,21 @@ def test_a_folder_that_names_somebody_elses_run_leaves_it_alone(
                 mine.log({"loss": step})
         wandb.teardown()
         run_id, forged = "mine", {"run_id": "mine", "owned": True}
-    record(tmp_path / "a", "wandb", range(4))
+    train(tmp_path / "a", "wandb", range(4))
     forge(tmp_path / "a", **forged)
     before = snapshot(server.runs[run_id])
-    record(tmp_path / "a", "wandb", range(first, 5))
+    train(tmp_path / "a", "wandb", range(first, 5))
     assert snapshot(server.runs[run_id]) == before
     assert rows_of(server, tmp_path / "a") == journal_rows(tmp_path / "a")
     assert caplog.text.count(f"names W&B run {run_id} as its own") == 1
 
 
 def test_a_run_that_has_lost_its_mark_is_let_go(tmp_path, server, caplog):
-    record(tmp_path, "wandb", range(4))
+    train(tmp_path, "wandb", range(4))
     before = recorded_id(tmp_path)
     del server.runs[before].config[MARK]
     rows = list(server.runs[before].history)
-    record(tmp_path, "wandb", range(2, 5))
+    train(tmp_path, "wandb", range(2, 5))
     assert server.runs[before].history == rows
     assert recorded_id(tmp_path) != before
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
@@ -179,9 +179,9 @@ SHAPES = [
 
 @pytest.mark.parametrize("state", SHAPES)
 def test_a_state_of_any_shape_is_passed_over(tmp_path, state, caplog):
-    record(tmp_path, "wandb", range(3))
+    train(tmp_path, "wandb", range(3))
     forge(tmp_path, **state)
-    record(tmp_path, "wandb", range(2, 4))
+    train(tmp_path, "wandb", range(2, 4))
     assert delves_rows(unsynced_rows(tmp_path).values(), axis="epoch") == journal_rows(tmp_path)
     assert "did not get" not in caplog.text
     assert "unreadable" not in caplog.text

@@ -4,9 +4,8 @@ import shutil
 
 import pytest
 import wandb
-from support.recorded_runs import journal_rows, record
-from support.wandb_files import read_run_file, run_files, sync
-from support.wandb_users_run import (
+from wandb_files import read_run_file, run_files, sync
+from wandb_users_run import (
     delves_rows,
     record_in_users_run,
     record_in_users_run_and_die,
@@ -15,6 +14,8 @@ from support.wandb_users_run import (
     users_rows,
     users_run,
 )
+
+from delve.testing import journal_rows, train
 
 
 @pytest.mark.parametrize("on_disk", [0, 2])
@@ -59,9 +60,9 @@ def test_offline_what_became_void_does_not_pass_for_what_a_kill_took(tmp_path, f
 
 def test_offline_a_row_of_the_users_does_not_pass_for_an_epoch(tmp_path):
     with users_run(tmp_path) as mine:
-        record(tmp_path / "run", "wandb", range(3))
+        train(tmp_path / "run", "wandb", range(3))
         mine.log({"epoch": 3, "mine": 1.0})
-        record(tmp_path / "run", "print", [3])  # W&B lacks it, as after a kill
+        train(tmp_path / "run", "print", [3])  # W&B lacks it, as after a kill
     wandb.teardown()
     record_in_users_run(tmp_path, [4])
     rows = rows_on_disk(tmp_path)

@@ -6,12 +6,12 @@ import time
 import pytest
 import wandb
 from delve_wandb import service
-from support.recorded_runs import journal_rows
-from support.wandb_files import read_run_file, recorded_id, run_files, unsynced_rows
-from support.wandb_users_run import delves_rows, users_rows
 from torch import nn
+from wandb_files import read_run_file, recorded_id, run_files, unsynced_rows
+from wandb_users_run import delves_rows, users_rows
 
 from delve import SaturationTracker
+from delve.testing import journal_rows
 
 
 @pytest.fixture(autouse=True)

@@ -5,17 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import wandb
-from support.recorded_runs import journal_rows
-from support.wandb_files import read_run_file, recorded_id, run_files
-from support.wandb_users_run import delves_rows, record_in_users_run, users_rows, users_run
 from torch import nn
+from wandb_files import read_run_file, recorded_id, run_files
+from wandb_users_run import delves_rows, record_in_users_run, users_rows, users_run
 
 from delve import SaturationTracker
+from delve.testing import journal_rows
 
 NAMES = ["loss", "late", "epoch", "accuracy"]
 
@@ -240,7 +239,7 @@ SCRIPT = """
 import os, sys, signal, wandb
 from torch import nn
 from delve import SaturationTracker
-from support.wandb_users_run import users_run
+from wandb_users_run import users_run
 from pathlib import Path
 folder, first, last, end = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 users_run(Path(folder), resume="allow")
@@ -260,14 +259,11 @@ tracker.close()
 
 
 def run_script(tmp_path, first, last, end):
-    support = str(Path(__file__).parents[3] / "tests")
-    path = os.pathsep.join(filter(None, [support, os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path), str(first), str(last), end],
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
 

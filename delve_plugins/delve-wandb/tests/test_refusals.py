@@ -6,13 +6,13 @@ import pytest
 import torch
 import wandb
 from delve_wandb import WandbWriter
-from support.recorded_runs import journal_rows
-from support.wandb_files import read_run_file, run_files, unsynced_rows
-from support.wandb_users_run import delves_rows, users_run
 from torch import nn
+from wandb_files import read_run_file, run_files, unsynced_rows
+from wandb_users_run import delves_rows, users_run
 
 from delve import SaturationTracker
 from delve.errors import ArgumentError
+from delve.testing import journal_rows
 
 
 @pytest.fixture(autouse=True)

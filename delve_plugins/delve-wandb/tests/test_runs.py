@@ -8,9 +8,8 @@ import time
 import pytest
 import wandb
 from delve_wandb.identity import MARK
-from support.histories import HISTORIES, resumed_below_everything
-from support.recorded_runs import journal_rows, record, record_and_die
-from support.wandb_files import (
+from torch import nn
+from wandb_files import (
     journal_entries,
     read_run_file,
     recorded_id,
@@ -18,10 +17,11 @@ from support.wandb_files import (
     sync,
     unsynced_rows,
 )
-from support.wandb_server import WandbServer
-from torch import nn
+from wandb_server import WandbServer
 
 from delve import SaturationTracker
+from delve.testing import HISTORIES, journal_rows, train, train_and_die
+from delve.testing.histories import resumed_below_everything
 
 
 @pytest.fixture(autouse=True)
@@ -65,10 +65,10 @@ def test_sync_sends_a_resumed_offline_run_once(tmp_path, server, monkeypatch):
 
 def test_an_offline_run_that_was_synced_is_cut_back_by_the_next_sync(tmp_path, server, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    record(tmp_path, "wandb", range(5))
+    train(tmp_path, "wandb", range(5))
     sync(tmp_path / "wandb")
-    record(tmp_path, "wandb", range(3, 6))
-    record(tmp_path, "wandb", range(5, 8))
+    train(tmp_path, "wandb", range(3, 6))
+    train(tmp_path, "wandb", range(5, 8))
     sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
@@ -77,11 +77,11 @@ def test_offline_files_that_were_synced_and_deleted_leave_no_row_twice(
     tmp_path, server, monkeypatch, caplog
 ):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    record(tmp_path, "wandb", range(5))
+    train(tmp_path, "wandb", range(5))
     sync(tmp_path / "wandb")
     shutil.rmtree(tmp_path / "wandb")
-    record(tmp_path, "wandb", range(5, 6))
-    record(tmp_path, "wandb", range(6, 8))
+    train(tmp_path, "wandb", range(5, 6))
+    train(tmp_path, "wandb", range(6, 8))
     sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
     assert caplog.text.count(f"local files of W&B run {recorded_id(tmp_path)} are gone") == 1
@@ -91,22 +91,22 @@ def test_offline_files_that_were_deleted_unsynced_come_with_a_run_that_goes_on_o
     tmp_path, server, monkeypatch
 ):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    record(tmp_path, "wandb", range(5))
+    train(tmp_path, "wandb", range(5))
     shutil.rmtree(tmp_path / "wandb")
-    record(tmp_path, "wandb", range(5, 6))
+    train(tmp_path, "wandb", range(5, 6))
     monkeypatch.setenv("WANDB_MODE", "online")
-    record(tmp_path, "wandb", range(6, 8))
+    train(tmp_path, "wandb", range(6, 8))
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
 
 def test_superseded_files_are_not_missed(tmp_path, server, monkeypatch, delves_warnings):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    record(tmp_path, "wandb", range(5))
-    record(tmp_path, "wandb", range(5, 6))
+    train(tmp_path, "wandb", range(5))
+    train(tmp_path, "wandb", range(5, 6))
     for file in run_files(tmp_path):
         if file.with_name(f"{file.name}.synced").exists():  # as `wandb sync --clean` does
             shutil.rmtree(file.parent)
-    record(tmp_path, "wandb", range(6, 8))
+    train(tmp_path, "wandb", range(6, 8))
     sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
     assert not delves_warnings()
@@ -116,16 +116,16 @@ def test_a_segment_stays_to_be_synced_while_the_new_one_is_not_on_disk(
     tmp_path, server, monkeypatch
 ):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    record(tmp_path, "wandb", range(4))
+    train(tmp_path, "wandb", range(4))
     before = journal_rows(tmp_path)
     monkeypatch.setenv("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0")  # not before the end
-    record_and_die(tmp_path, "wandb", range(4, 7))
+    train_and_die(tmp_path, "wandb", range(4, 7))
     sync(run_files(tmp_path)[0].parent)
     assert rows_of(server, tmp_path) == before
 
 
 def test_a_segment_is_retired_as_soon_as_the_new_one_is_on_disk(tmp_path):
-    record(tmp_path, "wandb", range(4))
+    train(tmp_path, "wandb", range(4))
     (old,) = run_files(tmp_path)
     mark = old.with_name(f"{old.name}.synced")
     with SaturationTracker(tmp_path, "wandb", nn.Linear(2, 2), initial_epoch=4) as tracker:
@@ -140,18 +140,18 @@ def test_a_segment_is_retired_as_soon_as_the_new_one_is_on_disk(tmp_path):
 
 
 def test_a_run_that_goes_on_offline_is_cut_back_by_the_next_sync(tmp_path, server, monkeypatch):
-    record(tmp_path, "wandb", range(5))
+    train(tmp_path, "wandb", range(5))
     monkeypatch.setenv("WANDB_MODE", "offline")
-    record(tmp_path, "wandb", range(3, 6))
+    train(tmp_path, "wandb", range(3, 6))
     sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
 
 def test_an_offline_run_that_goes_on_online_needs_no_sync(tmp_path, server, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    record(tmp_path, "wandb", range(4))
+    train(tmp_path, "wandb", range(4))
     monkeypatch.setenv("WANDB_MODE", "online")
-    record(tmp_path, "wandb", range(3, 6))
+    train(tmp_path, "wandb", range(3, 6))
     sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
 
@@ -160,9 +160,9 @@ def test_a_server_that_cannot_rewind_keeps_its_values_and_says_so(
     tmp_path, server, delves_warnings
 ):
     server.rewind = "no"
-    record(tmp_path, "wandb", range(5))
+    train(tmp_path, "wandb", range(5))
     before = journal_rows(tmp_path)
-    record(tmp_path, "wandb", range(3, 8))
+    train(tmp_path, "wandb", range(3, 8))
     after = journal_rows(tmp_path)
     expected = {epoch: (before if epoch < 5 else after)[epoch] for epoch in range(8)}
     assert rows_of(server, tmp_path) == expected
@@ -173,9 +173,9 @@ def test_a_server_that_cannot_rewind_keeps_its_values_and_says_so(
 
 def test_the_same_run_goes_on_in_the_same_project(tmp_path, server, monkeypatch):
     monkeypatch.setenv("WANDB_PROJECT", "first")
-    record(tmp_path, "wandb", range(2))
+    train(tmp_path, "wandb", range(2))
     monkeypatch.delenv("WANDB_PROJECT")
-    record(tmp_path, "wandb", range(2, 4))
+    train(tmp_path, "wandb", range(2, 4))
     assert [run.project for run in server.runs.values()] == ["first"]
 
 
@@ -186,8 +186,8 @@ def test_a_variable_that_tells_wandb_how_to_resume_does_no_harm(tmp_path, server
 
 
 def test_config_is_merged_and_may_change(tmp_path, server):
-    record(tmp_path, "wandb", range(1), config={"lr": 0.1, "net": {"width": 64}})
-    record(tmp_path, "wandb", range(1, 2), config={"lr": 0.2, "seed": 3})
+    train(tmp_path, "wandb", range(1), config={"lr": 0.1, "net": {"width": 64}})
+    train(tmp_path, "wandb", range(1, 2), config={"lr": 0.2, "seed": 3})
     config = server.runs[recorded_id(tmp_path)].config
     values = {key: entry["value"] for key, entry in config.items() if key[0] != "_" and key != MARK}
     assert values == {"lr": 0.2, "net": {"width": 64}, "seed": 3}
@@ -195,7 +195,7 @@ def test_config_is_merged_and_may_change(tmp_path, server):
 
 def test_options_reach_the_run_and_charts_go_by_epoch(tmp_path, server):
     options = {"project": "p", "name": "n", "group": "g", "tags": ["a", "b"]}
-    record(tmp_path, "wandb", range(1), writer_args=options)
+    train(tmp_path, "wandb", range(1), writer_args=options)
     run = server.runs[recorded_id(tmp_path)]
     assert (run.project, run.display_name, run.group, run.tags) == ("p", "n", "g", ["a", "b"])
     (file,) = run_files(tmp_path)
@@ -203,38 +203,38 @@ def test_options_reach_the_run_and_charts_go_by_epoch(tmp_path, server):
 
 
 def test_an_epoch_keeps_the_time_of_its_recording(tmp_path, server):
-    record(tmp_path, "print", range(2))
-    record(tmp_path, "wandb", range(2, 3))
+    train(tmp_path, "print", range(2))
+    train(tmp_path, "wandb", range(2, 3))
     sent = [row["_timestamp"] for row in server.runs[recorded_id(tmp_path)].rows]
     epochs = [entry for entry in journal_entries(tmp_path) if entry["type"] == "epoch"]
     assert sent == pytest.approx([entry["time"] / 1000 for entry in epochs], rel=1e-12)
 
 
 def test_a_run_that_ends_by_an_exception_is_marked_as_failed(tmp_path, server):
-    def train():
+    def diverge():
         with SaturationTracker(tmp_path, "wandb", nn.Linear(2, 2)) as tracker:
             tracker.add_scalar("loss", 1.0)
             tracker.save()
             raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
-        train()
+        diverge()
     assert server.runs[recorded_id(tmp_path)].state == "failed"
-    record(tmp_path / "b", "wandb", range(1))
+    train(tmp_path / "b", "wandb", range(1))
     assert server.runs[recorded_id(tmp_path / "b")].state == "finished"
 
 
 def test_disabled_wandb_leaves_the_run_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    record(tmp_path, "wandb", range(2))
-    record(tmp_path, "wandb", range(1, 3))
+    train(tmp_path, "wandb", range(2))
+    train(tmp_path, "wandb", range(1, 3))
     assert not run_files(tmp_path)
 
 
 def test_disabled_wandb_takes_no_part_of_the_run(tmp_path, server, monkeypatch):
     for mode, epochs in (("offline", range(3)), ("disabled", range(3, 5)), ("offline", [5])):
         monkeypatch.setenv("WANDB_MODE", mode)
-        record(tmp_path, "wandb", epochs)
+        train(tmp_path, "wandb", epochs)
         wandb.teardown()  # W&B reads its variables once in a session
     sync(tmp_path / "wandb")
     assert rows_of(server, tmp_path) == journal_rows(tmp_path)
@@ -245,7 +245,7 @@ def test_what_a_torn_file_lacks_is_logged_again_also_where_the_journal_has_gaps(
 ):
     """A power cut took a line of the journal, and the end of W&B's file."""
     monkeypatch.setenv("WANDB_MODE", "offline")
-    record(tmp_path, "wandb", range(8))
+    train(tmp_path, "wandb", range(8))
     journal = tmp_path / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     (place,) = [at for at, line in enumerate(lines) if b'"epoch", "epoch": 6' in line]
@@ -255,7 +255,7 @@ def test_what_a_torn_file_lacks_is_logged_again_also_where_the_journal_has_gaps(
     while 5 in read_run_file(file).rows:
         os.truncate(file, file.stat().st_size - 50)
     assert 4 in read_run_file(file).rows
-    record(tmp_path, "wandb", range(8, 9))
+    train(tmp_path, "wandb", range(8, 9))
     rows = journal_rows(tmp_path, damaged=True)
     assert sorted(rows) == [0, 1, 2, 3, 4, 5, 7, 8]
     held = unsynced_rows(tmp_path)

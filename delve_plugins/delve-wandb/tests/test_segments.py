@@ -7,7 +7,7 @@ import pytest
 import wandb
 from delve_wandb import WandbWriter, records
 from delve_wandb.segments import Segment, segment_of, segments
-from support.wandb_files import read_run_file, run_files
+from wandb_files import read_run_file, run_files
 
 from delve import RunInfo
 

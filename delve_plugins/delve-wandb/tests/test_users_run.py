@@ -4,12 +4,12 @@ import logging
 
 import pytest
 import wandb
-from support.recorded_runs import journal_rows, record
-from support.wandb_files import read_run_file, recorded_id, run_files
-from support.wandb_users_run import delves_rows, record_in_users_run, users_run
 from torch import nn
+from wandb_files import read_run_file, recorded_id, run_files
+from wandb_users_run import delves_rows, record_in_users_run, users_run
 
 from delve import SaturationTracker
+from delve.testing import journal_rows, train
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def _warnings_alone(caplog):
 def test_it_is_used_and_never_finished(tmp_path):
     with users_run(tmp_path, config={"batch": 8, "lr": 1}) as mine:
         mine.log({"loss": 1.0})
-        record(tmp_path / "run", "wandb", range(3), config={"lr": 0.1, "seed": 3})
+        train(tmp_path / "run", "wandb", range(3), config={"lr": 0.1, "seed": 3})
         assert wandb.run is mine
         mine.log({"loss": 2.0})
         mine.log({"loss": 3.0})
@@ -54,7 +54,7 @@ def test_resuming_below_its_last_epoch_keeps_both_and_says_so_once(tmp_path, ser
 
 
 def test_another_run_of_the_users_gets_all_epochs(tmp_path, server, caplog):
-    record(tmp_path / "run", "wandb", range(3))
+    train(tmp_path / "run", "wandb", range(3))
     before = recorded_id(tmp_path / "run")
     record_in_users_run(tmp_path, range(3, 5))
     assert delves_rows(server.runs["mine"].rows) == journal_rows(tmp_path / "run")
@@ -63,7 +63,7 @@ def test_another_run_of_the_users_gets_all_epochs(tmp_path, server, caplog):
 
 def test_without_it_a_resumed_run_gets_one_of_its_own(tmp_path, server):
     record_in_users_run(tmp_path, range(3))
-    record(tmp_path / "run", "wandb", range(3, 5))
+    train(tmp_path / "run", "wandb", range(3, 5))
     own = server.runs[recorded_id(tmp_path / "run")]
     assert own.name != "mine"
     assert delves_rows(own.rows, axis="epoch") == journal_rows(tmp_path / "run")
@@ -75,7 +75,7 @@ def test_a_run_that_variables_name_is_continued_beside_its_rows(tmp_path, server
     wandb.teardown()  # W&B reads its variables once in a session
     monkeypatch.setenv("WANDB_RUN_ID", "mine")
     monkeypatch.setenv("WANDB_RESUME", "allow")
-    record(tmp_path / "run", "wandb", range(2))
+    train(tmp_path / "run", "wandb", range(2))
     assert server.runs["mine"].rows[0]["loss"] == 1.0
     rows = server.runs["mine"].rows
     assert delves_rows(rows, but=["loss"]) == journal_rows(tmp_path / "run")

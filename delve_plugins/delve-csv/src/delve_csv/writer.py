@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FILE_NAME = "metrics.csv"
 
+_MOST_WAITING = 2**20  # bytes of rows that are not written yet
+
 
 class CSVWriter:
     """Writes ``metrics.csv``: the column ``epoch``, then one column a metric in first-seen order.
@@ -56,6 +58,9 @@ class CSVWriter:
         self._last_epoch = -1
         self._last_start = 0  # where the last row begins in the file, in bytes
         self._end = 0  # where the next row goes; 0: there is no file yet
+        self._waiting = bytearray()  # rows that are still to be written, as is seen by:
+        self._waiting_at = 0  # where they go; once they are there, the end lies behind that
+        self._first_waiting = -1  # the epoch of the first of them
         self._is_torn = False  # whether more may lie behind, which a fault has left
         self._is_unsure = False  # whether the file was replaced, which an interrupt leaves open
 
@@ -104,8 +109,14 @@ class CSVWriter:
         _refuse_long_names(value_dict)
         self._row.update(value_dict.items())
 
-    def save(self, epoch: int) -> None:
-        """Append the epoch's row; an epoch that is there already is replaced."""
+    def save(self, epoch: int, run: RunInfo | None = None) -> None:
+        """Append the epoch's row; an epoch that is there already is replaced.
+
+        Rows that come again when a run is resumed are written many at a time.
+
+        Raises:
+            BackendLostError: The file is not as it was left, or rows that waited cannot be written.
+        """
         known = self._columns
         unknown = self._row.keys() - set(known)
         new = [name for name in self._row if name in unknown] if unknown else []
@@ -114,16 +125,26 @@ class CSVWriter:
                 self._columns = known + new
                 self._create(epoch)
             elif new or epoch < self._last_epoch:
+                self._write_waiting()
                 self._check_file()
                 self._columns = known + new
                 self._replace(self._rows_with(epoch))
+            elif run is not None and run.comes_again(epoch) and self._can_wait(epoch):
+                self._first_waiting = self._first_waiting if self._still_waiting() else epoch
+                self._waiting += self._line(epoch)
+                self._last_epoch = epoch
             else:
+                self._write_waiting()
                 self._append(epoch)
         except BaseException:
             self._columns = known  # which are those in the file
             raise
         finally:
             self._row = {}
+
+    def close(self) -> None:
+        """Write what has waited."""
+        self._write_waiting()
 
     def held_epochs(self, run: RunInfo) -> Iterable[HeldEpoch]:
         """The rows of the run's table; nothing where no table is known for Delve's."""
@@ -163,19 +184,49 @@ class CSVWriter:
             if self._run.state.get(FILE) != label:
                 self._run.remember(**{FILE: label})
 
+    def _can_wait(self, epoch: int) -> bool:
+        return epoch > self._last_epoch and len(self._still_waiting()) < _MOST_WAITING
+
+    def _still_waiting(self) -> bytearray:
+        """What waits; nothing of it does once it is written, whatever came in at that moment."""
+        if self._waiting_at != self._end:
+            self._waiting = bytearray()
+            self._waiting_at = self._end
+        return self._waiting
+
+    def _write_waiting(self) -> None:
+        """Write the rows that have waited, of which the last is replaced if its epoch comes again.
+
+        Raises:
+            BackendLostError: They cannot be written.
+        """
+        rows = bytes(self._still_waiting())
+        if not rows:
+            return
+        try:
+            self._check_file()
+            self._write(self._end, rows, self._last_epoch)
+        except OSError as error:
+            raise BackendLostError(f"{error}", self._first_waiting) from error
+
     def _append(self, epoch: int) -> None:
         self._check_file()
         begin = self._last_start if epoch == self._last_epoch else self._end
-        line = encode_row(self._cells(epoch))
+        self._write(begin, self._line(epoch), epoch)
+
+    def _write(self, begin: int, rows: bytes, epoch: int) -> None:
+        """Put rows into the file, of which the last is that of an epoch."""
+        start = begin + rows.rfind(b"\n", 0, -1) + 1
         with os.fdopen(open_plain(self.path, os.O_RDWR), "r+b", buffering=0) as file:
             self._is_torn = True  # until all is there, whatever comes between
             if file.seek(0, os.SEEK_END) != begin:
                 file.truncate(begin)
                 file.seek(begin)
-            if file.write(line) != len(line):
+            if file.write(rows) != len(rows):
+                file.truncate(begin)  # what arrived is given again
                 raise OSError(f"{self.path}: the disk took only a part of epoch {epoch}")
         self._is_torn = False
-        self._last_epoch, self._last_start, self._end = epoch, begin, begin + len(line)
+        self._last_epoch, self._last_start, self._end = epoch, start, begin + len(rows)
 
     def _check_file(self) -> None:
         """Have the file be as this process left it, but for what a fault of its own has torn.
@@ -197,18 +248,18 @@ class CSVWriter:
             self._taken = self.path
             raise BackendLostError(f"another program has written into {self.path}")
 
+    def _line(self, epoch: int) -> bytes:
+        values = list(map(self._row.get, self._columns[1:]))
+        # Floats that are none of NaN, as nearly all rows have, are spelt all at once.
+        if set(map(type, values)) == {float}:
+            text = repr(values)
+            if "n" not in text.replace("inf", ""):
+                return f"{epoch},{text[1:-1].replace(', ', ',')}\n".encode()
+        return encode_row(self._cells(epoch))
+
     def _cells(self, epoch: int) -> list[str]:
         values = map(self._row.get, self._columns[1:])
-        # A float that is none of NaN, as nearly all are, is spelt here: a call would cost as much.
-        return [
-            str(epoch),
-            *[
-                repr(value)
-                if type(value) is float and value == value
-                else ("" if value is None else _number(value))
-                for value in values
-            ],
-        ]
+        return [str(epoch), *["" if value is None else _number(value) for value in values]]
 
     def _rows_with(self, epoch: int) -> Iterator[list[str]]:
         """The file's rows, in the order of their epochs, with the staged one in its place."""

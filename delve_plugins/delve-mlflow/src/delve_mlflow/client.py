@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,13 +13,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.rest_utils import http_request
+from mlflow.utils.rest_utils import http_request, verify_rest_response
 
 from delve_mlflow import database
 from delve_mlflow.limits import LONGEST
 from delve_mlflow.patience import AT_ONCE, Patience
+from delve_mlflow.rows import MOST_AT_ONCE
 
-MOST_AT_ONCE = 1000  # metrics and tags that one request takes
+_LOG_BATCH = "/api/2.0/mlflow/runs/log-batch"
 
 
 class Client:
@@ -105,7 +107,9 @@ class Client:
         new = [RunTag(key, value) for key, value in (tags or {}).items()]
         step = MOST_AT_ONCE - len(new)
         log: Callable[..., Any] = functools.partial(self._client.log_batch, synchronous=True)
-        if mlflow.get_active_model_id() is not None:  # which the client would link each point to
+        if self._is_web:
+            log = self._quick_log
+        elif mlflow.get_active_model_id() is not None:  # which the client would link each point to
             log = self._client._tracking_client.store.log_batch
         for first in range(0, len(points) or len(new), step):
             batch, is_last = points[first : first + step], first + step >= len(points)
@@ -143,6 +147,32 @@ class Client:
                     return [_point(key, **point) for point in found["metrics"]]
         return list(self._client.get_metric_history(run_id, key))
 
+    def _quick_log(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric],
+        params: Sequence[Param],
+        tags: Sequence[RunTag],
+    ) -> None:
+        """As MLflow's client sends it, which takes a fifth of the time to write and check it."""
+        login = self._client._tracking_client.store.get_host_creds()
+        body = {
+            "run_id": run_id,
+            "metrics": [
+                {
+                    "key": metric.key,
+                    "value": _number(metric.value),
+                    "timestamp": metric.timestamp,
+                    "step": metric.step,
+                }
+                for metric in metrics
+            ],
+            "params": [{"key": param.key, "value": param.value} for param in params],
+            "tags": [{"key": tag.key, "value": tag.value} for tag in tags],
+        }
+        request: Callable[..., Any] = http_request  # which has no types
+        verify_rest_response(request(login, _LOG_BATCH, "POST", json=body), _LOG_BATCH)
+
     def _ask(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         return self._patience.ask(self._prepared(function, *arguments, **named))
 
@@ -168,6 +198,13 @@ class Client:
 def first_call(uri: str) -> None:
     """Have MLflow open what it stores in, and make it where it is new."""
     MlflowClient(uri).search_experiments(max_results=1)
+
+
+def _number(value: float) -> float | str:
+    """A number as JSON can hold it, and protocol buffers read it."""
+    if math.isfinite(value):
+        return float(value)
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _point(

@@ -15,6 +15,7 @@ from delve_mlflow.client import Client
 from delve_mlflow.identity import SENT
 from delve_mlflow.keys import clean_key
 from delve_mlflow.proof import Proof
+from delve_mlflow.rows import Row
 
 _LAST = 2**63 - 1  # MLflow's numbers have 64 bits
 
@@ -56,16 +57,9 @@ class Points:
         """Send one epoch as one batch; returns why MLflow takes some names not, by name."""
         if not -_LAST <= epoch <= _LAST:
             return dict.fromkeys(row, f"MLflow's steps end at {_LAST}, and the epoch is {epoch}")
-        keys = {clean_key(self._prefix + name): name for name in row}
-        time = min(max(timestamp, 0), _LAST)
-        points = [
-            Entity(key, row[name], time, epoch)
-            for key, name in keys.items()
-            if key not in self.refused
-        ]
-        # Without metrics of layers nothing else tells later that these points are Delve's.
-        is_told = any(isinstance(name, Metric) for name in row)
-        tags = {SENT: f"{epoch} {time}"} if self._owned and not is_told else {}
+        keys = self._keys(row)
+        points = self._entities(keys, row, epoch, timestamp)
+        tags = self._tags(row, epoch, timestamp)
         try:
             refusals.deliver(
                 points,
@@ -82,6 +76,63 @@ class Points:
         self.proof.note(epoch, (key for key in keys if key not in self.refused))
         return {name: self.refused[key] for key, name in keys.items() if key in self.refused}
 
+    def send_all(self, rows: Sequence[Row]) -> dict[str, str]:
+        """Send epochs in rising order, together; returns why MLflow takes some names not, by name.
+
+        What a server or a process that dies in between has kept is a beginning of them.
+        """
+        if len(rows) > 1 and all(abs(row.epoch) <= _LAST for row in rows):
+            try:
+                return self._send_together(rows)
+            except Exception as error:
+                if not refusals.is_refusal(error):
+                    raise
+        refused: dict[str, str] = {}
+        for row in rows:  # which tells what of which is refused
+            refused |= self.send(row.values, row.epoch, row.timestamp)
+        return refused
+
+    def _send_together(self, rows: Sequence[Row]) -> dict[str, str]:
+        keys = [self._keys(row.values) for row in rows]
+        points, tags = list[Entity](), dict[str, str]()
+        for named, row in zip(keys, rows, strict=True):
+            points += self._entities(named, row.values, row.epoch, row.timestamp)
+            tags |= self._tags(row.values, row.epoch, row.timestamp)
+        is_doubted = rows[0].epoch < self.doubted_below
+        # Should they be given again, whatever comes in here, they are looked for.
+        self.doubted_below = max(self.doubted_below, rows[-1].epoch + 1)
+        try:
+            if is_doubted:
+                points = self._lacking(points)
+            if points:
+                self._client.log_points(self._run_id, points, tags)
+        except BaseException:
+            self._histories = {}
+            raise
+        for named, row in zip(keys, rows, strict=True):
+            self.proof.note(row.epoch, (key for key in named if key not in self.refused))
+        every_key = {key: name for named in keys for key, name in named.items()}
+        return {name: self.refused[key] for key, name in every_key.items() if key in self.refused}
+
+    def _keys(self, row: Mapping[str, float]) -> dict[str, str]:
+        """The names of an epoch, by MLflow's keys."""
+        return {clean_key(self._prefix + name): name for name in row}
+
+    def _entities(
+        self, keys: Mapping[str, str], row: Mapping[str, float], epoch: int, timestamp: int
+    ) -> list[Entity]:
+        time = _time(timestamp)
+        return [
+            Entity(key, row[name], time, epoch)
+            for key, name in keys.items()
+            if key not in self.refused
+        ]
+
+    def _tags(self, row: Mapping[str, float], epoch: int, timestamp: int) -> dict[str, str]:
+        # Without metrics of layers nothing else tells later that these points are Delve's.
+        is_told = any(isinstance(name, Metric) for name in row)
+        return {SENT: f"{epoch} {_time(timestamp)}"} if self._owned and not is_told else {}
+
     def _lacking(self, points: Sequence[Entity]) -> list[Entity]:
         last = runs.last_points(self._client.get_run(self._run_id))
         return [point for point in points if not self._is_held(point, last.get(point.key))]
@@ -95,6 +146,11 @@ class Points:
             history = self._client.history(self._run_id, point.key)
             self._histories[point.key] = {identity(held) for held in history}
         return identity(point) in self._histories[point.key]
+
+
+def _time(timestamp: int) -> int:
+    """The nearest time that MLflow can hold."""
+    return min(max(timestamp, 0), _LAST)
 
 
 def last_sent(tags: Mapping[str, str]) -> set[Stamp]:

@@ -16,9 +16,10 @@ from mlflow.entities import Metric, Param, Run
 from tqdm.auto import tqdm
 
 from delve_mlflow import runs
-from delve_mlflow.client import MOST_AT_ONCE, Client
+from delve_mlflow.client import Client
 from delve_mlflow.identity import COPYING, RESUMED_FROM, RUN_ID, SENT, STATE, SUPERSEDED_BY
 from delve_mlflow.points import Stamp, identity
+from delve_mlflow.rows import MOST_AT_ONCE
 
 BATCH = MOST_AT_ONCE - 1  # points in a request, which sets the mark too
 

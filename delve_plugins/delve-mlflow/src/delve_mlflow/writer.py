@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from delve.base import get_logger
-from delve.errors import ArgumentError, BackendLostError, RejectedError
+from delve.errors import ArgumentError, BackendLostError, RejectedError, UndeliveredError
 from delve.records import Metric, RunInfo, enumerate_epochs
 from delve_mlflow import addresses, database
 from delve_mlflow.identity import Remembered, is_prefix, readable
 from delve_mlflow.limits import SHORT
 from delve_mlflow.mistakes import users_mistakes_named
 from delve_mlflow.patience import Patience
+from delve_mlflow.rows import Row, Waiting
 
 if TYPE_CHECKING:
     from delve_mlflow.client import Client
@@ -68,9 +69,11 @@ class MLflowWriter:
         self._owned = False
         self._points: Points | None = None
         self._row: dict[str, float] = {}
+        self._waiting = Waiting()
         self._ended: str | None = None  # with this status, as far as is known
         self._failed = False  # the last attempt
         self._said: set[str] = set()
+        self._refused: set[str] = set()  # which was said
 
     def start(self, run: RunInfo) -> None:
         """Use the user's active run, or create one."""
@@ -99,27 +102,71 @@ class MLflowWriter:
         """
         if epoch >= run.initial_epoch:
             self._ended = None  # it really goes on
-        row, self._row = self._row, {}
-        points = self._points
-        if row and points:
-            was_away = self._failed
+        row, self._row = Row(epoch, timestamp, self._row), {}
+        if row.values and self._points:
+            refused = {} if self._waiting.has_room_for(row) else self._send_waiting(run)
+            self._waiting.add(row)
+            if not run.comes_again(epoch):
+                refused |= self._send_waiting(run)
+            self._report(refused, row)
 
-            def send() -> dict[str, str]:
-                if was_away:
-                    self._check(points, run)
-                return points.send(row, epoch, timestamp)
+    def _send_waiting(self, run: RunInfo, is_end: bool = False) -> dict[str, str]:
+        """Send the epochs that wait; returns why MLflow takes some names not, by name.
 
+        Those that do not arrive are given again; at the end they are kept, for another attempt.
+
+        Raises:
+            UndeliveredError: They have not arrived, and were given before the last one.
+        """
+        points, rows, was_away = self._points, self._waiting.rows, self._failed
+        if points is None or not rows:
+            return {}
+
+        def send() -> dict[str, str]:
+            if was_away:
+                self._check(points, run)
+            return points.send_all(rows)
+
+        try:
             refused = self._ask(send, run)
-            if refused:
-                reasons = "; ".join(dict.fromkeys(refused.values()))
-                reason = addresses.without_credentials(reasons, self._uri)
-                raise RejectedError(refused, reason, rest_arrived=True)
+        except Exception as error:
+            if not is_end:
+                self._waiting.clear()
+            if isinstance(error, BackendLostError):
+                raise BackendLostError(str(error), rows[0].epoch) from error
+            if len(rows) == 1 and not is_end:
+                raise
+            raise UndeliveredError(str(error) or type(error).__name__, rows[0].epoch) from error
+        self._waiting.clear()
+        return refused
+
+    def _report(self, refused: Mapping[str, str], row: Row) -> None:
+        """Raise RejectedError for what MLflow takes never of the epoch at hand, and name the rest.
+
+        Raises:
+            RejectedError: There is something of the kind; all else is there.
+        """
+        reasons = "; ".join(dict.fromkeys(refused.values()))
+        reason = addresses.without_credentials(reasons, self._uri) if refused else ""
+        named = [name for name in refused if name in row.values]
+        others = refused.keys() - {*named, *self._refused}
+        self._refused |= refused.keys()
+        if others:  # of an epoch that waited
+            logger.warning("MLflow refuses %s (%s)", ", ".join(sorted(others)), reason)
+        if named:
+            raise RejectedError(named, reason, rest_arrived=True)
 
     def close(self, error: BaseException | None, run: RunInfo) -> None:
         """Mark a run that Delve created as finished, or failed; the user's own is left alone.
 
         A run that had ended, and got only what it had missed, ends with the status that it had.
         """
+        try:
+            self._report(self._send_waiting(run, is_end=True), Row(-1, 0, {}))
+        finally:
+            self._finish(error, run)
+
+    def _finish(self, error: BaseException | None, run: RunInfo) -> None:
         if error:
             self._ended = "FAILED"
         if self._owned and self._run_id:
@@ -255,6 +302,7 @@ class MLflowWriter:
             prefix=found.prefix,
         )
         log_params(self._client, self._run_id, run.config)
+        self._waiting = Waiting()
         self._points = Points(
             self._client, self._run_id, found.prefix, found.owned, found.last_point + 1
         )

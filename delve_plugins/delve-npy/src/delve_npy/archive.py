@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from delve.files import free_name, is_plain, open_plain, replacing, taken_names
+from delve.files import SCALARS, free_name, is_plain, open_plain, replacing, taken_names
 
 _MARK = b"Delve"
 
@@ -50,6 +50,6 @@ def _is_ours(path: Path, folder: str) -> bool:
             zipfile.ZipFile(file) as archive,
         ):
             # An earlier version's has no mark.
-            return archive.comment == _MARK or f"{folder}/scalars.npz" in archive.namelist()
+            return archive.comment == _MARK or f"{folder}/{SCALARS}" in archive.namelist()
     except Exception:  # no zip file, or a damaged one, which raises whatever its bytes lead to
         return False

@@ -15,9 +15,9 @@ from delve.errors import RejectedError
 from delve.files import (
     Checksums,
     DamagedArrayError,
-    EpochFiles,
-    epoch_file_name,
-    file_name,
+    array_files,
+    array_name,
+    array_place,
     is_plain,
     is_remnant,
     is_whole,
@@ -30,8 +30,6 @@ from delve.files import (
     write_array,
 )
 from delve.records import Metric
-
-SUFFIX = ".npy"
 
 # What stands in the way of one array's file, and will tomorrow; the others are stored.
 _FOR_GOOD = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EEXIST, errno.EILSEQ}
@@ -53,7 +51,7 @@ class ArrayFolder:
     ) -> None:
         self.path = path
         self._is_known = is_known
-        self._files = EpochFiles(path, SUFFIX, depth=2, is_ours=self.is_ours)
+        self._files = array_files(path, self.is_ours)
         self._checksums = Checksums(path)
         self._dtype = dtype
         self._in_the_way: set[Path] = set()  # places where a file of another program was named
@@ -112,8 +110,8 @@ class ArrayFolder:
         """
         array = self._converted(metric, value)
         try:
-            folder = self._files.make_place(*self.place(metric).split("/"))
-            path = folder / epoch_file_name(epoch, SUFFIX)
+            folder = self._files.make_place(*array_place(metric))
+            path = folder / array_name(epoch)
             if os.path.lexists(path) and not self.is_ours(path):
                 self._name_obstacle(path)
                 return
@@ -151,7 +149,7 @@ class ArrayFolder:
     @staticmethod
     def place(metric: Metric) -> str:
         """Where a metric's arrays lie, below the folder."""
-        return f"{file_name(f'{metric.mode}-{metric.stat}')}/{file_name(metric.layer)}"
+        return "/".join(array_place(metric))
 
     def epochs(self) -> dict[str, set[int]]:
         """The epochs stored, by place."""

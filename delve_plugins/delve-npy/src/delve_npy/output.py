@@ -11,6 +11,7 @@ import numpy as np
 from delve.base import get_logger
 from delve.errors import WriterConfigurationError
 from delve.files import (
+    SCALARS,
     free_name,
     names_for,
     refuse_if_larger,
@@ -23,8 +24,7 @@ from delve.records import RunInfo
 from delve_npy.arrays import ArrayFolder
 from delve_npy.ownership import (
     FOLDER,
-    SCALARS,
-    SCALARS_NAME,
+    TABLE,
     known_tables,
     our_table,
     remembered_folder,
@@ -56,7 +56,7 @@ class OutputFolder:
         self._dtype = dtype
         self.path = wanted
         self.arrays = ArrayFolder(wanted, dtype)
-        self.scalars_path = wanted / SCALARS_NAME
+        self.scalars_path = wanted / SCALARS
         self._run: RunInfo | None = None
 
     def begin(self, run: RunInfo) -> None:
@@ -76,7 +76,7 @@ class OutputFolder:
             else:
                 self._clear()
         self._use(self._with_room(run), run)
-        self._take(run, our_table(self.path / SCALARS_NAME, frozenset))
+        self._take(run, our_table(self.path / SCALARS, frozenset))
 
     def resume(self, first: int, run: RunInfo) -> None:
         """Have the run's folder, with no array of epoch ``first`` or later.
@@ -89,7 +89,7 @@ class OutputFolder:
         self._use(self._own(run) or self._with_room(run), run)
         self._refuse_link(self.path)
         self.arrays.cut(first)
-        self._take(run, our_table(self.path / SCALARS_NAME, self._known))
+        self._take(run, our_table(self.path / SCALARS, self._known))
         if self.scalars_path.exists():
             refuse_if_larger(self.scalars_path, most_bytes(run.savefile))
 
@@ -104,7 +104,7 @@ class OutputFolder:
             return None
         self._refuse_link(folder)
         self._use(folder, run)
-        return our_table(folder / SCALARS_NAME, self._known)
+        return our_table(folder / SCALARS, self._known)
 
     def keep_off(self) -> None:
         """Have the file of scalars be Delve's or none; what came in its place meanwhile stays.
@@ -127,7 +127,7 @@ class OutputFolder:
         """Make the folder, and settle on the file of scalars in it."""
         self._run = run
         self.path.mkdir(parents=True, exist_ok=True)
-        wanted = self.path / SCALARS_NAME
+        wanted = self.path / SCALARS
         refuse_unless_plain(wanted)
         self.scalars_path = table or free_name(wanted)
         if self.path != self._wanted and remembered_folder(self._wanted, run) != self.path:
@@ -142,7 +142,7 @@ class OutputFolder:
                 wanted,
                 self.scalars_path,
             )
-        facts = {FOLDER: self.path.name, SCALARS: self.scalars_path.name}
+        facts = {FOLDER: self.path.name, TABLE: self.scalars_path.name}
         if not facts.items() <= run.state.items():
             run.remember(**facts)
 
@@ -164,18 +164,18 @@ class OutputFolder:
                 return folder
             if _is_folder(folder):
                 self._use(folder, run)
-                is_taken = any(self.arrays.files()) or our_table(folder / SCALARS_NAME, frozenset)
+                is_taken = any(self.arrays.files()) or our_table(folder / SCALARS, frozenset)
                 if not is_taken:
                     return folder
         raise AssertionError("there is always another name")
 
     def _holds_ours(self) -> bool:
-        return self.arrays.holds_ours or bool(our_table(self.path / SCALARS_NAME, self._known))
+        return self.arrays.holds_ours or bool(our_table(self.path / SCALARS, self._known))
 
     def _clear(self) -> None:
         """Remove what is Delve's."""
         self.arrays.cut(0)
-        if table := our_table(self.path / SCALARS_NAME, self._known):
+        if table := our_table(self.path / SCALARS, self._known):
             table.unlink()
         if self.path != self._wanted:
             with contextlib.suppress(OSError):  # it is not empty
@@ -183,7 +183,7 @@ class OutputFolder:
 
     def _keep(self) -> None:
         """Give the folder another name if it is all Delve's; else another is taken."""
-        table = our_table(self.path / SCALARS_NAME, self._known)
+        table = our_table(self.path / SCALARS, self._known)
         files = [file for file in self.path.rglob("*") if not _is_folder(file)]
         if files and all(file == table or self.arrays.is_listed(file) for file in files):
             kept = set_aside(self.path, "earlier")

@@ -8,14 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from delve.files import is_plain, taken_names
+from delve.files import SCALARS, is_plain, taken_names
 from delve.journal import remembered_states
 from delve.records import RunInfo
 from delve_npy.scalars import is_table
 
-SCALARS_NAME = "scalars.npz"
-
-FOLDER, SCALARS = "folder", "scalars"  # what the writer remembers
+FOLDER, TABLE = "folder", "scalars"  # what the writer remembers
 
 _ARRAY_WRITER = re.compile(r"npy", re.IGNORECASE)
 
@@ -44,14 +42,14 @@ def known_tables(folder: Path, wanted: Path, run: RunInfo) -> frozenset[str]:
     """
     tables = []
     if remembered_folder(wanted, run) == folder:
-        tables.append(recalled(run).get(SCALARS, SCALARS_NAME))
+        tables.append(recalled(run).get(TABLE, SCALARS))
     for remembered in remembered_states(run.savefile):
         if remembered.folder.resolve() == folder.parent.resolve():
             name = remembered.state.get(FOLDER)
             if name is None and _ARRAY_WRITER.search(remembered.writer):
                 name = wanted.name  # which an earlier version does not tell
             if name == folder.name:
-                tables.append(remembered.state.get(SCALARS, SCALARS_NAME))
+                tables.append(remembered.state.get(TABLE, SCALARS))
     return frozenset(table for table in tables if isinstance(table, str))
 
 

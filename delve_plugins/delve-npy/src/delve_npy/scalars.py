@@ -11,7 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from delve.files import ends_in_digest, open_plain, read_archive, replacing, with_digest
+from delve.files import (
+    SCALARS_MARK_LENGTH,
+    ends_in_digest,
+    has_scalars_mark,
+    open_plain,
+    read_archive,
+    replacing,
+    scalars_mark,
+    with_digest,
+)
 from delve.records import Metric
 
 EPOCH = "epoch"
@@ -20,8 +29,7 @@ MAX_NAME_LENGTH = 10_000  # characters; zip allows 65,535 bytes
 # A NaN of its own, as R has one, tells "no value" from "not a number"; the eye sees nan for both.
 NO_VALUE = np.uint64(0x7FF8_0000_0000_07A2).view(np.float64)
 
-_COMMENT = re.compile(rb"[0-9]+ arrays\Z")
-_COMMENT_LENGTH = 32  # bytes, at most
+_MOST_SETS = 64  # of names that are remembered
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -43,6 +51,7 @@ class ScalarTable:
 
     def __init__(self) -> None:
         self._columns: dict[str, int] = {}
+        self._places: dict[tuple[str, ...], np.ndarray] = {}  # of the columns of an epoch's names
         self._rows: dict[int, np.ndarray] = {}  # as wide as the table was when the row came
 
     @property
@@ -52,11 +61,22 @@ class ScalarTable:
 
     def put(self, epoch: int, values: Mapping[str, float]) -> None:
         """Add an epoch, or replace it."""
-        columns = self._columns
-        places = [columns.setdefault(array_name(name), len(columns)) for name in values]
-        row = np.full(len(columns), NO_VALUE)
+        names = tuple(values)
+        places = self._places.get(names)
+        if places is None:
+            places = self._new_places(names)
+        row = np.full(len(self._columns), NO_VALUE)
         row[places] = list(values.values())
         self._rows[epoch] = row
+
+    def _new_places(self, names: tuple[str, ...]) -> np.ndarray:
+        """Where the values of these names go; most epochs have the names of another one."""
+        columns = self._columns
+        places = [columns.setdefault(array_name(name), len(columns)) for name in names]
+        if len(self._places) >= _MOST_SETS:
+            self._places.clear()
+        self._places[names] = np.array(places, np.intp)
+        return self._places[names]
 
     def cut(self, epoch: int) -> None:
         """Drop this epoch and all later ones; the columns stay."""
@@ -126,8 +146,8 @@ def is_table(path: Path, is_known: Callable[[], bool]) -> bool:
         OSError: It cannot be read.
     """
     with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
-        file.seek(max(file.seek(0, os.SEEK_END) - _COMMENT_LENGTH, 0))
-        if _COMMENT.search(file.read(_COMMENT_LENGTH)):
+        file.seek(max(file.seek(0, os.SEEK_END) - SCALARS_MARK_LENGTH, 0))
+        if has_scalars_mark(file.read(SCALARS_MARK_LENGTH)):
             return True
         try:
             with zipfile.ZipFile(file) as archive:
@@ -157,7 +177,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 def _comment(arrays: Sized) -> bytes:
     """One changed byte in a zip file's directory can hide members without any other trace."""
-    return b"%d arrays" % len(arrays)
+    return scalars_mark(len(arrays))
 
 
 def _encode(values: np.ndarray) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from delve.base import get_logger
 from delve.errors import ArgumentError
-from delve.files import Pace, set_aside, sync
+from delve.files import ARRAYS, Pace, set_aside, sync
 from delve.records import HeldEpoch, Metric, RunInfo, shortened
 from delve_npy.archive import archive_name, our_archive, write_archive
 from delve_npy.losses import Expected, describe, lost_arrays
@@ -19,7 +19,6 @@ from delve_npy.output import OutputFolder
 from delve_npy.ownership import recalled
 from delve_npy.scalars import DamagedFileError, ScalarTable
 
-FOLDER_NAME = "npy"
 DTYPES = ("float64", "float32")
 CHECK_TIME = 5.0  # seconds that a resume takes to look for damaged arrays
 SHARE = 0.01  # of the run's time, for writing scalars.npz again and again
@@ -57,7 +56,7 @@ class NPYWriter:
             raise ArgumentError(f"dtype must be {' or '.join(DTYPES)}, not {dtype!r}")
         if not isinstance(every, int) or every < 1:
             raise ArgumentError(f"every must be a number of epochs, at least 1, not {every!r}")
-        self._wanted, self._dtype = Path(savepath) / FOLDER_NAME, np.dtype(dtype)
+        self._wanted, self._dtype = Path(savepath) / ARRAYS, np.dtype(dtype)
         self._output = OutputFolder(self._wanted, self._dtype)
         self._zip = zip
         self._every = every

@@ -33,7 +33,7 @@ class CSVandPlottingWriter:
         fontsize: Of titles, in points.
         primary_metric: A scalar of your own to draw beside the layers.
         figsize: Width and height in inches; None is as large as the layers need.
-        plot_manipulation_func: Gets the axes of each picture of an epoch before it is saved.
+        plot_manipulation_func: Gets the axes of each figure of an epoch before it is saved.
         every: Draw every so many epochs; by default as often as there is time.
         dpi: Dots per inch.
         style: ``delve`` or ``user``, as :class:`PlotWriter` takes it.
@@ -80,7 +80,7 @@ class CSVandPlottingWriter:
         self._samples: dict[Metric, np.ndarray] = {}
 
     def start(self, run: RunInfo | None = None) -> None:
-        """Begin an empty table, without pictures."""
+        """Begin an empty table, without figures."""
         self._begin()
         self._table.start(run)
         self._plots.start()

@@ -1,4 +1,4 @@
-"""Makes the plot writer's pictures: of one epoch, and of all epochs."""
+"""Makes the plot writer's figures: of one epoch, and of all epochs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from delve.records import Metric, forward_order
 from delve_plot.history import History
 from delve_plot.settings import Style, drawn_in
 from delve_plot.signature import SIGNATURE
-from delve_plot.stats import picture_of
+from delve_plot.stats import figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,14 +24,14 @@ EMBEDDED = "embedded-sample"
 
 @dataclass
 class Epoch:
-    """What one epoch's pictures show.
+    """What one epoch's figures show.
 
     Attributes:
         number: The epoch.
         metrics: Its layer metrics.
         samples: Its embedded samples.
         primary: The primary metric, if it came.
-        drawn: Mode and statistic of the pictures that need not be drawn any more.
+        drawn: Mode and statistic of the figures that need not be drawn any more.
     """
 
     number: int = -1
@@ -40,21 +40,21 @@ class Epoch:
     primary: float | None = None
     drawn: set[tuple[str, str]] = field(default_factory=set)
 
-    def pictures(self) -> list[tuple[str, str]]:
+    def figures(self) -> list[tuple[str, str]]:
         """Mode and statistic of each."""
-        named = [(metric.mode, picture_of(metric.stat)) for metric in self.metrics]
+        named = [(metric.mode, figure_of(metric.stat)) for metric in self.metrics]
         return list(dict.fromkeys([*named, *((metric.mode, EMBEDDED) for metric in self.samples)]))
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How the user wants the pictures, and how they are made; each method returns a PNG's bytes.
+    """How the user wants the figures, and how they are made; each method returns a PNG's bytes.
 
     Attributes:
         primary_metric: A scalar of the user's to draw beside the layers.
         fontsize: Of titles, in points.
         figsize: Width and height in inches.
-        manipulate: Gets the axes of each picture of an epoch.
+        manipulate: Gets the axes of each figure of an epoch.
         dpi: Dots per inch.
         style: Whose Matplotlib settings apply.
     """

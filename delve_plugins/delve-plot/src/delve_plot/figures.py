@@ -16,7 +16,7 @@ from delve_plot.legend import draw_legend_below
 from delve_plot.lettering import missing_glyphs_as_boxes
 from delve_plot.names import short_names
 from delve_plot.signs import NEUTRAL, draw_signs, explained, with_place
-from delve_plot.stats import Scale, is_share, label_of, picture_of, rank_of, scale_of, title_of
+from delve_plot.stats import Scale, figure_of, is_share, label_of, rank_of, scale_of, title_of
 from delve_plot.style import (
     COLOURS,
     FONT_SIZE,
@@ -60,7 +60,7 @@ def saturation_figure(
     Returns:
         A figure of its own, unknown to pyplot.
     """
-    shown = {metric: value for metric, value in values.items() if picture_of(metric.stat) == stat}
+    shown = {metric: value for metric, value in values.items() if figure_of(metric.stat) == stat}
     rows = forward_order(layers, [metric.layer for metric in shown])
     modes = [mode for mode in MODES if any(metric.mode == mode for metric in shown)] or ["train"]
     longest = max(map(len, short_names(rows)), default=0)
@@ -94,13 +94,13 @@ def rgba_pixels(figure: Figure, dpi: float = DPI) -> np.ndarray:
 def write_png(
     figure: Figure, file: BinaryIO, dpi: float = DPI, texts: Mapping[str, str] | None = None
 ) -> None:
-    """Write a figure into an open file, as a PNG picture with opacity.
+    """Write a figure into an open file, as a PNG with opacity.
 
     Args:
         figure: The figure.
         file: Where to, open for writing bytes.
         dpi: Dots per inch.
-        texts: What to write into the picture's header, by PNG's keywords.
+        texts: What to write into the figure's header, by PNG's keywords.
     """
     with missing_glyphs_as_boxes():
         _canvas(figure, dpi).print_png(file, metadata=texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-LONGEST = 48  # characters of a name that needs no gap, if all names of a picture have no more
+LONGEST = 48  # characters of a name that needs no gap, if all names of a figure have no more
 MAX_LENGTH = 40  # with a gap
 GAP = "… "
 _STEP = 8  # characters more where names would be the same

@@ -1,4 +1,4 @@
-"""Pictures for a training that is not to wait for them, in whatever form a backend takes."""
+"""Figures for a training that is not to wait for them, in whatever form a backend takes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class PacedSaturation(Generic[T]):
     """The saturation of all layers, drawn as often as leaves 95 % of the time to the run.
 
-    A picture that cannot be drawn is named once, and raises nothing.
+    A figure that cannot be drawn is named once, and raises nothing.
 
     Args:
         encode: Makes of a figure what the backend stores.
@@ -43,7 +43,7 @@ class PacedSaturation(Generic[T]):
         layers: Sequence[str],
         epoch: int,
     ) -> T | None:
-        """The picture of an epoch; None where it holds no saturation, or so soon after the last.
+        """The figure of an epoch; None where it holds no saturation, or so soon after the last.
 
         Args:
             values: The epoch's metrics, by their names; others than layer metrics are passed over.
@@ -61,15 +61,15 @@ class PacedSaturation(Generic[T]):
         return self._drawn() if self._pace.is_due() else None
 
     def of_last_epoch(self) -> tuple[int, T] | None:
-        """The last epoch that held saturation and its picture, for the end of a run.
+        """The last epoch that held saturation and its figure, for the end of a run.
 
         None where it was drawn already, or failed to be.
         """
         if self._left_out is None:
             return None
         epoch = self._left_out[2]
-        picture = self._drawn()
-        return None if picture is None else (epoch, picture)
+        figure = self._drawn()
+        return None if figure is None else (epoch, figure)
 
     def _drawn(self) -> T | None:
         assert self._left_out is not None

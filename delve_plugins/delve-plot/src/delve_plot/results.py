@@ -74,7 +74,7 @@ def plot_stat(
         show_col_label_x: Whether the x axis has a label.
         show_col_label_y: Whether the y axis has a label.
         show_grid: Whether to draw a grid.
-        save: Whether to save the picture.
+        save: Whether to save the figure.
         samples: Whether ``df`` holds embedded samples.
         stat_mode: ``train`` or ``eval``.
 
@@ -108,7 +108,7 @@ def plot_stat(
     if primary_metric is not None:
         plain(axes.text(*primary_metric_loc, f"{primary_metric}: {pm}", transform=axes.transAxes))
     if save:
-        _save(axes, _picture_path(Path(savepath), stat, stat_mode, epoch))
+        _save(axes, _figure_path(Path(savepath), stat, stat_mode, epoch))
     return axes
 
 
@@ -123,7 +123,7 @@ def plot_stat_level_from_results(
     """Plot one epoch of one statistic from a table's file.
 
     Args:
-        savepath: The table, ``metrics.csv``; the picture is saved beside it.
+        savepath: The table, ``metrics.csv``; the figure is saved beside it.
         epoch: The epoch to plot; -1 is the last.
         stat: The statistic, by its long name or its short one; ``lsat_eval`` names the mode too.
         primary_metric: A column whose value is written into the plot.
@@ -158,7 +158,7 @@ def plot_scatter_from_results(
     """Plot embedded samples, a panel for each layer.
 
     Args:
-        savepath: The table beside which the picture is saved, or the picture's own path.
+        savepath: The table beside which the figure is saved, or the figure's own path.
         epoch: The row to plot, by the index; -1 is the last.
         stat: ``embed``; ``embed_eval`` names the mode too.
         df: A row an epoch and a column a layer; a cell holds (samples x 2) numbers.
@@ -215,7 +215,7 @@ def _scatter_axes(
     return figure.axes[0]
 
 
-def _picture_path(savepath: Path, stat: str, mode: str, epoch: int) -> Path:
+def _figure_path(savepath: Path, stat: str, mode: str, epoch: int) -> Path:
     if savepath.suffix != ".csv":
         return savepath
     return savepath.with_name(f"{savepath.stem}_{stat}_{mode}_epoch_{epoch}.png")

@@ -12,7 +12,7 @@ from delve.errors import ArgumentError
 
 Style = Literal["delve", "user"]
 
-# They are about windows, dates and messages, and not about what a picture looks like.
+# They are about windows, dates and messages, and not about what a figure looks like.
 _NOT_OF_STYLE = frozenset(
     {
         "backend",

@@ -1,4 +1,4 @@
-"""How Delve knows its own pictures: by a text in the header, which others' pictures lack."""
+"""How Delve knows its own figures: by a text in the header, which others' figures lack."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SIGNATURE = {"Software": "Delve's plot writer"}  # a keyword that PNG's specific
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SECTOR = 512  # bytes that a disk writes at once
-_FIRST_PART = 64  # bytes: in a picture there is more than zeros behind them
+_FIRST_PART = 64  # bytes: in a figure there is more than zeros behind them
 _LOOKED_AT = 4096  # bytes; texts stand before the pixels
 _CHUNK = struct.Struct(">I4s")  # length and type, then the data and the checksum of type and data
 _CHECKSUM = struct.Struct(">I")
 
 
 def is_signed(path: Path) -> bool:
-    """Whether a file is a picture of the plot writer's, or the beginning of one.
+    """Whether a file is a figure of the plot writer's, or the beginning of one.
 
     What may not be read is not known to be.
     """
@@ -40,7 +40,7 @@ def is_signed(path: Path) -> bool:
 
 
 def is_blank(path: Path) -> bool:
-    """Whether a file goes over to zeros where it begins, as a power cut leaves it: no picture.
+    """Whether a file goes over to zeros where it begins, as a power cut leaves it: no figure.
 
     What may not be read is not known to.
     """
@@ -53,7 +53,7 @@ def is_blank(path: Path) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether all of a picture is there, by the checksums of its parts.
+    """Whether all of a figure is there, by the checksums of its parts.
 
     Raises:
         OSError: It cannot be read, or is no plain file.

@@ -1,4 +1,4 @@
-"""What each statistic is called in a picture, and the range that it is drawn in."""
+"""What each statistic is called in a figure, and the range that it is drawn in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPECTRUM = "spectrum"
 
 
 def title_of(stat: str) -> str:
-    """A statistic's name as it stands above a picture."""
+    """A statistic's name as it stands above a figure."""
     known = find_stat(stat)
     return known.title if known else in_words(stat).capitalize()
 
@@ -31,8 +31,8 @@ def is_share(stat: str) -> bool:
     return known is not None and known.is_share
 
 
-def picture_of(stat: str) -> str:
-    """The picture that shows a statistic: the largest eigenvalues share one."""
+def figure_of(stat: str) -> str:
+    """The figure that shows a statistic: the largest eigenvalues share one."""
     return stat if eigenvalue_rank(stat) is None else SPECTRUM
 
 

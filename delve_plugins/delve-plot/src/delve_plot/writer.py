@@ -1,4 +1,4 @@
-"""The plot writer: pictures of an epoch, and of all epochs."""
+"""The plot writer: figures of an epoch, and of all epochs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from delve.files import Pace, file_name
 from delve.records import Metric, RunInfo
 from delve_plot.drawing import EMBEDDED, Drawing, Epoch
 from delve_plot.failures import Failures
+from delve_plot.folder import FigureFolder
 from delve_plot.history import History
-from delve_plot.pictures import PictureFolder
 from delve_plot.settings import Style, check_style
-from delve_plot.stats import picture_of, rank_of
+from delve_plot.stats import figure_of, rank_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 FOLDER_NAME = "plots"
 logger = get_logger(__name__)
 
-PAUSE = 5.0  # seconds between pictures, at least
+PAUSE = 5.0  # seconds between figures, at least
 SHARE = 0.05  # of the run's time, for drawing
-CHECK_TIME = 5.0  # seconds that a resume takes to look for damaged pictures
+CHECK_TIME = 5.0  # seconds that a resume takes to look for damaged figures
 
 
 class PlotWriter:
     """Draws ``plots/<mode>-<stat>/epoch00003.png`` and ``plots/<mode>-<stat>/heatmap.png``.
 
-    The first shows one epoch, layer by layer; the second all epochs. An epoch without pictures is
+    The first shows one epoch, layer by layer; the second all epochs. An epoch without figures is
     one that ended while the last drawing was a few seconds old, or that would have let drawing
     take more than 5 % of the time; the last epoch and the heatmaps are drawn when the run ends.
-    Of the first epoch there are as many pictures as 5 % of its time pays for, and at least one.
+    Of the first epoch there are as many figures as 5 % of its time pays for, and at least one.
 
     Args:
         savepath: The run's folder.
@@ -49,11 +49,11 @@ class PlotWriter:
             accuracy: a dashed line on the axis of saturation, its value above other statistics.
         fontsize: Of titles, in points; the names of layers are a fifth smaller.
         figsize: Width and height in inches; by default as large as the layers need.
-        plot_manipulation_func: Gets the axes of each picture of an epoch before it is saved.
+        plot_manipulation_func: Gets the axes of each figure of an epoch before it is saved.
         every: Draw every so many epochs, those that this number divides, however long it takes.
         dpi: Dots per inch.
         style: ``delve`` draws with Matplotlib's defaults, whatever your settings are; ``user``
-            with your settings (``matplotlib.rcParams``) as they are when a picture is drawn.
+            with your settings (``matplotlib.rcParams``) as they are when a figure is drawn.
 
     Raises:
         ArgumentError: An argument cannot be used.
@@ -79,7 +79,7 @@ class PlotWriter:
             raise ArgumentError(f"figsize must be width and height in inches, not {figsize!r}")
         check_style(style)
         self.path = Path(savepath) / FOLDER_NAME
-        self._folder = PictureFolder(self.path)
+        self._folder = FigureFolder(self.path)
         self._drawing = Drawing(
             primary_metric, fontsize, figsize, plot_manipulation_func, dpi, style
         )
@@ -96,13 +96,13 @@ class PlotWriter:
         self._latest = Epoch()  # the last epoch that was saved
         self._primary_came = False
         self._started = time.monotonic()
-        self._has_looked = False  # whether this run's first pictures are drawn
+        self._has_looked = False  # whether this run's first figures are drawn
         self._not_before = 0.0  # the next ones
         self._mapped = -1  # the last epoch in the heatmaps
-        self._damaged: set[tuple[str, int]] = set()  # places and epochs of pictures to draw again
+        self._damaged: set[tuple[str, int]] = set()  # places and epochs of figures to draw again
 
     def start(self) -> None:
-        """Begin without pictures: an earlier run's are removed."""
+        """Begin without figures: an earlier run's are removed."""
         self._begin()
         self._folder.cut(0)
 
@@ -135,7 +135,7 @@ class PlotWriter:
         if not run.images:
             return
         self._remember(self._latest)
-        if epoch < run.initial_epoch:  # fed again: its picture is there if it ever was
+        if epoch < run.initial_epoch:  # fed again: its figure is there if it ever was
             self._draw_damaged(run)
             if run.epochs[-1:] == (epoch,):
                 with self._pace.measured():
@@ -175,15 +175,15 @@ class PlotWriter:
         values: dict[tuple[str, str], dict[str, float]] = {}
         for metric, value in epoch.metrics.items():
             if rank_of(metric.stat) == 1:
-                group = metric.mode, picture_of(metric.stat)
+                group = metric.mode, figure_of(metric.stat)
                 values.setdefault(group, {})[metric.layer] = value
         for group, row in values.items():
             self._histories.setdefault(group, History()).put(epoch.number, row)
 
     def _look(self, run: RunInfo) -> None:
-        """Draw the run's first pictures; a heatmap of one epoch would show nothing more.
+        """Draw the run's first figures; a heatmap of one epoch would show nothing more.
 
-        No time was left to drawing before, so these get a share of what has gone by. All pictures
+        No time was left to drawing before, so these get a share of what has gone by. All figures
         of an epoch come when they, too, will have taken no more than their share.
         """
         begun = time.monotonic()
@@ -191,15 +191,15 @@ class PlotWriter:
         if count := len(self._latest.drawn):
             self._has_looked = True
             ended = time.monotonic()
-            all_pictures = len(self._latest.pictures()) + len(self._histories)
-            self._not_before = ended + (ended - begun) / count * all_pictures / SHARE
+            all_figures = len(self._latest.figures()) + len(self._histories)
+            self._not_before = ended + (ended - begun) / count * all_figures / SHARE
 
     def _draw_epoch(self, run: RunInfo, seconds: float = math.inf) -> None:
-        """Draw what is not drawn of the epoch: one picture, and more while these seconds last."""
+        """Draw what is not drawn of the epoch: one figure, and more while these seconds last."""
         end = time.monotonic() + seconds
         epoch = self._latest
         with _one_by_one() as attempt:
-            for mode, stat in epoch.pictures():
+            for mode, stat in epoch.figures():
                 if (mode, stat) in epoch.drawn:
                     continue
                 with attempt():
@@ -217,10 +217,10 @@ class PlotWriter:
         epoch = self._latest
         whole = [
             (mode, stat)
-            for mode, stat in epoch.pictures()
+            for mode, stat in epoch.figures()
             if (file_name(f"{mode}-{stat}"), epoch.number) not in self._damaged
         ]
-        if len(whole) < len(epoch.pictures()):
+        if len(whole) < len(epoch.figures()):
             epoch.drawn.update(whole)
             with self._pace.measured():
                 self._draw_epoch(run)
@@ -239,7 +239,7 @@ class PlotWriter:
         self._mapped = self._latest.number
 
     def _put(self, group: tuple[str, str], epoch: int | None, draw: Callable[[], bytes]) -> None:
-        """Draw a picture and store it; one that cannot be drawn is named once.
+        """Draw a figure and store it; one that cannot be drawn is named once.
 
         Raises:
             OSError: It cannot be stored, and perhaps it can later.
@@ -255,7 +255,7 @@ class PlotWriter:
 
 @contextlib.contextmanager
 def _one_by_one() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
-    """Let each of several pictures be stored, whatever becomes of the others.
+    """Let each of several figures be stored, whatever becomes of the others.
 
     Raises:
         OSError: The first that one of them raised, once all had their turn.

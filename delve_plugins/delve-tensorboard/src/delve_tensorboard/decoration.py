@@ -1,4 +1,4 @@
-"""What TensorBoard shows beside the numbers: histograms, layout, pictures, hyperparameters.
+"""What TensorBoard shows beside the numbers: histograms, layout, figures, hyperparameters.
 
 Numbers come first and never wait for these. Each of these may fail on its own: it is named once,
 and costs nothing else.
@@ -20,9 +20,9 @@ from delve.writers import how_to_install
 from delve_tensorboard.tags import LayerTags
 
 if TYPE_CHECKING:
-    from delve_plot.settings import Style
+    from delve_plot import Style
 
-    from delve_tensorboard.figures import Pictures
+    from delve_tensorboard.figures import Figures
     from delve_tensorboard.folder import EventFolder
 
 _DRAWN = "saturation"
@@ -58,32 +58,32 @@ class Decoration:
     """Adds to the event files what is no number.
 
     Args:
-        user: The name of the run that has layout and pictures.
-        style: Whose Matplotlib settings pictures are drawn in; None for none.
+        user: The name of the run that has layout and figures.
+        style: Whose Matplotlib settings figures are drawn in; None for none.
     """
 
     def __init__(self, user: str, style: Style | None) -> None:
         self._user = user
         self._style = style
-        self._pictures: Pictures | None = None
+        self._figures: Figures | None = None
         self._laid_out: list[str] | None = None  # the statistics that the layout has
-        self._pictured_at = 0  # the time of the epoch that is drawn last
+        self._drawn_at = 0  # the time of the epoch that is drawn last
         self._named: set[str] = set()
 
     def prepare(self, run: RunInfo) -> None:
         """Begin a process of the run.
 
         Raises:
-            WriterConfigurationError: There are to be pictures, and delve-plot is not there.
+            WriterConfigurationError: There are to be figures, and delve-plot is not there.
         """
-        self._laid_out, self._pictures = None, None
+        self._laid_out, self._figures = None, None
         if self._style is not None and run.images:
-            make = partial(_make_pictures, run, self._style)
-            self._pictures = self._attempt("pictures", make)
+            make = partial(_make_figures, run, self._style)
+            self._figures = self._attempt("figures", make)
 
     def is_tag(self, name: str) -> bool:
-        """Whether pictures have this tag, which a number must not have then."""
-        return self._pictures is not None and name == self._pictures.tag
+        """Whether figures have this tag, which a number must not have then."""
+        return self._figures is not None and name == self._figures.tag
 
     def hyperparameters(self, run: RunInfo) -> bytes:
         """The record of the run's configuration; nothing where it has none."""
@@ -97,13 +97,13 @@ class Decoration:
         )
         return record or b""
 
-    def add(self, folders: Mapping[str, EventFolder], shown: Shown, pictured: bool) -> None:
+    def add(self, folders: Mapping[str, EventFolder], shown: Shown, may_be_drawn: bool) -> None:
         """Add what belongs to an epoch.
 
         Args:
             folders: Where to.
             shown: The epoch.
-            pictured: Whether it may have a picture.
+            may_be_drawn: Whether it may have a figure.
         """
         from delve_tensorboard import summaries
 
@@ -121,24 +121,24 @@ class Decoration:
             self._write(folders[name], shown.epoch, shown.timestamp, shown_there)
         if shown.metrics:
             self._laid_out = list(shown.stats)
-        if self._pictures and pictured:
+        if self._figures and may_be_drawn:
             if any(metric.stat == _DRAWN for metric in shown.metrics):
-                self._pictured_at = shown.timestamp
-            picture = self._attempt("pictures", lambda: self._draw(shown))
-            self._write(folders[self._user], shown.epoch, shown.timestamp, picture)
+                self._drawn_at = shown.timestamp
+            figure = self._attempt("figures", lambda: self._draw(shown))
+            self._write(folders[self._user], shown.epoch, shown.timestamp, figure)
 
     def add_last(self, folders: Mapping[str, EventFolder]) -> None:
-        """Add the picture of the last epoch, if there was no time for it."""
-        last = self._attempt("pictures", self._draw_last)
+        """Add the figure of the last epoch, if there was no time for it."""
+        last = self._attempt("figures", self._draw_last)
         if last is not None:
-            self._write(folders[self._user], last[0], self._pictured_at, last[1])
+            self._write(folders[self._user], last[0], self._drawn_at, last[1])
 
     def _draw(self, shown: Shown) -> list[Any]:
-        assert self._pictures is not None
-        return self._pictures.of_epoch(shown.metrics, shown.tags.in_order(), shown.epoch)
+        assert self._figures is not None
+        return self._figures.of_epoch(shown.metrics, shown.tags.in_order(), shown.epoch)
 
     def _draw_last(self) -> tuple[int, list[Any]] | None:
-        return self._pictures.of_last_epoch() if self._pictures else None
+        return self._figures.of_last_epoch() if self._figures else None
 
     def _write(
         self, folder: EventFolder, epoch: int, timestamp: int, values: list[Any] | None
@@ -147,7 +147,7 @@ class Decoration:
 
         if values and folder.is_open:
             record = self._attempt(
-                "records of histograms, layout and pictures",
+                "records of histograms, layout and figures",
                 lambda: summaries.record(values, epoch, timestamp),
             )
             if record:
@@ -173,13 +173,13 @@ class Decoration:
         return None
 
 
-def _make_pictures(run: RunInfo, style: Style) -> Pictures:
+def _make_figures(run: RunInfo, style: Style) -> Figures:
     try:
-        from delve_tensorboard.figures import TAG, Pictures
+        from delve_tensorboard.figures import TAG, Figures
     except ImportError as error:
         raise WriterConfigurationError(
             f"writer 'tensorboard': figures=True needs the plugin delve-plot ({error}). "
             f"{how_to_install('plot')}"
         ) from error
-    # One of TensorBoard's servers fails on a tag that is a number here and a picture there.
-    return Pictures(style, f"{TAG} (picture)" if TAG in run.metrics else TAG)
+    # One of TensorBoard's servers fails on a tag that is a number here and a figure there.
+    return Figures(style, f"{TAG} (picture)" if TAG in run.metrics else TAG)

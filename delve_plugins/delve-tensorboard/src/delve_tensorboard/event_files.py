@@ -80,11 +80,18 @@ def _why_unusable(path: Path, largest: int) -> str:
         return f"has {size} bytes, far more than this run can have written"
     try:
         # A file that a crash left empty does no harm, and nobody can tell whose it is.
-        return "" if size == 0 or _writer_of(path) is not None else "is no event file"
+        return _why_unreadable(path) if size else ""
     except OSError as error:
         if error.errno not in _UNREADABLE:
             raise
         return f"cannot be read ({error.strerror})"
+
+
+def _why_unreadable(path: Path) -> str:
+    """The reason, or nothing: whoever writes an event file begins with its version."""
+    for _, event in events(path):
+        return "" if event.WhichOneof("what") == "file_version" else "has lost its beginning"
+    return "is no event file, or has lost its beginning"
 
 
 def _writer_of(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The saturation of all layers in one epoch, as an image."""
+"""The saturation of all layers in one epoch, as a figure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from delve_plot.figures import write_png
-from delve_plot.paced import STAT, PacedSaturation
-from delve_plot.settings import Style
+from delve_plot import PacedSaturation, Style, write_png
 from matplotlib.figure import Figure
 
 from delve.records import Metric
 from delve_tensorboard import summaries
 
-TAG = f"delve/{STAT}"
+TAG = "delve/saturation"
 
 
-class Pictures:
+class Figures:
     """Draws what there is time for, and the last epoch.
 
     Args:
@@ -32,12 +30,12 @@ class Pictures:
     def of_epoch(
         self, metrics: Mapping[Metric, float], layers: Sequence[str], epoch: int
     ) -> list[Any]:
-        """What to show beside an epoch's scalars: one image, or nothing."""
-        image = self._drawn.of_epoch(metrics, layers, epoch)
-        return [] if image is None else [summaries.image(self.tag, image)]
+        """What to show beside an epoch's scalars: one figure, or nothing."""
+        png = self._drawn.of_epoch(metrics, layers, epoch)
+        return [] if png is None else [summaries.image(self.tag, png)]
 
     def of_last_epoch(self) -> tuple[int, list[Any]] | None:
-        """The last epoch and its image, unless it has one already."""
+        """The last epoch and its figure, unless it has one already."""
         last = self._drawn.of_last_epoch()
         return last and (last[0], [summaries.image(self.tag, last[1])])
 

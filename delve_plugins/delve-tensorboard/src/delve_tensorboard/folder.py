@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from delve.base import get_logger
-from delve.files import replacing
+from delve.files import replacing, sync
 from delve_tensorboard import event_files, records
 from delve_tensorboard.event_files import SUFFIX, events
 from delve_tensorboard.summaries import header, is_about_the_run, is_number, start_mark
+
+_MOST_WAITING = 2**20  # bytes of complete epochs that are not written yet
 
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One record of a file: an epoch, a mark that readers need, or neither."""
+    """One record of a file: an epoch, a mark that readers need, or neither.
+
+    A mark may say that what earlier files hold from an epoch on is void.
+    """
 
     start: int
     end: int
     epoch: int | None
     is_mark: bool
+    voids_from: float = math.inf
 
 
 class EventFolder:
@@ -50,6 +57,10 @@ class EventFolder:
         self._file: Path | None = None
         self._end = 0  # where the next record goes; what lies behind was left by a fault
         self._staged_end = 0
+        self._waiting = bytearray()  # complete epochs that are still to be written, as is seen by:
+        self._waiting_at = 0  # where they go; once they are there, the end lies behind that
+        self._first_waiting: int | None = None
+        self._staged: bytes | None = None  # an epoch that may wait too
         self._last_epoch = -1
         self._entries: dict[Path, list[_Entry]] = {}
 
@@ -57,6 +68,11 @@ class EventFolder:
     def is_open(self) -> bool:
         """Whether this process has a file here."""
         return self._file is not None
+
+    @property
+    def first_waiting(self) -> int | None:
+        """The first complete epoch that is still to be written."""
+        return self._first_waiting if self._still_waiting() else None
 
     def files(self) -> list[Path]:
         """Delve's own event files, in the order in which TensorBoard reads them."""
@@ -77,7 +93,23 @@ class EventFolder:
         self._entries = {path: _entries(path) for path in self.files()}
         for path, entries in self._entries.items():
             _report_damage(path, entries)
+        self._drop_void()
         return {e.epoch for es in self._entries.values() for e in es if e.epoch is not None}
+
+    def _drop_void(self) -> None:
+        """Forget epochs that a later file's mark has TensorBoard drop.
+
+        They were cut when that file was begun; after a power cut they may be back.
+        """
+        void = math.inf
+        for path, entries in reversed(self._entries.items()):
+            self._entries[path] = [
+                replace(entry, epoch=None)
+                if entry.epoch is not None and entry.epoch >= void
+                else entry
+                for entry in entries
+            ]
+            void = min([void, *(entry.voids_from for entry in entries)])
 
     def tags(self) -> set[str]:
         """All tags that can be read."""
@@ -110,8 +142,11 @@ class EventFolder:
             if kept:
                 _cut(path, [e for e in entries if e.epoch in kept or e.is_mark], entries)
                 self._last_epoch = max(self._last_epoch, *kept)
+                sync(path)  # a power cut must not bring back what is void
             else:
                 path.unlink()
+        if self._entries:
+            sync(self.path)
 
     def open(self, first_epoch: int, more: bytes = b"") -> None:
         """Begin a file; TensorBoard drops what it has seen here from ``first_epoch`` on.
@@ -132,20 +167,39 @@ class EventFolder:
             raise
         self._end = self._staged_end
 
-    def stage(self, epoch: int, record: bytes) -> None:
-        """Write an epoch's record; until :meth:`commit` the next one takes its place."""
-        if epoch > self._last_epoch:
-            self._write(record)
-        else:
+    def stage(self, epoch: int, record: bytes, may_wait: bool = False) -> None:
+        """Write an epoch's record; until :meth:`commit` the next one takes its place.
+
+        Args:
+            epoch: The epoch.
+            record: What to write.
+            may_wait: Whether it need not be written before the next one that may not wait, or the
+                end; the journal holds it meanwhile.
+        """
+        self._staged = None
+        if epoch <= self._last_epoch:
             self._replace(epoch, record)
+        elif may_wait and len(self._still_waiting()) < _MOST_WAITING:
+            self._staged = record
+        else:
+            self._write(self._still_waiting() + record)
 
     def commit(self, epoch: int) -> None:
         """The epoch is complete in all folders."""
-        self._end = self._staged_end
+        if self._staged is not None:
+            if not self._still_waiting():
+                self._first_waiting = epoch
+            self._waiting += self._staged
+            self._staged = None
+        else:
+            self._end = self._staged_end
         self._last_epoch = max(self._last_epoch, epoch)
 
     def add(self, epoch: int, record: bytes) -> None:
         """Put one more record behind that of a complete epoch. It may fail on its own."""
+        if self._still_waiting() and epoch >= self._last_epoch:
+            self._waiting += record
+            return
         if epoch >= self._last_epoch or not self._insert(epoch, record):
             self._write(record)
         self._end = self._staged_end
@@ -155,11 +209,23 @@ class EventFolder:
         if self._file is None:
             return
         try:
-            self._write(more)
+            self._write(self._still_waiting() + more)
         finally:
             self._file = None
 
-    def _write(self, data: bytes) -> None:
+    def _still_waiting(self) -> bytearray:
+        """What waits; nothing of it does once it is written, whatever came in at that moment."""
+        if self._waiting_at != self._end:
+            self._waiting = bytearray()
+            self._waiting_at = self._end
+        return self._waiting
+
+    def write_waiting(self) -> None:
+        """Have the files hold all that is complete, and nothing else."""
+        self._write(self._still_waiting())
+        self._end = self._staged_end
+
+    def _write(self, data: bytes | bytearray) -> None:
         """Put data behind the last committed record, in one write to the operating system."""
         assert self._file is not None
         with _named(self._file), self._file.open("r+b", buffering=0) as file:
@@ -170,13 +236,14 @@ class EventFolder:
                 file.truncate(self._end)
                 file.seek(self._end)
             if file.write(data) != len(data):
+                file.truncate(self._end)  # what arrived is given again
                 raise OSError(errno.ENOSPC, "the disk took only a part of an epoch")
         self._staged_end = self._end + len(data)
 
     def _replace(self, epoch: int, record: bytes) -> None:
         """Put a record in the place of the epoch's earlier one, or before the epochs after it."""
         assert self._file is not None
-        self._write(b"")
+        self.write_waiting()
         for path in self.files():
             entries = _entries(path)
             _cut(path, [entry for entry in entries if entry.epoch != epoch], entries)
@@ -187,7 +254,7 @@ class EventFolder:
     def _insert(self, epoch: int, record: bytes) -> bool:
         """Put a record before the first of a later epoch; False where there is none."""
         assert self._file is not None
-        self._write(b"")
+        self.write_waiting()
         for path in self.files():
             for entry in _entries(path):
                 if entry.epoch is not None and entry.epoch > epoch:
@@ -213,9 +280,11 @@ class EventFolder:
 def _entries(path: Path) -> list[_Entry]:
     entries = []
     for record, event in events(path):
-        is_mark = event.WhichOneof("what") != "summary"
+        what = event.WhichOneof("what")
+        is_mark = what != "summary"
         epoch = None if is_mark or is_about_the_run(event) else event.step
-        entries.append(_Entry(record.start, record.end, epoch, is_mark))
+        voids_from = event.step if what == "session_log" else math.inf
+        entries.append(_Entry(record.start, record.end, epoch, is_mark, voids_from))
     return entries
 
 

@@ -58,23 +58,8 @@ def record(values: Iterable[Any], epoch: int, timestamp: int) -> bytes:
     return frame(event.SerializeToString())
 
 
-def scalars(numbers: Iterable[tuple[str, float]], epoch: int, timestamp: int) -> bytes:
-    """All numbers of one epoch, with their tags, as one record.
-
-    They are in single precision, as everywhere in TensorBoard. Double precision would need tensors:
-    readers that ask for scalars do not find those, and TensorBoard's default data server shows none
-    of their points.
-    """
-    event = Event(step=epoch, wall_time=timestamp / 1000)
-    event.summary.SetInParent()  # an epoch without any number has a record too
-    add = event.summary.value.add
-    for tag, value in numbers:
-        add(tag=as_text(tag), simple_value=value)
-    return frame(event.SerializeToString())
-
-
 def is_number(value: Any) -> bool:
-    """Whether a value is one that :func:`scalar` has made."""
+    """Whether a value is a number, as the records of epochs hold them."""
     return bool(value.WhichOneof("value") == "simple_value")
 
 
@@ -84,10 +69,10 @@ def histogram(tag: str, values: np.ndarray) -> Any:
 
 
 def image(tag: str, png: bytes) -> Any:
-    """A picture."""
+    """A figure."""
     width, height = struct.unpack(">II", png[_PNG_SIZE])
-    picture = Summary.Image(width=width, height=height, colorspace=_RGBA, encoded_image_string=png)
-    return Summary.Value(tag=tag, image=picture)
+    image = Summary.Image(width=width, height=height, colorspace=_RGBA, encoded_image_string=png)
+    return Summary.Value(tag=tag, image=image)
 
 
 def layout(stats: Sequence[str]) -> Any:
@@ -131,10 +116,10 @@ def end_of_run(failed: bool, timestamp: int) -> bytes:
 
 def is_about_the_run(event: Any) -> bool:
     """Whether the event holds hyperparameters or the status, and no epoch."""
-    plugin = hparams_metadata.PLUGIN_NAME
-    return any(
-        value.metadata.plugin_data.plugin_name == plugin for value in event.summary.value[:1]
-    )
+    values = event.summary.value
+    if not values or not values[0].HasField("metadata"):  # as nearly all
+        return False
+    return bool(values[0].metadata.plugin_data.plugin_name == hparams_metadata.PLUGIN_NAME)
 
 
 def is_reserved(tag: str) -> bool:

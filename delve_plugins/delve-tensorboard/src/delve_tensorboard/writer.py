@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from delve.errors import ArgumentError, RejectedError, WriterConfigurationError
-from delve.journal import FILE_NAME as JOURNAL
-from delve.journal import now_in_ms
+from delve.errors import ArgumentError, BackendLostError, RejectedError, WriterConfigurationError
+from delve.journal import JOURNAL_NAME, now_in_ms
 from delve.records import MODES, HeldEpoch, Metric, RunInfo
 from delve_tensorboard.decoration import Decoration, Shown
 from delve_tensorboard.remembered import Remembered
 from delve_tensorboard.tags import LayerTags
 
 if TYPE_CHECKING:
-    from delve_plot.settings import Style
+    from delve_plot import Style
 
     from delve_tensorboard.folder import EventFolder
+    from delve_tensorboard.rows import Rows
 
 FOLDER = "tensorboard"
 
 _USER = ""  # the run of the user's scalars, which is the folder itself
 _SPECTRUM = "spectrum"
 _STYLES = ("delve", "user")
-_LARGEST = 2**28  # bytes of an event file, and so many times the journal's: pictures are not there
+_LARGEST = 2**28  # bytes of an event file, and so many times the journal's: figures are not there
 _TIMES_JOURNAL = 1000
 
 
@@ -41,7 +41,7 @@ class TensorBoardWriter:
 
     Args:
         savepath: The run's folder.
-        figures: Whether to draw the saturation of all layers as an image; it needs the plugin
+        figures: Whether to draw the saturation of all layers as a figure; it needs the plugin
             delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
             without, but the last.
         style: ``delve`` draws them with Matplotlib's defaults, whatever your settings are;
@@ -62,6 +62,7 @@ class TensorBoardWriter:
         self._decoration = Decoration(_USER, style if figures else None)
         self._folders: dict[str, EventFolder] = {}
         self._tags = LayerTags()
+        self._rows: Rows | None = None
         self._begins: dict[str, int] = {}  # a mode's run has a record of each epoch from there on
         self._stats: list[str] = []
         self._first_epoch = 0
@@ -81,7 +82,12 @@ class TensorBoardWriter:
         """Drop the epochs from ``initial_epoch`` on; returns the first that is not there whole."""
         self._prepare(run)
         remembered = self._recall(run)
-        lacking = run.first_lacking(self._whole_epochs() if remembered.knows_begins else ())
+        # Where a mode's run begins may be gone with a line of the journal: then no epoch is known
+        # to be whole.
+        modes = {metric.mode for metric in map(Metric.parse, run.metrics) if metric}
+        knows_begins = remembered.knows_begins and modes <= self._begins.keys()
+        whole = self._whole_epochs()  # read in any case: what the journal does not know stays
+        lacking = run.first_lacking(whole if knows_begins else ())
         self._begins = {mode: begin for mode, begin in self._begins.items() if begin < lacking}
         if remembered.unusable or (run.origin and not run.state):
             run.remember(numbers=self._tags.numbers, begins=self._begins, stats=self._stats)
@@ -118,21 +124,28 @@ class TensorBoardWriter:
         """Write the epoch into each run; it counts once its numbers are whole in all of them."""
         scalars, metrics, spectra = self._scalars, self._metrics, self._spectra
         self._forget_staged()
-        self._note({*metrics, *spectra}, epoch, run)
-        values = self._values(scalars, metrics)
-        staged = [
-            self._stage(name, values[name], epoch, timestamp)
-            for name in (*MODES, _USER)
-            if values[name] or self._has_begun(name, epoch)
-        ]
-        for folder in staged:
-            folder.commit(epoch)
+        rows = self._rows = self._rows or self._new_rows()
+        if spectra or not rows.knows(metrics):  # it may be the first of its kind
+            self._note({*metrics, *spectra}, epoch, run)
+        records = rows.records(scalars, metrics, epoch, timestamp)
+        for mode in MODES:
+            if mode not in records and self._has_begun(mode, epoch):
+                records[mode] = rows.empty(epoch, timestamp)
+        self._write(records, epoch, may_wait=run.comes_again(epoch))
         shown = Shown(epoch, timestamp, metrics, spectra, self._tags, self._stats)
         is_new = epoch >= run.initial_epoch  # those fed again come all at once
-        self._decoration.add(self._folders, shown, pictured=is_new)
+        self._decoration.add(self._folders, shown, may_be_drawn=is_new)
 
     def close(self, error: BaseException | None, run: RunInfo) -> None:
-        """End the run; it keeps no thread and no open file."""
+        """End the run; it keeps no thread and no open file.
+
+        Raises:
+            BackendLostError: Epochs that waited cannot be written.
+        """
+        with self._waiting_named():
+            for folder in self._folders.values():
+                if folder.first_waiting is not None:
+                    folder.write_waiting()
         folders, self._folders = self._folders, {}
         self._forget_staged()
         with ExitStack() as stack:
@@ -167,7 +180,10 @@ class TensorBoardWriter:
             _check_folder(path)
         self._folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
         for folder in self._folders.values():
-            folder.set_aside_unusable(_LARGEST + _TIMES_JOURNAL * _size(run.savefile / JOURNAL))
+            folder.set_aside_unusable(
+                _LARGEST + _TIMES_JOURNAL * _size(run.savefile / JOURNAL_NAME)
+            )
+        self._rows = None
         self._forget_staged()
 
     def _recall(self, run: RunInfo) -> Remembered:
@@ -212,29 +228,44 @@ class TensorBoardWriter:
         self._stats += sorted(stats)
         run.remember(numbers=self._tags.numbers, begins=self._begins, stats=self._stats)
 
-    def _values(
-        self, scalars: Mapping[str, float], metrics: Mapping[Metric, float]
-    ) -> dict[str, list[tuple[str, float]]]:
-        """The numbers of an epoch with their tags, by the run that shows them."""
-        values: dict[str, list[tuple[str, float]]] = {name: [] for name in (*MODES, _USER)}
-        for metric, value in metrics.items():
-            values[metric.mode].append((self._tags.tag(metric), value))
-        values[_USER] = list(scalars.items())
-        return values
+    def _has_begun(self, mode: str, epoch: int) -> bool:
+        return epoch >= self._begins.get(mode, epoch + 1)
 
-    def _has_begun(self, name: str, epoch: int) -> bool:
-        return name == _USER or epoch >= self._begins.get(name, epoch + 1)
+    def _write(self, records: Mapping[str, bytes], epoch: int, may_wait: bool) -> None:
+        """Put an epoch into each run, or none of it.
 
-    def _stage(
-        self, name: str, values: list[tuple[str, float]], epoch: int, timestamp: int
-    ) -> EventFolder:
-        from delve_tensorboard import summaries
+        Raises:
+            BackendLostError: Epochs that waited for this one could not be written either.
+        """
+        names = [name for name in (*MODES, _USER) if name in records]
+        with self._waiting_named():
+            staged = [self._stage(name, records[name], epoch, may_wait) for name in names]
+        for folder in staged:
+            folder.commit(epoch)
 
+    @contextmanager
+    def _waiting_named(self) -> Iterator[None]:
+        """Where a disk refuses something, say which epochs that waited it has not got."""
+        try:
+            yield
+        except OSError as error:
+            waiting = [folder.first_waiting for folder in self._folders.values()]
+            first = min((held for held in waiting if held is not None), default=None)
+            if first is None:
+                raise
+            raise BackendLostError(f"{error}", first) from error
+
+    def _stage(self, name: str, record: bytes, epoch: int, may_wait: bool) -> EventFolder:
         folder = self._folders[name]
         if not folder.is_open:
             folder.open(self._first_epoch)
-        folder.stage(epoch, summaries.scalars(values, epoch, timestamp))
+        folder.stage(epoch, record, may_wait)
         return folder
+
+    def _new_rows(self) -> Rows:
+        from delve_tensorboard.rows import Rows
+
+        return Rows(_USER, self._tags)
 
     def _end_of_run(self, error: BaseException | None) -> bytes:
         from delve_tensorboard import summaries

@@ -1,4 +1,4 @@
-"""The saturation of all layers in one epoch, as a picture."""
+"""The saturation of all layers in one epoch, as a figure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import wandb
-from delve_plot.figures import rgba_pixels
-from delve_plot.paced import STAT, PacedSaturation
+from delve_plot import PacedSaturation, rgba_pixels
 
 from delve.base import get_logger
 
-KEY = f"figures/{STAT}"
+KEY = "figures/saturation"
 
 logger = get_logger(__name__)
 
 
-class Pictures:
+class Figures:
     """Draws what there is time for; one that cannot be drawn costs the row nothing else."""
 
     def __init__(self) -> None:
@@ -26,16 +25,16 @@ class Pictures:
     def of_epoch(
         self, row: Mapping[str, Any], layers: Sequence[str], epoch: int
     ) -> dict[str, wandb.Image]:
-        """What to log beside a row: one picture, or nothing."""
-        image = self._drawn.of_epoch(row, layers, epoch)
-        return {} if image is None else {KEY: image}
+        """What to log beside a row: one figure, or nothing."""
+        figure = self._drawn.of_epoch(row, layers, epoch)
+        return {} if figure is None else {KEY: figure}
 
     def name_failure(self, error: Exception, epoch: int) -> None:
-        """Say once why a picture that was drawn is not sent."""
+        """Say once why a figure that was drawn is not sent."""
         if not self._said:
             self._said = True
             logger.warning(
-                "W&B gets no picture of epoch %d (%s: %s); its numbers are there",
+                "W&B gets no figure of epoch %d (%s: %s); its numbers are there",
                 epoch,
                 type(error).__name__,
                 error,

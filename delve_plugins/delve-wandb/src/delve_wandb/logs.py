@@ -19,12 +19,12 @@ class Row:
 
     Attributes:
         numbers: Its values, by key.
-        pictures: What can be left out.
+        figures: What can be left out.
         name_failure: Is told why that was left out.
     """
 
     numbers: Mapping[str, Any]
-    pictures: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
     name_failure: Callable[[Exception], None] = lambda _: None
 
     def with_numbers(self, **more: Any) -> Row:
@@ -32,10 +32,10 @@ class Row:
         return replace(self, numbers={**more, **self.numbers})
 
     def send(self, run: Run, **how: Any) -> None:
-        """Log it: W&B takes a row whole or not at all, so without pictures where one fails."""
-        if self.pictures:
+        """Log it: W&B takes a row whole or not at all, so without figures where one fails."""
+        if self.figures:
             try:
-                run.log({**self.numbers, **self.pictures}, **how)
+                run.log({**self.numbers, **self.figures}, **how)
             except Exception as error:
                 if service.has_died(error) or service.is_finished(run):
                     raise

@@ -16,7 +16,7 @@ from delve_wandb.names import refusal
 from delve_wandb.options import Options, tags_of
 
 if TYPE_CHECKING:
-    from delve_wandb.figures import Pictures
+    from delve_wandb.figures import Figures
     from delve_wandb.logs import Row
     from delve_wandb.sessions import Session
 
@@ -39,7 +39,7 @@ class WandbWriter:
         group: The group of runs that it belongs to.
         tags: The run's tags.
         mode: ``online``, ``offline`` or ``disabled``.
-        figures: Whether to log a picture of all layers' saturation too; it needs the plugin
+        figures: Whether to log a figure of all layers' saturation too; it needs the plugin
             delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
             without.
         prefix: What Delve's keys begin with, such as ``fold0/``: it tells the epochs of several
@@ -80,8 +80,8 @@ class WandbWriter:
             prefix,
             commit,
         )
-        self._figures = figures
-        self._pictures: Pictures | None = None
+        self._wants_figures = figures
+        self._figures: Figures | None = None
         self._session: Session | None = None
         self._prepared = False
         self._disabled = False
@@ -154,7 +154,7 @@ class WandbWriter:
             raise RejectedError(refused, "; ".join(sorted(set(refused.values()))))
 
     def _row_of(self, epoch: int, timestamp: int, session: Session, run: RunInfo) -> Row:
-        """The staged values under their keys, with a picture where there is one."""
+        """The staged values under their keys, with a figure where there is one."""
         from delve_wandb.logs import Row, SteppedLog
 
         staged, self._row = self._row, {}
@@ -163,15 +163,15 @@ class WandbWriter:
         numbers = {prefix + name: value for name, value in staged.items()}
         if is_stepped:  # a row of the user's keeps its own time
             numbers["_timestamp"] = timestamp / 1000
-        if not self._pictures or epoch < run.initial_epoch:
+        if not self._figures or epoch < run.initial_epoch:
             return Row(numbers)
-        pictures = self._pictures
+        figures = self._figures
         of_delve = prefix if is_stepped else f"{prefix}delve/"
-        drawn = pictures.of_epoch(staged, run.layers, epoch)
+        drawn = figures.of_epoch(staged, run.layers, epoch)
         return Row(
             numbers,
-            {of_delve + key: picture for key, picture in drawn.items()},
-            lambda error: pictures.name_failure(error, epoch),
+            {of_delve + key: figure for key, figure in drawn.items()},
+            lambda error: figures.name_failure(error, epoch),
         )
 
     def _prepare(self, run: RunInfo) -> None:
@@ -185,8 +185,8 @@ class WandbWriter:
         was_disabled, self._disabled = self._disabled, opening.is_disabled(self._options)
         if self._disabled and not was_disabled:
             logger.warning("W&B is disabled, so that Delve sends nothing to it")
-        if self._figures and run.images and not self._pictures:
-            self._pictures = _make_pictures()
+        if self._wants_figures and run.images and not self._figures:
+            self._figures = _make_figures()
 
     def _let_go_if_lost(self, error: Exception) -> None:
         """Have a run of ours opened anew once W&B's service has died.
@@ -235,12 +235,12 @@ def _check_wandb() -> None:
         )
 
 
-def _make_pictures() -> Pictures:
+def _make_figures() -> Figures:
     try:
-        from delve_wandb.figures import Pictures
+        from delve_wandb.figures import Figures
     except ImportError as error:
         raise WriterConfigurationError(
             f"writer 'wandb': figures=True needs the plugin delve-plot ({error}). "
             f"{how_to_install('plot')}"
         ) from error
-    return Pictures()
+    return Figures()

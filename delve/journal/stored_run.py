@@ -1,0 +1,134 @@
+"""A run as its journal tells it, read without changing anything."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from delve.errors import JournalError
+from delve.journal.contents import read_contents
+from delve.journal.overview import Overview
+from delve.journal.parsing import LineParser
+from delve.journal.reading import JOURNAL_NAME, open_journal
+from delve.journal.stored_epochs import Change, StoredEpochs
+from delve.records import EpochRecord
+
+_KEPT = re.compile(r"journal\.([0-9]{1,9})\.jsonl")
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as its journal tells it.
+
+    Attributes:
+        folder: The run's folder.
+        run_id: The run's own identity.
+        created: When it began, in milliseconds since 1970.
+        config: The hyperparameters that were given last.
+        layers: The layers in forward order, as last recorded.
+        resumes: The epochs at which it was resumed.
+        metrics: Every metric that was ever recorded, in first-seen order.
+        records: Its epochs, in rising order. Those of a long run are read from the journal each
+            time that they are gone through, so that it fits into memory.
+        damaged_lines: The numbers of the journal's lines that cannot be read, from 1.
+    """
+
+    folder: Path
+    run_id: str
+    created: int
+    config: Mapping[str, Any]
+    layers: tuple[str, ...]
+    resumes: tuple[int, ...]
+    metrics: tuple[str, ...]
+    records: Sequence[EpochRecord]
+    damaged_lines: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def epochs(self) -> list[int]:
+        """The recorded epochs, in rising order."""
+        return list(self._stored.epochs)
+
+    @functools.cached_property
+    def overview(self) -> Overview:
+        """What the epochs hold, in short.
+
+        Raises:
+            JournalError: They cannot be read any more.
+        """
+        return Overview.of(self.records)
+
+    def record_of(self, epoch: int) -> EpochRecord | None:
+        """What was recorded of an epoch; None where nothing was.
+
+        Raises:
+            JournalError: It cannot be read any more.
+        """
+        return self._stored.of_epoch(epoch)
+
+    def with_each(self, change: Change) -> StoredRun:
+        """The same run, with each of its epochs changed when it is read."""
+        return replace(self, records=self._stored.changed(change))
+
+    @property
+    def _stored(self) -> StoredEpochs:
+        return (
+            self.records
+            if isinstance(self.records, StoredEpochs)
+            else StoredEpochs.of(self.records)
+        )
+
+
+def read_run(folder: Path) -> StoredRun:
+    """Read a run's journal, also one that is being written; no file is changed or locked.
+
+    Raises:
+        JournalError: There is no journal, or it cannot be read.
+    """
+    path = folder / JOURNAL_NAME
+    try:
+        return _read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        what = "holds no journal" if folder.is_dir() else "is not a folder"
+        raise JournalError(
+            f"{folder} {what}, so it is no run of Delve; name a run's folder"
+        ) from None
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def read_kept_runs(folder: Path) -> list[StoredRun]:
+    """The runs whose journals are kept beside the folder's own, the newest first.
+
+    One that cannot be read is left out.
+    """
+    kept = {
+        int(m[1]): path for path in folder.glob("journal.*") if (m := _KEPT.fullmatch(path.name))
+    }
+    runs = []
+    for number in sorted(kept, reverse=True):
+        with contextlib.suppress(JournalError, OSError):
+            runs.append(_read(kept[number]))
+    return runs
+
+
+def _read(path: Path) -> StoredRun:
+    parser = LineParser(str(path))
+    with open_journal(path) as file:
+        contents = read_contents(file, parser)
+        records = StoredEpochs.stored(path, file, contents.places, parser)
+    return StoredRun(
+        folder=path.parent,
+        run_id=contents.run_id,
+        created=contents.created,
+        config=contents.config,
+        layers=contents.layers,
+        resumes=tuple(contents.resumes),
+        metrics=tuple(contents.metrics),
+        records=records,
+        damaged_lines=tuple(contents.damaged_lines),
+    )

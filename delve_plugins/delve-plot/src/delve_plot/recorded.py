@@ -1,0 +1,166 @@
+"""Figures of recorded runs, drawn after the fact in the style of the writer's."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from delve.cli import (
+    TAIL_LABEL,
+    Choice,
+    LayerTable,
+    StoredRun,
+    layer_table,
+    shorten,
+    stretches,
+)
+from delve.errors import ArgumentError, DelveError
+from delve.files import file_name, replacing
+from delve.records import Metric, forward_order
+from delve_plot.comparison import comparison_figure
+from delve_plot.figures import saturation_figure, write_png
+from delve_plot.heatmap import heatmap_figure
+from delve_plot.lettering import width_of
+from delve_plot.settings import drawn_in
+from delve_plot.stats import figure_of
+from delve_plot.style import EDGE, FONT_SIZE
+
+_DPI = 150
+_TAIL_COLOUR = "#F0E442"  # Okabe and Ito's yellow, which leaves dots and lines readable
+_TAIL_ALPHA = 0.35
+_DIGEST = 6  # characters that tell files of runs of one name apart
+
+
+def draw_run(
+    run: StoredRun,
+    name: str,
+    choices: Sequence[Choice],
+    folder: Path,
+    epoch: int | None = None,
+) -> Iterator[Path]:
+    """Draw one epoch of a run, and a heatmap of all epochs for each mode; yields the files.
+
+    Args:
+        run: The run.
+        name: What the titles and the files' names begin with.
+        choices: What to draw: one statistic, or eigenvalues, which share a figure.
+        folder: Where to; it is made if need be.
+        epoch: By default the last one that holds the statistic.
+
+    Raises:
+        ArgumentError: The run does not hold it, or it cannot be drawn.
+    """
+    tables = [layer_table(run, choice, epoch) for choice in choices]
+    first, shown = tables[0], figure_of(choices[0].stat)
+    stem = _stem([run], [name])
+    with _drawing(run.folder, shown), drawn_in("delve"):
+        figure = saturation_figure(_metrics(tables), first.layers, stat=shown, epoch=first.epoch)
+        _mark_tail(figure, first)
+        path = _save(_named(figure, name), folder / f"{stem}-{shown}.png")
+    yield path
+    for mode in first.cells:
+        with _drawing(run.folder, shown), drawn_in("delve"):
+            figure = _heatmap(run, choices[0].stat, mode)
+            path = _save(_named(figure, name), folder / f"{stem}-{mode}-{shown}-heatmap.png")
+        yield path
+
+
+def draw_comparison(
+    runs: Sequence[StoredRun],
+    names: Sequence[str],
+    choice: Choice,
+    folder: Path,
+    epoch: int | None = None,
+) -> Path:
+    """Draw one statistic of several runs into one figure, and return its file.
+
+    Args:
+        runs: The runs.
+        names: What each is called in the legend.
+        choice: The statistic.
+        folder: Where to; it is made if need be.
+        epoch: By default each run's last one that holds the statistic.
+
+    Raises:
+        ArgumentError: A run does not hold it, or it cannot be drawn.
+    """
+    tables = [layer_table(run, choice, epoch) for run in runs]
+    path = folder / f"{_stem(runs, names)}-{choice.stat}.png"
+    with _drawing(runs[0].folder, choice.stat), drawn_in("delve"):
+        return _save(comparison_figure(tables, names), path)
+
+
+@contextlib.contextmanager
+def _drawing(folder: Path, stat: str) -> Iterator[None]:
+    """Say in one line what cannot be drawn, such as values at the end of what floats can hold."""
+    try:
+        yield
+    except DelveError:
+        raise
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{folder}: {stat} cannot be drawn ({type(error).__name__}: {error}); choose another "
+            "with --stat, or look at it with delve show"
+        ) from error
+
+
+def _stem(runs: Sequence[StoredRun], names: Sequence[str]) -> str:
+    """What a file's name begins with: the same for the same runs, and for no others."""
+    ids = "-".join(run.run_id for run in runs)
+    digest = hashlib.sha256(ids.encode()).hexdigest()[:_DIGEST]
+    return f"{file_name('-'.join(names).replace('/', '-'))}-{digest}"
+
+
+def _metrics(tables: Sequence[LayerTable]) -> dict[Metric, float]:
+    return {
+        Metric(mode, table.stat, layer): cell.value
+        for table in tables
+        for mode, row in table.cells.items()
+        for layer, cell in row.items()
+    }
+
+
+def _mark_tail(figure: Figure, table: LayerTable) -> None:
+    """Put the tail on a coloured ground. Rows stand in the order of the table's layers."""
+    if not table.tail:
+        return
+    for axes, part in itertools.product(figure.axes, stretches(table.layers, table.tail)):
+        first, last = table.layers.index(part[0]), table.layers.index(part[-1])
+        axes.axhspan(first - 0.5, last + 0.5, color=_TAIL_COLOUR, alpha=_TAIL_ALPHA, zorder=-1)
+    figure.supxlabel(f"{figure.get_supxlabel()}\nyellow: {TAIL_LABEL}", fontsize="small")
+
+
+def _named(figure: Figure, name: str) -> Figure:
+    """Put the run's name before the title, as much of it as the line has room for."""
+    title, *more = figure.get_suptitle().split("\n")
+    size, room = 1.1 * FONT_SIZE, figure.get_size_inches()[0] - 2 * EDGE
+    texts = [f"{shorten(name, length)}: {title}" for length in range(len(name), 0, -1)]
+    fitting = next((text for text in texts if width_of(text, size) <= room), title)
+    figure.suptitle("\n".join([fitting, *more]), fontsize=size)
+    return figure
+
+
+def _heatmap(run: StoredRun, stat: str, mode: str) -> Figure:
+    """The statistic over all epochs that hold it in this mode; of eigenvalues the one named."""
+    epochs = run.overview.epochs_with(stat, [mode])
+    wanted = [m for m in run.overview.first if (m.mode, m.stat) == (mode, stat)]
+    layers = forward_order(run.layers, [metric.layer for metric in wanted])
+    metrics = [Metric(mode, stat, layer) for layer in layers]
+    held = set(epochs)
+    rows = (record.metrics for record in run.records if record.epoch in held)
+    values = np.array([np.array([row.get(m, math.nan) for m in metrics]) for row in rows])
+    return heatmap_figure(values.T, epochs, layers, mode=mode, stat=figure_of(stat))
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        write_png(figure, file, _DPI)
+    return path
