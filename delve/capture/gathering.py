@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from delve.capture.activations import SamplingMethods, samples
+from delve.capture.activations import SamplingMethods
+from delve.capture.layer_types import samples_of
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.records import MODES, LayerKey
 
@@ -65,7 +66,7 @@ class Gatherer:
             return
         is_empty = isinstance(output, Tensor) and not output.numel()
         if self._is_due(key) and not is_empty:
-            self._take(key, samples(layer, output, self._gathering.methods))
+            self._take(key, samples_of(layer, output, self._gathering.methods))
 
     def spoil(self, key: LayerKey) -> None:
         """Leave a layer out until the next statistics: what there is of it is not the whole."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,21 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from delve.base.log import get_logger
-from delve.capture.activations import is_convolution, is_trackable
+from delve.capture.activations import is_convolution
+from delve.capture.layer_types import (
+    ALL,
+    DEFAULT,
+    Include,
+    Wanted,
+    check_include,
+    check_track,
+    is_included,
+    is_layer,
+    is_weighted,
+)
+from delve.capture.wrappers import adapted, named_modules, parts_without_passes, unwrap
 from delve.errors import ArgumentError
 
 Modules = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
@@ -32,24 +42,63 @@ class Selection:
         layer_filter: Takes all trackable layers by name, and returns the ones to track.
         ignore_layer_names: Names of layers to leave out.
         include_conv: Whether convolutions are tracked.
+        track: ``default``, or ``all``: every module with a weight of two dimensions too.
+        include: Types of other modules to track, and functions that tell of one whether to.
+
+    Raises:
+        ArgumentError: ``track`` or ``include`` cannot be used.
     """
 
     modules: Modules
     layer_filter: LayerFilter | None = None
     ignore_layer_names: Sequence[str] = ()
     include_conv: bool = True
+    track: str = DEFAULT
+    include: Include = ()
+
+    def __post_init__(self) -> None:
+        check_track(self.track)
+        check_include(self.include)
 
     def layers(self) -> Layers:
         """The layers to track as the model is now; see :func:`select_layers`."""
         return select_layers(
-            self.modules, self.layer_filter, self.ignore_layer_names, self.include_conv
+            self.modules,
+            self.layer_filter,
+            self.ignore_layer_names,
+            self.include_conv,
+            self._is_wanted,
         )
 
     def roots(self) -> dict[nn.Module, nn.Module]:
-        """For each module the model that it is a part of: one that is given alone is its own."""
+        """For each module the model that it is a part of: one that is given alone is its own.
+
+        Of a wrapped model that is the user's own inside, whose mode may be set there.
+        """
         return {
-            module: root for _, root in reversed(_roots(self.modules)) for module in root.modules()
+            module: unwrap(root)
+            for _, root in reversed(_roots(self.modules))
+            for module in root.modules()
         }
+
+    def walk(self) -> Iterator[tuple[str, nn.Module]]:
+        """All modules with the names that they have as layers."""
+        for prefix, root in _roots(self.modules):
+            yield from named_modules(root, prefix)
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the user has said which layers to leave out."""
+        return bool(
+            self.layer_filter is not None or self.ignore_layer_names or not self.include_conv
+        )
+
+    def _is_wanted(self, module: nn.Module) -> bool:
+        return (
+            is_layer(module)
+            or (self.track == ALL and is_weighted(module))
+            or is_included(module, check_include(self.include))
+        )
 
 
 def select_layers(
@@ -57,14 +106,15 @@ def select_layers(
     layer_filter: LayerFilter | None = None,
     ignore_layer_names: Sequence[str] = (),
     include_conv: bool = True,
+    is_wanted: Wanted = is_layer,
 ) -> Layers:
-    """The layers to track, by name.
+    """The layers to track, by name, of those that are wanted at all.
 
     Raises:
         ArgumentError: There is no model, or no layer in it that can be tracked, or the filter
             returned something else.
     """
-    layers = find_layers(modules)
+    layers = find_layers(modules, is_wanted)
     ignored = [ignore_layer_names] if isinstance(ignore_layer_names, str) else ignore_layer_names
     unknown = [name for name in ignored if name not in layers]
     if unknown:
@@ -72,7 +122,7 @@ def select_layers(
     selected = {
         name: layer
         for name, layer in layers.items()
-        if name not in ignored and (include_conv or not is_convolution(layer))
+        if name not in ignored and (include_conv or not is_convolution(adapted(layer)))
     }
     if layer_filter is not None:
         selected = _filtered(selected, layer_filter)
@@ -84,13 +134,17 @@ def select_layers(
     return selected
 
 
-def find_layers(modules: Modules) -> Layers:
+def find_layers(modules: Modules, is_wanted: Wanted = is_layer) -> Layers:
     """All trackable layers, by their names in ``named_modules()``.
 
-    Wrappers (DataParallel, DistributedDataParallel, ``torch.compile``) add nothing to a name,
-    wherever in the model they are. A bare layer is called ``Linear-0``, after its type; modules in
-    a list are called ``Linear-0``, ``Conv2d-1`` and so on by position; those in a dictionary by
-    their keys.
+    Wrappers (DataParallel, DistributedDataParallel, ``torch.compile``, activation checkpointing,
+    FSDP, peft) add nothing to a name, wherever in the model they are. A bare layer is called
+    ``Linear-0``, after its type; modules in a list are called ``Linear-0``, ``Conv2d-1`` and so on
+    by position; those in a dictionary by their keys.
+
+    Args:
+        modules: The model, or a list or dictionary of modules.
+        is_wanted: Tells of a module with a name whether it is one; registered types always are.
 
     Raises:
         ArgumentError: There is no model, or no layer in it that can be tracked, or the keys give
@@ -98,14 +152,16 @@ def find_layers(modules: Modules) -> Layers:
     """
     roots = _roots(modules)
     layers: Layers = {}
+    found: set[nn.Module] = set()
     for prefix, root in roots:
-        for name, layer in _named_layers(root, prefix):
+        for name, layer in _named_layers(root, prefix, is_wanted):
+            if layer in found:  # a shared one is one
+                continue
+            found.add(layer)
             if not name:
                 raise ArgumentError(
                     f"modules: the key '' leaves a {type(layer).__name__} without a name; give one"
                 )
-            if any(layer is other for other in layers.values()):  # a shared one is one
-                continue
             if name in layers:
                 raise ArgumentError(
                     f"modules: two layers would have the name {name!r}; choose another key for one"
@@ -116,34 +172,14 @@ def find_layers(modules: Modules) -> Layers:
     return layers
 
 
-def unwrap(module: nn.Module) -> nn.Module:
-    """The user's own model inside of wrappers."""
-    while (inner := _wrapped(module)) is not None:
-        module = inner
-    return module
-
-
-def _wrapped(module: nn.Module) -> nn.Module | None:
-    """What a wrapper wraps; None if the module is no wrapper."""
-    if isinstance(module, (DataParallel, DistributedDataParallel)):
-        return module.get_submodule("module")
-    # Importing the compiler takes as long as importing torch. Before that nothing is compiled.
-    compiler = sys.modules.get("torch._dynamo.eval_frame")
-    if isinstance(module, getattr(compiler, "OptimizedModule", ())):
-        return module.get_submodule("_orig_mod")
-    return None
-
-
 def _roots(modules: Any) -> list[tuple[str, nn.Module]]:
     """Each module to search, with the prefix of its layers' names."""
     if isinstance(modules, nn.Module):
-        model = unwrap(modules)
-        return [(f"{type(model).__name__}-0" if is_trackable(model) else "", model)]
+        return [(_type_name(modules, 0) if is_layer(unwrap(modules)) else "", modules)]
     if isinstance(modules, Mapping):
         named = list(modules.items())
     elif isinstance(modules, (list, tuple)):
-        unwrapped = [unwrap(m) if isinstance(m, nn.Module) else m for m in modules]
-        named = [(f"{type(m).__name__}-{i}", m) for i, m in enumerate(unwrapped)]
+        named = [(_type_name(module, number), module) for number, module in enumerate(modules)]
     else:
         raise ArgumentError(
             "modules must be the model to track, a torch.nn.Module (or a list or dictionary of "
@@ -154,35 +190,23 @@ def _roots(modules: Any) -> list[tuple[str, nn.Module]]:
             raise ArgumentError(
                 f"modules must be torch.nn.Modules, but {name!r} is {_describe(module)}"
             )
-    return [(name, unwrap(module)) for name, module in named]
+    return named
 
 
-def _named_layers(root: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    inside_attention = {
-        inner
-        for module in root.modules()
-        if isinstance(module, nn.MultiheadAttention)
-        # Attention calls its projection as a function: the projection's own hook never fires.
-        for inner in module.modules()
-        if inner is not module
-    }
-    for name, module in _named_modules(root, prefix, set()):
-        if is_trackable(module) and module not in inside_attention:
-            yield name, module
+def _type_name(module: Any, number: int) -> str:
+    """The name of a module that has none, after its type."""
+    own = adapted(unwrap(module)) if isinstance(module, nn.Module) else module
+    return f"{type(own).__name__}-{number}"
 
 
-def _named_modules(
-    module: nn.Module, name: str, seen: set[nn.Module]
+def _named_layers(
+    root: nn.Module, prefix: str, is_wanted: Wanted
 ) -> Iterator[tuple[str, nn.Module]]:
-    """As ``module.named_modules()``, but a wrapper gives its name to what it wraps."""
-    if module in seen:
-        return
-    seen.add(module)
-    yield name, module
-    wrapped = _wrapped(module)
-    for segment, child in module.named_children():
-        inner = name if child is wrapped else ".".join(filter(None, (name, segment)))
-        yield from _named_modules(child, inner, seen)
+    closed = parts_without_passes(root)
+    for name, module in named_modules(root, prefix):
+        if module in closed or not (is_layer(module) or (name and is_wanted(module))):
+            continue
+        yield name, module
 
 
 def _filtered(layers: Layers, layer_filter: LayerFilter) -> Layers:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from delve.base import signals
+from delve.capture.earlier_names import in_todays_names
 from delve.delivery.checked_writer import NamedWriter
 from delve.delivery.discovery import make_writers
 from delve.delivery.run import Run, SilentRun
@@ -67,7 +68,7 @@ def open_run(
         with signals.held():
             run = _open(folder, epoch, writers, settings)
             undo.push(lambda _kind, error, _traceback: run.close(error))
-        return run, Place(folder, epoch, run.order)
+        return run, Place(folder, epoch, in_todays_names(run.order, settings.layers))
 
     if not processes.is_distributed():
         return open_here()

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 
 from delve.base.checks import check_count, check_share
+from delve.capture import coverage
 from delve.capture.activations import SamplingMethods
 from delve.capture.gathering import Gathering
+from delve.capture.layer_types import Include
 from delve.capture.layers import LayerFilter, Layers, Modules, Selection
+from delve.numerics import processes
 from delve.stats.computation import Statistics
 from delve.tracker.arguments import (
     check_config,
@@ -56,6 +59,8 @@ def check_settings(
     layer_filter: LayerFilter | None,
     ignore_layer_names: Sequence[str],
     include_conv: bool,
+    track: str,
+    include: Include,
     stats: Sequence[str],
     layerwise_sat: bool,
     sat_threshold: float,
@@ -93,10 +98,13 @@ def check_settings(
     gathering = Gathering(
         methods, check_device(device), log_interval, max_samples, statistics.needs_samples
     )
-    selection = Selection(modules, layer_filter, ignore_layer_names, include_conv)
+    selection = Selection(modules, layer_filter, ignore_layer_names, include_conv, track, include)
+    layers = selection.layers()
+    if processes.is_rank_zero():
+        coverage.tell(selection, layers)
     return Settings(
         selection=selection,
-        layers=selection.layers(),
+        layers=layers,
         gathering=gathering,
         statistics=statistics,
         config=check_config(config),

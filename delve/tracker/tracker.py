@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from delve.capture.hooks import LayerHooks
+from delve.capture.layer_types import Include
 from delve.capture.layers import LayerFilter, Modules
 from delve.capture.replaced import LayerWatch
 from delve.delivery.attempts import PATIENCE
@@ -85,6 +86,12 @@ class SaturationTracker(OldNames):
         ends_well: Classes of exceptions that are a good end, such as ``KeyboardInterrupt``: one of
             them ends the run as finished, and what was logged before is kept as one more epoch.
             Optuna's ``TrialPruned`` is always one.
+        track: ``"default"`` takes layers of registered types, experts that are fused into one
+            module, and what looks like a linear layer; ``"all"`` each module with a weight of two
+            dimensions too.
+        include: What else to track: types, as ``[nn.LayerNorm, nn.GELU]``, and functions that tell
+            of a module whether to. Of what has no weight, an output of four dimensions or more is
+            taken for feature maps.
 
     Raises:
         ArgumentError: An argument cannot be used. No file was touched.
@@ -128,6 +135,8 @@ class SaturationTracker(OldNames):
         on_writer_error: Literal["warn", "raise"] = "warn",
         patience: float = PATIENCE,
         ends_well: type[BaseException] | Iterable[type[BaseException]] = (),
+        track: Literal["default", "all"] = "default",
+        include: Include = (),
     ) -> None:
         settings = processes.raise_in_all_ranks(
             lambda: check_settings(
@@ -135,6 +144,8 @@ class SaturationTracker(OldNames):
                 layer_filter=layer_filter,
                 ignore_layer_names=ignore_layer_names,
                 include_conv=include_conv,
+                track=track,
+                include=include,
                 stats=stats,
                 layerwise_sat=layerwise_sat,
                 sat_threshold=sat_threshold,
