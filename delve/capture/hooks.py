@@ -10,15 +10,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from delve.base.log import get_logger
 from delve.capture import compiled
-from delve.capture.activations import first_tensor
+from delve.capture.calls import CallHooks
 from delve.capture.gathering import Gatherer, Gathering, Key
+from delve.capture.masks import Mask
 from delve.capture.modes import PassMode, mode_of
+from delve.capture.outputs import describe, tensor_in
+from delve.capture.pass_masks import PassMasks
 from delve.capture.stand_ins import stands_for_data
 from delve.errors import ArgumentError
 from delve.numerics.covariance import TorchCovarianceMatrix
@@ -39,10 +41,12 @@ class LayerHooks:
         order: Names of layers whose forward order is known from an earlier part of the run.
         roots: For each of the modules, the model whose mode its passes have; a module that is
             missing here has its own.
+        takes_masks: Whether a mask of padding that such a model is called with counts.
 
     Attributes:
         is_recording: Whether passes are recorded now.
         mode: The mode of passes.
+        masks: Which positions of a pass are real.
     """
 
     def __init__(
@@ -51,10 +55,13 @@ class LayerHooks:
         gathering: Gathering,
         order: Iterable[str] = (),
         roots: Mapping[nn.Module, nn.Module] | None = None,
+        takes_masks: bool = False,
     ) -> None:
         self.is_recording = True
         self.mode = PassMode()
         self._gatherer = Gatherer(gathering)
+        self.masks = PassMasks(self._gatherer)
+        self._calls = CallHooks(self.masks) if takes_masks else None
         self._hooked: dict[str, tuple[nn.Module, RemovableHandle]] = {}
         self._order = dict.fromkeys(name for name in order if name in layers)
         self._called: set[str] = set()  # since the last statistics, whether or not it was recorded
@@ -65,6 +72,7 @@ class LayerHooks:
         self._is_closed = False
         for name, layer in layers.items():
             self.track(name, layer, (roots or {}).get(layer))
+        self.follow((roots or {}).values())
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -98,6 +106,11 @@ class LayerHooks:
         hook = _Hook(self, name, layer, layer if root is None else root)
         self._hooked[name] = layer, layer.register_forward_hook(hook)
 
+    def follow(self, roots: Iterable[nn.Module]) -> None:
+        """See the masks that these models, or what tracked layers are in, are called with."""
+        if self._calls is not None:
+            self._calls.follow(roots, self.modules.values())
+
     def untrack(self, name: str) -> None:
         """Take the hook off a layer, and forget what was gathered of it."""
         layer, handle = self._hooked.pop(name)
@@ -106,7 +119,9 @@ class LayerHooks:
         self._order.pop(name, None)
         self._gatherer.drop(name)
 
-    def receive(self, name: str, layer: nn.Module, output: Any, mode: str) -> None:
+    def receive(
+        self, name: str, layer: nn.Module, output: Any, mode: str, mask: Mask | None
+    ) -> None:
         """Add one forward pass of a layer, unless it is without data.
 
         What a function that a user registered for samples calls in turn is no pass of the model.
@@ -116,8 +131,9 @@ class LayerHooks:
             layer: The layer.
             output: What it returned.
             mode: The mode of its model.
+            mask: Which positions are real, where it is known.
         """
-        tensor = _found(output)
+        tensor = tensor_in(output)
         if self._is_closed or self._holder == threading.get_ident() or stands_for_data(tensor):
             return
         if self.mode.is_off:
@@ -130,7 +146,7 @@ class LayerHooks:
             self._holder = threading.get_ident()
             try:
                 self._order.setdefault(name)
-                self._gatherer.add(key, layer, tensor)
+                self._gatherer.add(key, layer, tensor, mask)
             except (MemoryError, torch.cuda.OutOfMemoryError):  # says nothing about the layer
                 raise
             except Exception as error:  # whatever a function that a user registered may raise
@@ -161,6 +177,8 @@ class LayerHooks:
     def remove(self) -> None:
         """Leave the modules as they were found; hooks that others have carried over do nothing."""
         self._is_closed = True
+        if self._calls is not None:
+            self._calls.remove()
         for layer, handle in self._hooked.values():
             handle.remove()
             self._let_go_of(layer)
@@ -189,7 +207,7 @@ class LayerHooks:
         mode, name = key
         self._gatherer.spoil(key)
         reason = traceback.format_exception_only(error)[0].partition("\n")[0]
-        what = f"{_describe(output)}, which cannot be turned into samples ({reason})"
+        what = f"{describe(output)}, which cannot be turned into samples ({reason})"
         if (name, what) not in self._named:
             self._named.add((name, what))
             logger.warning(
@@ -224,24 +242,31 @@ class _Hook:
         self._hooks = hooks
         self._name = name
         self._root = root
-        self._gate = compiled.Gate(lambda output, mode: hooks.receive(name, layer, output, mode))
+        self._gate = compiled.Gate(
+            lambda output, mode, mask, told: hooks.receive(
+                name, layer, output, mode, hooks.masks.of_traced(name, mask, told)
+            )
+        )
 
     def belongs_to(self, hooks: LayerHooks) -> bool:
         """Whether it is one of theirs."""
         return self._hooks is hooks
 
-    def __call__(self, layer: nn.Module, _inputs: Any, output: Any) -> None:
+    def __call__(self, layer: nn.Module, inputs: Any, output: Any) -> None:
         if compiled.is_exporting():  # to where there is no Delve
             return
-        mode = mode_of(self._root)
         if torch.compiler.is_compiling():
-            self._gate.call(output, mode)
+            mask, told = self._hooks.masks.traced_for(self._name, inputs)
+            self._gate.call(output, mode_of(self._root), mask, told)
         elif _COMPILER in sys.modules:
             # Beside a graph break the compiler would otherwise take up Delve's own code.
-            receive = compiled.uncompiled(LayerHooks.receive)
-            receive(self._hooks, self._name, layer, output, mode)
+            compiled.uncompiled(_Hook._receive)(self, layer, inputs, output)
         else:
-            self._hooks.receive(self._name, layer, output, mode)
+            self._receive(layer, inputs, output)
+
+    def _receive(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        mask = self._hooks.masks.of(self._name, inputs)
+        self._hooks.receive(self._name, layer, output, mode_of(self._root), mask)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Takes three arguments, does nothing and returns None, as an inert hook must; and it comes
@@ -253,27 +278,3 @@ def _is_recomputing() -> bool:
     """Whether this forward pass is activation checkpointing's second one, inside backward."""
     current = getattr(torch._C, "_current_graph_task_id", None)
     return current is not None and current() != -1
-
-
-def _found(output: Any) -> Any:
-    """The first tensor; None where an object of the user's does not let itself be looked into."""
-    try:
-        return first_tensor(output)
-    except Exception:  # of a property or an iterator, which may raise anything
-        return None
-
-
-def _describe(output: Any) -> str:
-    tensor = _found(output)
-    if isinstance(tensor, PackedSequence):
-        tensor = tensor.data
-    if not isinstance(tensor, Tensor):
-        return f"a {type(output).__name__}"
-    return f"{str(tensor.dtype).removeprefix('torch.')} of {_shape(tensor)}"
-
-
-def _shape(tensor: Tensor) -> str:
-    try:
-        return f"shape {tuple(tensor.shape)}"
-    except RuntimeError:  # of a nested tensor: its sequences differ
-        return "more than one shape"

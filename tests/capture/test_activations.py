@@ -325,7 +325,7 @@ def test_no_tensor_is_no_output():
     ("wrong", "message"),
     [
         ({"conv": "sum"}, "conv_method: 'sum' is not one of 'channelwise', 'mean'"),
-        ({"timeseries": "first"}, "timeseries_method: 'first' is not one of 'last_timestep'"),
+        ({"timeseries": "median"}, "timeseries_method: 'median' is not one of 'last_timestep'"),
         ({"interpolation": "cubic"}, "interpolation_strategy: 'cubic' is not one of 'nearest'"),
         *[
             ({"largest": size}, "interpolation_downsampling must be a whole number of at least 1")
