@@ -85,6 +85,8 @@ class CallHooks:
         self._hooked.clear()
 
     def _hook(self, module: nn.Module, names: tuple[str, ...]) -> None:
+        for hook in (_Begin, _End):
+            compiled.skip_alone(hook.__call__)
         begin = _Begin(self._masks, names, _is_time_first(module))
         self._hooked[module] = [
             module.register_forward_pre_hook(begin, with_kwargs=True),
@@ -139,6 +141,7 @@ class _Begin(_Inert):
             call = Call.like(self, outer)
         else:
             call = Call(self, outer, read_mask, read, is_time_first=self._is_time_first)
+            call.is_told = not is_silent or outer is not None
         source = named.get("encoder_hidden_states")
         if isinstance(source, Tensor):
             call.source = source

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -27,6 +28,17 @@ uncompiled: Callable[[_F], _F] = functools.cache(torch.compiler.disable)
 
 # Newer than the oldest torch that is supported.
 is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
+
+
+def skip_alone(function: Callable[..., Any]) -> None:
+    """Have the compiler take up a function within other code alone, not where it is called first.
+
+    There it would leave what it stores to the next graph, which guards on it: on sizes, too.
+    """
+    skip: Any = getattr(sys.modules.get("torch._dynamo.eval_frame"), "skip_code", None)
+    if skip is not None:  # private to torch: without it there are more compilations
+        skip(function.__code__)
+
 
 _numbers = itertools.count()
 _gates: weakref.WeakValueDictionary[int, Gate] = weakref.WeakValueDictionary()

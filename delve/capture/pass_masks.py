@@ -34,6 +34,8 @@ class Call:
     Attributes:
         source: The sequences of another module, which cross-attention takes its keys from.
         source_real: Which of their positions are real.
+        is_told: Whether what is said here is all: compiled code does not see the calls that it is
+            within.
         mask: The last mask that was made of one of these.
     """
 
@@ -54,6 +56,7 @@ class Call:
         self.source_real: Tensor | None = None
         self.encoder = encoder
         self.is_time_first = is_time_first
+        self.is_told = True
         self.traced_outside: Call | None = None
         self.mask: Mask | None = None
 
@@ -61,9 +64,12 @@ class Call:
     def like(cls, owner: object, outer: Call | None) -> Call:
         """A call that says no more than the one that it is within."""
         if outer is None:
-            return cls(owner, None)
+            call = cls(owner, None)
+            call.is_told = False
+            return call
         call = cls(owner, outer, outer.real, outer.inputs, outer.encoder, outer.is_time_first)
         call.source, call.source_real = outer.source, outer.source_real
+        call.is_told = outer.is_told
         return call
 
     def real_for(self, name: str, inputs: Any) -> Tensor | None:
@@ -123,7 +129,7 @@ class PassMasks:
 
     def traced_for(self, name: str, inputs: Any) -> tuple[Tensor | None, int]:
         """What a compiled layer hands on, as arguments of an operator."""
-        if self.traced is None:
+        if self.traced is None or not self.traced.is_told:
             return None, UNTOLD
         told = TIME_FIRST if self.traced.is_time_first else BATCH_FIRST
         return self.traced.real_for(name, inputs), told
