@@ -116,7 +116,7 @@ class _Begin(_Inert):
         if compiled.is_exporting():
             return
         if torch.compiler.is_compiling():
-            self._masks.begin_traced(self._call(args, kwargs, self._masks.traced))
+            self._masks.begin_traced(self._call(args, kwargs, self._masks.traced_around(self)))
         elif _COMPILER in sys.modules:
             compiled.uncompiled(_Begin._begin)(self, args, kwargs)
         else:

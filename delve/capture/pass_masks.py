@@ -129,10 +129,11 @@ class PassMasks:
 
     def traced_for(self, name: str, inputs: Any) -> tuple[Tensor | None, int]:
         """What a compiled layer hands on, as arguments of an operator."""
-        if self.traced is None or not self.traced.is_told:
+        call = self.traced
+        real = None if call is None else call.real_for(name, inputs)
+        if call is None or (real is None and not call.is_told):
             return None, UNTOLD
-        told = TIME_FIRST if self.traced.is_time_first else BATCH_FIRST
-        return self.traced.real_for(name, inputs), told
+        return real, TIME_FIRST if call.is_time_first else BATCH_FIRST
 
     def begin(self, call: Call) -> None:
         """A call begins in this thread."""
@@ -152,6 +153,18 @@ class PassMasks:
             del self._calls[thread]
         else:
             self._calls[thread] = call.outer
+
+    def traced_around(self, owner: object) -> Call | None:
+        """The innermost call in compiled code, without any that this owner has left unended.
+
+        Compiled code runs no hook after a call that failed.
+        """
+        around = call = self.traced
+        while call is not None:
+            if call.owner is owner:
+                around = call.outer
+            call = call.outer
+        return around
 
     def begin_traced(self, call: Call) -> None:
         """A call begins in compiled code."""
