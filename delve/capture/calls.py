@@ -63,26 +63,33 @@ class CallHooks:
         self._hooked: dict[nn.Module, list[RemovableHandle]] = {}
 
     def follow(self, roots: Iterable[nn.Module], layers: Iterable[nn.Module]) -> None:
-        """Hook what is not hooked yet.
+        """Hook what is not hooked yet, and let go of what is no longer there.
 
         Args:
             roots: The models.
             layers: The tracked layers: what holds none of them stays as it is.
         """
         tracked = set(layers)
-        for root in set(roots) - tracked:
-            for module in _holders(root, tracked):
-                names = _parameters(module)
-                takes_masks = not _INPUTS.isdisjoint(names) and not _MASKS.isdisjoint(names)
-                is_another = bool(names) and names[0] in _OTHERS
-                if module not in self._hooked and (module is root or takes_masks or is_another):
-                    self._hook(module, names)
+        wanted = {
+            module: names
+            for root in set(roots) - tracked
+            for module in _holders(root, tracked)
+            if _is_told_of_padding(names := _parameters(module)) or module is root
+        }
+        for module in [module for module in self._hooked if module not in wanted]:
+            self._let_go_of(module)
+        for module, names in wanted.items():
+            if module not in self._hooked:
+                self._hook(module, names)
 
     def remove(self) -> None:
         """Leave the modules as they were found."""
-        for handle in (handle for handles in self._hooked.values() for handle in handles):
+        for module in list(self._hooked):
+            self._let_go_of(module)
+
+    def _let_go_of(self, module: nn.Module) -> None:
+        for handle in self._hooked.pop(module):
             handle.remove()
-        self._hooked.clear()
 
     def _hook(self, module: nn.Module, names: tuple[str, ...]) -> None:
         for hook in (_Begin, _End):
@@ -187,6 +194,13 @@ class _End(_Inert):
             compiled.uncompiled(PassMasks.end)(self._masks, self._begin)
         else:
             self._masks.end(self._begin)
+
+
+def _is_told_of_padding(names: tuple[str, ...]) -> bool:
+    """Whether what has these parameters gets a mask, or is known to have no tokens."""
+    if names and names[0] in _OTHERS:
+        return True
+    return not _INPUTS.isdisjoint(names) and not _MASKS.isdisjoint(names)
 
 
 def _usable(

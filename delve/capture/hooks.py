@@ -255,18 +255,16 @@ class _Hook:
     def __call__(self, layer: nn.Module, inputs: Any, output: Any) -> None:
         if compiled.is_exporting():  # to where there is no Delve
             return
+        mode, masks = mode_of(self._root), self._hooks.masks
         if torch.compiler.is_compiling():
-            mask, told = self._hooks.masks.traced_for(self._name, inputs)
-            self._gate.call(output, mode_of(self._root), mask, told)
+            self._gate.call(output, mode, *masks.traced_for(self._name, inputs))
         elif _COMPILER in sys.modules:
             # Beside a graph break the compiler would otherwise take up Delve's own code.
-            compiled.uncompiled(_Hook._receive)(self, layer, inputs, output)
+            mask = compiled.uncompiled(PassMasks.of)(masks, self._name, inputs)
+            receive = compiled.uncompiled(LayerHooks.receive)
+            receive(self._hooks, self._name, layer, output, mode, mask)
         else:
-            self._receive(layer, inputs, output)
-
-    def _receive(self, layer: nn.Module, inputs: Any, output: Any) -> None:
-        mask = self._hooks.masks.of(self._name, inputs)
-        self._hooks.receive(self._name, layer, output, mode_of(self._root), mask)
+            self._hooks.receive(self._name, layer, output, mode, masks.of(self._name, inputs))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Takes three arguments, does nothing and returns None, as an inert hook must; and it comes

@@ -56,8 +56,8 @@ class Mask:
         """So many sequences came that are without padding already."""
 
     def every(self, series: Tensor) -> Tensor:
-        """The real positions of a series that it covers, (positions x ...)."""
-        return _picked(series, self._positions)
+        """The real positions of a series that it covers, (positions x ...), or all as they are."""
+        return series if self._is_whole else _picked(series, self._positions)
 
     def last(self, series: Tensor) -> Tensor:
         """The last real position of each sequence."""
@@ -69,6 +69,8 @@ class Mask:
 
     def mean(self, series: Tensor) -> Tensor:
         """The mean of the real positions of each sequence."""
+        if self._is_whole:
+            return series.mean(dim=1, dtype=mean_dtype(series))
         real = self.real.to(series.device) != 0
         # Not a product: what stands at padding may be infinite.
         sums = torch.where(real[..., None], series, 0).sum(dim=1, dtype=mean_dtype(series))
@@ -81,6 +83,11 @@ class Mask:
     def _positions(self) -> Tensor:
         """The real positions, counted through the whole batch."""
         return (self.real.flatten() != 0).nonzero().squeeze(1)
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether there is no padding: then nothing has to be copied."""
+        return self._positions.numel() == self.real.numel()
 
     @functools.cached_property
     def _sequences(self) -> Tensor:

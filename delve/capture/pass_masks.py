@@ -60,6 +60,11 @@ class Call:
         self.traced_outside: Call | None = None
         self.mask: Mask | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing of any layer."""
+        return self.real is None and self.encoder is None and self.source is None
+
     @classmethod
     def like(cls, owner: object, outer: Call | None) -> Call:
         """A call that says no more than the one that it is within."""
@@ -111,7 +116,9 @@ class PassMasks:
 
     def of(self, name: str, inputs: Any) -> Mask | None:
         """The mask for what a layer returned, called with ``inputs``; None: none is known."""
-        if self._said is not None or not (self._calls or self.traced):
+        if not self._calls and self.traced is None:
+            return self._said
+        if self._said is not None:
             return self._said
         call = self.current
         real = None if call is None else call.real_for(name, inputs)
@@ -139,6 +146,8 @@ class PassMasks:
         """A call begins in this thread."""
         thread = threading.get_ident()
         call.outer = self._calls.get(thread)
+        if call.is_empty and call.outer is None and self.traced is None:
+            return  # so that layers have nothing to look up
         call.traced_outside, self.traced = self.traced, None
         self._calls[thread] = call
 

@@ -19,7 +19,7 @@ from delve.errors import ArgumentError
 BATCH, TIME, WIDTH = 12, 7, 4
 LENGTHS = [7, 3, 5, 1, 6, 2, 7, 4, 1, 3, 5, 6]
 RIGHT = torch.arange(TIME) < torch.tensor(LENGTHS)[:, None]
-MASKS = {"right": RIGHT, "left": RIGHT.flip(1)}
+MASKS = {"right": RIGHT, "left": RIGHT.flip(1), "none": torch.ones_like(RIGHT)}
 STATS = ["n", "trc", "lsat"]
 
 METHODS = {
@@ -665,6 +665,16 @@ def test_what_holds_no_tracked_layer_is_not_hooked(tmp_path):
         assert not any(m._forward_pre_hooks for m in model[1].modules())
     with SaturationTracker(tmp_path, Recorder(), model, mask=None):
         assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+def test_a_part_that_is_no_longer_there_is_let_go_of(tmp_path):
+    model = nn.ModuleDict({"first": nn.Linear(8, 8), "encoder": Encoder()})
+    encoder = model["encoder"]
+    with SaturationTracker(tmp_path, Recorder(), model) as tracker:
+        assert encoder._forward_pre_hooks or encoder.encoder._forward_pre_hooks
+        model["encoder"] = Encoder()
+        tracker.retrack()
+        assert not any(m._forward_pre_hooks or m._forward_hooks for m in encoder.modules())
 
 
 def test_a_part_that_came_later_has_its_mask(tmp_path):
