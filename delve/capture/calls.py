@@ -102,7 +102,7 @@ class CallHooks:
 
 
 class _Inert:
-    """A hook that a copied or pickled model gets an inert one in the place of."""
+    """A hook in whose place a copied or pickled model gets one that does nothing."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Takes three arguments, does nothing, and comes with Python.
@@ -120,7 +120,8 @@ class _Begin(_Inert):
         self._is_pair &= any(name in names for words in _READ for name in words.inputs)
 
     def __call__(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if compiled.is_exporting():
+        # A trace would hold what is asked of shapes here, and warn of it.
+        if compiled.is_exporting() or compiled.is_tracing():
             return
         if torch.compiler.is_compiling():
             self._masks.begin_traced(self._call(args, kwargs, self._masks.traced_around(self)))

@@ -28,6 +28,8 @@ uncompiled: Callable[[_F], _F] = functools.cache(torch.compiler.disable)
 
 # Newer than the oldest torch that is supported.
 is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
+# It has no types.
+is_tracing: Callable[[], bool] = getattr(torch.jit, "is_tracing", lambda: False)
 
 
 def skip_alone(function: Callable[..., Any]) -> None:

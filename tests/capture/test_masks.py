@@ -417,6 +417,20 @@ def test_it_is_said_once_that_masks_count(tmp_path, caplog):
     assert caplog.text.count("what is padding gives no samples") == 1
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
+def test_traces_know_nothing_of_masks(tmp_path):
+    model = Model()
+
+    def action(_):
+        traced = torch.jit.trace(model, (IDS, RIGHT.long()))
+        assert "receive" not in str(traced.graph)
+        exported = torch.export.export(model, (IDS, RIGHT.long()))
+        assert "receive" not in str(exported.graph)
+        model(IDS, RIGHT)
+
+    assert row(tmp_path, model, action)["train-samples/linear"] == sum(LENGTHS)
+
+
 class Pair(nn.Module):
     """An encoder and a decoder, both of plain layers."""
 
