@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from delve.base.checks import check_count
+from delve.capture.masks import MASKED_METHODS, Mask, mean_dtype
 from delve.capture.stand_ins import is_proxy
 from delve.errors import ArgumentError
 
@@ -33,10 +34,7 @@ def _positions(maps: Tensor) -> Tensor:
 
 
 def _means(maps: Tensor) -> Tensor:
-    # Means spread less than what they are of, so rounding them to its dtype would show. They are
-    # few: in float64 they cost the covariance nothing worth saving.
-    precise = torch.float32 if maps.device.type == "mps" else torch.float64  # MPS lacks float64
-    return maps.flatten(2).mean(dim=2, dtype=precise)
+    return maps.flatten(2).mean(dim=2, dtype=mean_dtype(maps))
 
 
 # (batch x channels x space...) to rows of features
@@ -51,6 +49,8 @@ CONV_METHODS: dict[str, Callable[[Tensor], Tensor]] = {
 # (batch x time x features) to rows of features
 TIMESERIES_METHODS: dict[str, Callable[[Tensor], Tensor]] = {
     "last_timestep": lambda series: series[:, -1],
+    "first": lambda series: series[:, 0],
+    "mean": lambda series: series.mean(dim=1, dtype=mean_dtype(series)),
     "timestepwise": lambda series: series,
 }
 
@@ -65,6 +65,7 @@ class SamplingMethods:
         timeseries: A key of ``TIMESERIES_METHODS``.
         interpolation: The mode by which large feature maps are shrunk first, if any.
         largest: The size that they are shrunk to, in each dimension of space.
+        mask: Which positions of series are real, where the pass tells.
 
     Raises:
         ArgumentError: A choice is unknown, or the size is not a whole number of at least 1.
@@ -74,6 +75,7 @@ class SamplingMethods:
     timeseries: str = "last_timestep"
     interpolation: str | None = None
     largest: int = 32
+    mask: Mask | None = None
 
     def __post_init__(self) -> None:
         _check_choice("conv_method", self.conv, CONV_METHODS)
@@ -90,8 +92,22 @@ class SamplingMethods:
         return CONV_METHODS[self.conv](maps)
 
     def of_series(self, series: Tensor) -> Tensor:
-        """Samples of time series, (batch x time x features)."""
+        """Samples of time series, (batch x time x features), without padding that is known."""
+        if self.mask is not None and self.mask.covers(series):
+            return MASKED_METHODS[self.timeseries](self.mask, series)
         return TIMESERIES_METHODS[self.timeseries](series)
+
+    def of_positions(self, output: Tensor) -> Tensor:
+        """Each position a sample, (... x features), without padding that is known."""
+        if self.mask is not None and output.dim() > 2 and self.mask.covers(output):
+            output = self.mask.every(output)
+        return _rows(output)
+
+    def of_sequences(self, sequences: Iterable[Tensor]) -> Tensor:
+        """Samples of sequences of any lengths, each (time x features) and none of them padded."""
+        method = TIMESERIES_METHODS[self.timeseries]
+        # An empty one has neither a last step nor a mean.
+        return torch.cat([_rows(method(one.unsqueeze(0))) for one in sequences if len(one)])
 
 
 def _shrunk(maps: Tensor, mode: str, largest: int) -> Tensor:
@@ -165,8 +181,10 @@ def first_tensor(output: Any) -> Any:
 @samples.register
 def _linear(layer: nn.Linear, output: Tensor, methods: SamplingMethods) -> Tensor:
     if output.is_nested:
-        return _of_sequences(output, methods)
-    return methods.of_series(output) if output.dim() == 3 else _rows(output)
+        return _of_nested(output, methods)
+    if methods.mask is not None:
+        output = methods.mask.batch_first(output)
+    return methods.of_series(output) if output.dim() == 3 else methods.of_positions(output)
 
 
 CONVOLUTIONS = (
@@ -190,9 +208,9 @@ for _type in CONVOLUTIONS:
 
 def _recurrent(layer: nn.LSTM, output: Tensor | PackedSequence, methods: SamplingMethods) -> Tensor:
     if isinstance(output, PackedSequence):
-        return _last_steps(output) if methods.timeseries == "last_timestep" else output.data
+        return _PACKED_METHODS[methods.timeseries](output)
     if output.is_nested:
-        return _of_sequences(output, methods)
+        return _of_nested(output, methods)
     if output.dim() == 2:  # one sequence, no batch
         output = output.unsqueeze(0)
     elif not layer.batch_first:
@@ -215,11 +233,28 @@ def _last_steps(packed: PackedSequence) -> Tensor:
     return packed.data[begins[lengths - 1] + sequences]
 
 
-def _of_sequences(nested: Tensor, methods: SamplingMethods) -> Tensor:
+def _mean_steps(packed: PackedSequence) -> Tensor:
+    """The mean of each sequence."""
+    padded, lengths = pad_packed_sequence(packed, batch_first=True)  # with zeros
+    sums = padded.sum(dim=1, dtype=mean_dtype(padded))
+    return sums / lengths.to(sums.device)[:, None]
+
+
+_PACKED_METHODS: dict[str, Callable[[PackedSequence], Tensor]] = {
+    "last_timestep": _last_steps,
+    "first": lambda packed: packed.data[: int(packed.batch_sizes[0])],
+    "mean": _mean_steps,
+    "timestepwise": lambda packed: packed.data,
+}
+
+
+def _of_nested(nested: Tensor, methods: SamplingMethods) -> Tensor:
     """Samples of sequences of different lengths, of which none is padded."""
     sequences = nested.unbind()
-    if nested.dim() == 3 and methods.timeseries == "last_timestep":
-        sequences = tuple(sequence[-1:] for sequence in sequences)  # a sequence may be empty
+    if methods.mask is not None:
+        methods.mask.holds_for_sequences(len(sequences))
+    if nested.dim() == 3:
+        return methods.of_sequences(sequences)
     return torch.cat([_rows(sequence) for sequence in sequences])
 
 

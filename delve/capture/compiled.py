@@ -27,6 +27,8 @@ uncompiled: Callable[[_F], _F] = functools.cache(torch.compiler.disable)
 
 # Newer than the oldest torch that is supported.
 is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
+# It has no types.
+is_tracing: Callable[[], bool] = getattr(torch.jit, "is_tracing", lambda: False)
 
 
 def leave_alone(function: Any) -> None:
@@ -48,13 +50,13 @@ _gates: weakref.WeakValueDictionary[int, Gate] = weakref.WeakValueDictionary()
 
 
 class Gate:
-    """A Python function that compiled code can call with a tensor and a mode.
+    """A Python function that compiled code can call with a tensor, a mode and a mask.
 
     Args:
-        receive: Gets the tensor and ``train`` or ``eval``.
+        receive: Gets the tensor, ``train`` or ``eval``, and what :meth:`call` got of the mask.
     """
 
-    def __init__(self, receive: Callable[[Any, str], None]) -> None:
+    def __init__(self, receive: Callable[[Any, str, Tensor | None, int], None]) -> None:
         _register()
         self.receive = receive
         number = next(_numbers)
@@ -63,14 +65,16 @@ class Gate:
         self._token = torch.tensor(number, device="cpu")
         _gates[number] = self
 
-    def call(self, output: Any, mode: str) -> None:
+    def call(self, output: Any, mode: str, mask: Tensor | None, told: int) -> None:
         """Pass on the first tensor of a layer's output; there may be none.
+
+        A mask goes with each output: the compiler keeps no order between calls of the operator.
 
         A nested tensor is no argument that an operator of one's own can have: it is passed over.
         """
         tensor = first_tensor(output)
         if isinstance(tensor, Tensor) and not tensor.is_nested:
-            torch.ops.delve.receive(self._token, tensor.detach(), mode == "train")
+            torch.ops.delve.receive(self._token, tensor.detach(), mask, told, mode == "train")
 
 
 @functools.cache
@@ -81,13 +85,17 @@ def _register() -> None:
     @torch.library.custom_op(
         "delve::receive",
         mutates_args=("token",),
-        schema="(Tensor(a!) token, Tensor output, bool training) -> ()",
+        schema="(Tensor(a!) token, Tensor output, Tensor? mask, int told, bool training) -> ()",
     )
-    def receive(token: Tensor, output: Tensor, training: bool) -> None:
+    def receive(
+        token: Tensor, output: Tensor, mask: Tensor | None, told: int, training: bool
+    ) -> None:
         gate = _gates.get(int(token))
         if gate is not None:
-            gate.receive(output, "train" if training else "eval")
+            gate.receive(output, "train" if training else "eval", mask, told)
 
     @receive.register_fake
-    def receive_nothing(token: Tensor, output: Tensor, training: bool) -> None:
+    def receive_nothing(
+        token: Tensor, output: Tensor, mask: Tensor | None, told: int, training: bool
+    ) -> None:
         """What the compiler runs in its place while it traces."""

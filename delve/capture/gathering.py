@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from delve.capture.activations import SamplingMethods
 from delve.capture.layer_types import samples_of
+from delve.capture.masks import Mask
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.records import MODES, LayerKey
 
@@ -49,14 +50,22 @@ class Gatherer:
         self._calls: Counter[LayerKey] = Counter()
         self._fresh: Counter[LayerKey] = Counter()  # samples since the last statistics
         self._spoiled: dict[LayerKey, None] = {}  # until then, by an output that was no sample
+        # Until the mask of the pass proves to fit.
+        self._held_back: list[tuple[LayerKey, Tensor]] = []
 
     @property
     def spoiled(self) -> set[str]:
         """The layers that have given something else than samples since the last statistics."""
         return {layer for _, layer in self._spoiled}
 
-    def add(self, key: LayerKey, layer: nn.Module, output: Any) -> None:
+    def add(self, key: LayerKey, layer: nn.Module, output: Any, mask: Mask | None = None) -> None:
         """Take in one output of a layer, if its samples are wanted.
+
+        Args:
+            key: The mode of the pass and the layer's name.
+            layer: The layer.
+            output: What it returned.
+            mask: Which positions of the pass are real, where it is known.
 
         Raises:
             Exception: It cannot be turned into samples, for whatever reason a function has that a
@@ -65,8 +74,26 @@ class Gatherer:
         if key in self._spoiled:
             return
         is_empty = isinstance(output, Tensor) and not output.numel()
-        if self._is_due(key) and not is_empty:
-            self._take(key, samples_of(layer, output, self._gathering.methods))
+        if not self._is_due(key) or is_empty:
+            return
+        methods = self._gathering.methods
+        if mask is None:
+            self._take(key, samples_of(layer, output, methods))
+            return
+        rows = _checked(samples_of(layer, output, replace(methods, mask=mask)))
+        if mask.is_in_doubt:
+            # A copy: what the layer returned may be changed in place before the pass has ended.
+            self._held_back.append((key, rows.clone()))
+        else:
+            self.release()
+            self._take(key, rows)
+
+    def release(self, drop: bool = False) -> None:
+        """Take in what was held back, in its order, or drop it."""
+        held, self._held_back = self._held_back, []
+        for key, rows in () if drop else held:
+            if key not in self._spoiled:
+                self._take(key, rows)
 
     def spoil(self, key: LayerKey) -> None:
         """Leave a layer out until the next statistics: what there is of it is not the whole."""
@@ -135,9 +162,7 @@ class Gatherer:
         return not is_full and (self._calls[key] - 1) % self._gathering.interval == 0
 
     def _take(self, key: LayerKey, rows: Tensor) -> None:
-        if not rows.is_floating_point() or rows.dim() not in (2, 3):
-            raise TypeError("samples are rows of floating-point numbers")
-        if not rows.numel():
+        if not _checked(rows).numel():
             return
         most, count = self._gathering.most, rows.numel() // rows.shape[-1]
         if most is not None and self._fresh[key] + count > most:
@@ -152,6 +177,12 @@ class Gatherer:
                 device=self._gathering.device, save_data=self._gathering.keep_samples
             )
         return self._covariances[key]
+
+
+def _checked(rows: Tensor) -> Tensor:
+    if not rows.is_floating_point() or rows.dim() not in (2, 3):
+        raise TypeError("samples are rows of floating-point numbers")
+    return rows
 
 
 def _keys(left_out: Iterable[Any]) -> list[LayerKey]:

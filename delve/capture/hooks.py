@@ -10,16 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from delve.base.log import get_logger
-from delve.capture.activations import first_tensor
+from delve.capture.calls import CallHooks
 from delve.capture.gathering import Gatherer, Gathering
 from delve.capture.hook_guards import heed_hooks
 from delve.capture.layer_hook import LayerHook
+from delve.capture.masks import Mask
 from delve.capture.modes import PassMode
+from delve.capture.outputs import describe, tensor_in
+from delve.capture.pass_masks import PassMasks
 from delve.capture.root_passes import RootPasses
 from delve.capture.stand_ins import stands_for_data
 from delve.errors import ArgumentError
@@ -40,10 +42,12 @@ class LayerHooks:
         order: Names of layers whose forward order is known from an earlier part of the run.
         roots: For each of the modules, the model whose mode its passes have; a module that is
             missing here has its own.
+        takes_masks: Whether a mask of padding that such a model is called with counts.
 
     Attributes:
         is_recording: Whether passes are recorded now.
         mode: The mode of passes.
+        masks: Which positions of a pass are real.
     """
 
     def __init__(
@@ -52,10 +56,13 @@ class LayerHooks:
         gathering: Gathering,
         order: Iterable[str] = (),
         roots: Mapping[nn.Module, nn.Module] | None = None,
+        takes_masks: bool = False,
     ) -> None:
         self.is_recording = True
         self.mode = PassMode()
         self._gatherer = Gatherer(gathering)
+        self.masks = PassMasks(self._gatherer)
+        self._calls = CallHooks(self.masks) if takes_masks else None
         self._hooked: dict[str, tuple[nn.Module, RemovableHandle]] = {}
         self._order = dict.fromkeys(name for name in order if name in layers)
         self._passes: dict[nn.Module, RootPasses] = {}
@@ -67,6 +74,7 @@ class LayerHooks:
         self._is_closed = False
         for name, layer in layers.items():
             self.track(name, layer, (roots or {}).get(layer))
+        self.follow((roots or {}).values())
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -99,9 +107,14 @@ class LayerHooks:
         self._let_go_of(layer)
         root = layer if root is None else root
         receive = functools.partial(self.receive, name)
-        hook = LayerHook(self, name, layer, root, receive, self._passes_of(root, layer))
+        hook = LayerHook(self, name, layer, root, receive, self._passes_of(root, layer), self.masks)
         self._hooked[name] = layer, layer.register_forward_hook(hook)
         heed_hooks()
+
+    def follow(self, roots: Iterable[nn.Module]) -> None:
+        """See the masks that these models, or what tracked layers are in, are called with."""
+        if self._calls is not None:
+            self._calls.follow(roots, self.modules.values())
 
     def untrack(self, name: str) -> None:
         """Take the hook off a layer, and forget what was gathered of it."""
@@ -111,7 +124,9 @@ class LayerHooks:
         self._order.pop(name, None)
         self._gatherer.drop(name)
 
-    def receive(self, name: str, layer: nn.Module, output: Any, mode: str) -> bool:
+    def receive(
+        self, name: str, layer: nn.Module, output: Any, mode: str, mask: Mask | None
+    ) -> bool:
         """Add one forward pass of a layer, unless it is without data.
 
         What a function that a user registered for samples calls in turn is no pass of the model.
@@ -121,11 +136,12 @@ class LayerHooks:
             layer: The layer.
             output: What it returned.
             mode: The mode of its model.
+            mask: Which positions are real, where it is known.
 
         Returns:
             Whether it is one that is recorded.
         """
-        tensor = _found(output)
+        tensor = tensor_in(output)
         if self._is_closed or self._holder == threading.get_ident() or stands_for_data(tensor):
             return False
         if self.mode.is_off:
@@ -138,7 +154,7 @@ class LayerHooks:
             self._holder = threading.get_ident()
             try:
                 self._order.setdefault(name)
-                self._gatherer.add(key, layer, tensor)
+                self._gatherer.add(key, layer, tensor, mask)
             except (MemoryError, torch.cuda.OutOfMemoryError):  # says nothing about the layer
                 raise
             except Exception as error:  # whatever a function that a user registered may raise
@@ -154,9 +170,11 @@ class LayerHooks:
         for name, (layer, handle) in self._hooked.items():
             hooks.append((name, layer, layer._forward_hooks.get(handle.id)))
             handle.remove()
-        with contextlib.ExitStack() as passes:
+        with contextlib.ExitStack() as others:
             for counted in self._passes.values():
-                passes.enter_context(counted.lifted())
+                others.enter_context(counted.lifted())
+            if self._calls is not None:
+                others.enter_context(self._calls.lifted())
             try:
                 yield
             finally:
@@ -189,6 +207,8 @@ class LayerHooks:
     def remove(self) -> None:
         """Leave the modules as they were found; hooks that others have carried over do nothing."""
         self._is_closed = True
+        if self._calls is not None:
+            self._calls.remove()
         for layer, handle in self._hooked.values():
             handle.remove()
             self._let_go_of(layer)
@@ -229,7 +249,7 @@ class LayerHooks:
         mode, name = key
         self._gatherer.spoil(key)
         reason = traceback.format_exception_only(error)[0].partition("\n")[0]
-        what = f"{_describe(output)}, which cannot be turned into samples ({reason})"
+        what = f"{describe(output)}, which cannot be turned into samples ({reason})"
         if (name, what) not in self._named:
             self._named.add((name, what))
             logger.warning(
@@ -261,27 +281,3 @@ def _is_recomputing() -> bool:
     """Whether this forward pass is activation checkpointing's second one, inside backward."""
     current = getattr(torch._C, "_current_graph_task_id", None)
     return current is not None and current() != -1
-
-
-def _found(output: Any) -> Any:
-    """The first tensor; None where an object of the user's does not let itself be looked into."""
-    try:
-        return first_tensor(output)
-    except Exception:  # of a property or an iterator, which may raise anything
-        return None
-
-
-def _describe(output: Any) -> str:
-    tensor = _found(output)
-    if isinstance(tensor, PackedSequence):
-        tensor = tensor.data
-    if not isinstance(tensor, Tensor):
-        return f"a {type(output).__name__}"
-    return f"{str(tensor.dtype).removeprefix('torch.')} of {_shape(tensor)}"
-
-
-def _shape(tensor: Tensor) -> str:
-    try:
-        return f"shape {tuple(tensor.shape)}"
-    except RuntimeError:  # of a nested tensor: its sequences differ
-        return "more than one shape"

@@ -30,7 +30,8 @@ class ModelHook:
         raise ScriptingError(
             "torch.jit.script compiles a model's hooks too, which it cannot with those of Delve; "
             "script the model within `with tracker.untracked():`, or before it is tracked (a copy "
-            "of a tracked model: after `module._forward_hooks.clear()` of its modules)"
+            "of a tracked model: after `module._forward_hooks.clear()` and "
+            "`module._forward_pre_hooks.clear()` of its modules)"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -48,6 +48,7 @@ class LayerWatch:
         roots = self._selection.roots()
         for name, layer in layers.items():
             self._hooks.track(name, layer, roots.get(layer))
+        self._hooks.follow(roots.values())
         self._layers = layers
         new = [name for name in layers if name not in tracked]
         replaced = [name for name in gone if name in layers]

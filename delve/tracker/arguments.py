@@ -78,6 +78,17 @@ def check_patience(patience: Any) -> None:
         raise ArgumentError(f"patience must be seconds, above 0, not {patience!r}")
 
 
+def check_mask(mask: Any) -> bool:
+    """Whether masks that a model is called with count."""
+    if mask is not None and not (isinstance(mask, str) and mask == "auto"):
+        kind = repr(mask) if isinstance(mask, str | bool | int) else f"a {type(mask).__name__}"
+        raise ArgumentError(
+            f"mask must be 'auto' or None, not {kind}; the mask of a batch is given around its "
+            "forward pass: with tracker.mask(attention_mask): ..."
+        )
+    return mask is not None
+
+
 def check_device(device: torch.device | str | None) -> torch.device | None:
     """The device to accumulate on, if one is named and works."""
     if device is None:

@@ -49,6 +49,10 @@ class InertTracker:
         """A block that changes nothing."""
         return contextlib.nullcontext()
 
+    def mask(self, _mask: Any) -> contextlib.AbstractContextManager[None]:
+        """A block that changes nothing."""
+        return contextlib.nullcontext()
+
     def state_dict(self) -> dict[str, Any]:
         """Nothing was gathered."""
         return {}

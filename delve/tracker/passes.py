@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Literal
+from typing import Any, Literal
 
 from delve.capture.replaced import LayerWatch
 from delve.tracker.session import Session
@@ -32,6 +32,36 @@ class Passes(Session):
             ArgumentError: The mode is unknown.
         """
         return self._hooks.mode.said(mode)
+
+    def mask(self, mask: Any) -> contextlib.AbstractContextManager[None]:
+        """Within ``with tracker.mask(attention_mask):`` say which positions of a batch are real.
+
+        Padding then gives no samples: ``last_timestep`` takes the last real step of each sequence,
+        ``first`` the first, ``mean`` the mean of the real ones, and ``timestepwise`` each of them.
+        The mask holds for outputs of (batch x time x ...) whose first two dimensions are its own,
+        whether the padding is on the left or on the right; others, as of (batch x features), are
+        taken whole. It goes before any that a call of the model is given (``mask="auto"`` of
+        :class:`~delve.SaturationTracker`). Packed and nested sequences hold no padding: it changes
+        nothing in them.
+
+        Where a linear layer returns (time x batch x features), that is seen by the shape, unless
+        both lengths are the same.
+
+        Args:
+            mask: (batch x time), a tensor or array: True or 1 where a position is real, as a
+                tokenizer's ``attention_mask``; None: none at all, not even one of a call.
+
+        Raises:
+            ArgumentError: It is no such mask, or it has a sequence without a real position. At the
+                end of the block: no series that came was of its shape. Then nothing of the block
+                was recorded.
+
+        Example::
+
+            with tracker.mask(lengths[:, None] > torch.arange(batch.shape[1])):
+                model(batch)
+        """
+        return self._hooks.masks.said(mask)
 
     def retrack(self) -> None:
         """Look for the model's layers again, after some were replaced, added or taken away.

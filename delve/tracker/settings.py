@@ -19,6 +19,7 @@ from delve.stats.computation import Statistics
 from delve.tracker.arguments import (
     check_config,
     check_device,
+    check_mask,
     check_on_writer_error,
     check_patience,
     check_stats,
@@ -34,6 +35,7 @@ class Settings:
         selection: Which layers the user wants.
         layers: Those that there are, by name.
         gathering: How their outputs become samples, and how many.
+        takes_masks: Whether masks that a model is called with count.
         statistics: What is computed of them.
         config: The hyperparameters, in plain values.
         images: Whether writers may write images.
@@ -45,6 +47,7 @@ class Settings:
     selection: Selection
     layers: Layers
     gathering: Gathering
+    takes_masks: bool
     statistics: Statistics
     config: Mapping[str, Any]
     images: bool
@@ -71,6 +74,7 @@ def check_settings(
     device: torch.device | str | None,
     log_interval: int,
     max_samples: int | None,
+    mask: str | None,
     config: Any,
     images: bool,
     on_writer_error: str,
@@ -106,6 +110,7 @@ def check_settings(
         selection=selection,
         layers=layers,
         gathering=gathering,
+        takes_masks=check_mask(mask),
         statistics=statistics,
         config=check_config(config),
         images=images,

@@ -60,7 +60,9 @@ class SaturationTracker(OldNames):
         conv_method: How feature maps become samples: ``channelwise`` (each position is a sample
             of as many features as there are channels), ``mean``, ``max``, ``median`` (pooled over
             space), ``flatten``.
-        timeseries_method: ``last_timestep``, or ``timestepwise`` (each step is a sample). A
+        timeseries_method: How series become samples: ``last_timestep``, ``first`` (the class token
+            of a BERT or a ViT, whose last step is the last patch), ``mean`` over the steps,
+            ``timestepwise`` (each step is a sample). Padding counts unless a mask tells it. A
             recurrent or attention layer's ``batch_first`` is honoured; a linear layer does not
             tell, so its series count as (batch x time x features). In a model that puts time
             first, as :class:`torch.nn.TransformerEncoderLayer` does by default, take
@@ -75,6 +77,14 @@ class SaturationTracker(OldNames):
         interpolation_strategy: Shrink large feature maps first, by this mode of
             ``torch.nn.functional.interpolate``.
         interpolation_downsampling: The size to shrink to.
+        mask: ``"auto"``: a call of the model, or of a part of it, with a mask of its padding leaves
+            that out of the samples. Taken are an integer ``attention_mask``, (batch x time), beside
+            ids or embeddings of tokens (by keyword, by position, or in a dictionary such as a
+            tokenizer's; its last columns where earlier steps are cached), the
+            ``decoder_attention_mask`` for a decoder, and ``torch.nn``'s ``src_key_padding_mask``
+            and ``tgt_key_padding_mask``. Not taken are masks of other dimensions, and those of
+            floats, which are added to scores. None takes none. See :meth:`mask` for what a mask
+            does, and to give one where no call of a model that was given as ``modules`` does.
         config: Hyperparameters, for the backends that have a place for them: a mapping, a
             dataclass, a namespace, or an object of OmegaConf or pydantic. It is resolved at once,
             into plain values that are the same in all backends.
@@ -131,6 +141,7 @@ class SaturationTracker(OldNames):
         interpolation_strategy: str | None = None,
         interpolation_downsampling: int = 32,
         *,
+        mask: Literal["auto"] | None = "auto",
         config: Any = None,
         on_writer_error: Literal["warn", "raise"] = "warn",
         patience: float = PATIENCE,
@@ -156,6 +167,7 @@ class SaturationTracker(OldNames):
                 device=device,
                 log_interval=log_interval,
                 max_samples=max_samples,
+                mask=mask,
                 config=config,
                 images=not nosave,
                 on_writer_error=on_writer_error,
@@ -167,7 +179,11 @@ class SaturationTracker(OldNames):
         with contextlib.ExitStack() as undo:  # an interrupt, or a mistake in another process
             run, place = open_run(savefile, save_to, writer_args, initial_epoch, settings, undo)
             hooks = LayerHooks(
-                settings.layers, settings.gathering, place.order, settings.selection.roots()
+                settings.layers,
+                settings.gathering,
+                place.order,
+                settings.selection.roots(),
+                settings.takes_masks,
             )
             super().__init__(run, place.folder, place.epoch, hooks, settings.ends_well, averages)
             undo.pop_all()

@@ -225,7 +225,7 @@ def test_one_packed_sequence():
     np.testing.assert_allclose(rows(layer, output), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["last_timestep", "timestepwise"])
+@pytest.mark.parametrize("method", ["last_timestep", "first", "mean", "timestepwise"])
 def test_packed_sequences_while_new_tensors_go_to_another_device_by_default(method):
     layer = nn.LSTM(4, 3)
     output = layer(pack_sequence([torch.randn(5, 4), torch.randn(3, 4)]))
@@ -325,7 +325,7 @@ def test_no_tensor_is_no_output():
     ("wrong", "message"),
     [
         ({"conv": "sum"}, "conv_method: 'sum' is not one of 'channelwise', 'mean'"),
-        ({"timeseries": "first"}, "timeseries_method: 'first' is not one of 'last_timestep'"),
+        ({"timeseries": "median"}, "timeseries_method: 'median' is not one of 'last_timestep'"),
         ({"interpolation": "cubic"}, "interpolation_strategy: 'cubic' is not one of 'nearest'"),
         *[
             ({"largest": size}, "interpolation_downsampling must be a whole number of at least 1")

@@ -36,7 +36,7 @@ def test_scripting_says_at_once_what_to_do_and_that_works(tmp_path, model):
         tracker.add_saturations()
     assert writer.rows[0] == {"train-samples/0": 10.0, "train-samples/2": 10.0}
     assert "delve" not in str(scripted.graph)
-    assert not any(module._forward_hooks for module in model.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
 def test_a_layer_that_is_scripted_alone(tmp_path, model):
@@ -50,6 +50,7 @@ def test_a_copy_can_be_scripted_as_the_message_says(tmp_path, model):
         twin = copy.deepcopy(model)
         for module in twin.modules():
             module._forward_hooks.clear()
+            module._forward_pre_hooks.clear()
         assert torch.equal(torch.jit.script(twin)(X), model(X))
 
 
@@ -80,4 +81,4 @@ def test_the_model_may_change_or_the_tracker_close_meanwhile(tmp_path, model):
     assert writer.rows[0] == {"train-samples/0": 5.0, "train-samples/2": 5.0}
     with tracker.untracked():
         tracker.close()
-    assert not any(module._forward_hooks for module in model.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
