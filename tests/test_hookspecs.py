@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from support.markdown import code_blocks
 from torch import nn
 
@@ -19,6 +20,7 @@ from delve import HeldEpoch, Metric, RunInfo, SaturationTracker
 from delve.delivery.checked_writer import check_writer
 from delve.hookspecs import HOOKS, WriterSpec, hookspec
 from delve.testing import Recording, sample_rows
+from delve.writers import PrintWriter
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "delve_plugins" / "README.md"
@@ -114,6 +116,13 @@ def test_each_example_of_the_page_runs(heading, code, model, tmp_path, monkeypat
         namespace["tracker"].add_saturations()
         namespace["tracker"].close()
         assert re.search(r"epoch 0: [02] has the highest saturation", capsys.readouterr().out)
+    elif heading == "A command of your own":
+        with SaturationTracker(tmp_path, PrintWriter(), model) as tracker:
+            tracker.save()
+        exec(code, namespace := {})
+        result = CliRunner().invoke(namespace["layers"], [str(tmp_path)])
+        assert (result.exit_code, result.output) == (0, "2 layers\n")
+        capsys.readouterr()
     else:
         (writer_class,) = classes_of(code)
         called = spy_on(writer_class, hook := heading.strip("`").partition("(")[0])

@@ -41,8 +41,14 @@ def test_a_shell_completes_the_names_of_writers(completed):
 def test_a_shell_completes_the_statistics_of_the_run(completed, tmp_path):
     run = write_run(tmp_path, [{"train-stable-rank/fc": 1.0, **ROW}])
     assert completed(f"delve show {run} --stat ") == ["plain,srank", "plain,lsat"]
-    assert completed(f"delve plot {run} --stat lsat_") == ["plain,lsat_train", "plain,lsat_eval"]
+    assert completed(f"delve show {run} --stat lsat_") == ["plain,lsat_train", "plain,lsat_eval"]
     assert "plain,erank" in completed("delve show nowhere --stat er")
+
+
+def test_a_shell_completes_the_statistics_for_a_figure(completed, tmp_path):
+    pytest.importorskip("delve_plot")
+    run = write_run(tmp_path, [{"train-stable-rank/fc": 1.0, **ROW}])
+    assert completed(f"delve plot {run} --stat lsat_") == ["plain,lsat_train", "plain,lsat_eval"]
 
 
 @pytest.mark.parametrize("command", ["show", "plot", "export", "recompute", "repair"])

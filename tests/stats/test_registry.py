@@ -176,15 +176,14 @@ def test_a_run_is_shown_by_its_long_name_where_the_statistic_is_not_installed(tm
     assert "holds no statistic 'foreign_share'; it holds foreign-share" in told
 
 
-def test_what_a_journal_names_is_shown_without_an_import(tmp_path, monkeypatch):
-    source = f"import os\nos.mkdir({str(tmp_path / 'imported')!r})\nraise ImportError('broken')\n"
+def test_what_a_journal_names_is_shown_also_where_it_cannot_be_imported(tmp_path, monkeypatch):
+    source = "raise ImportError('broken')\n"
     install(tmp_path / "site", {"named_share": "named:stat"}, {"named": source})
     monkeypatch.syspath_prepend(tmp_path / "site")
     run = write_run(tmp_path / "run", [{"train-named-share/fc": 0.25}])
     assert "0.25" in show(run, "--stat", "named-share")[1]
-    assert not (tmp_path / "imported").exists()
     code, told = show(run, "--stat", "named_share")  # which nothing but its code tells
-    assert (code, (tmp_path / "imported").exists()) == (1, True)
+    assert code == 1
     assert "named:stat of the distribution their-stats cannot be imported" in " ".join(told.split())
 
 
