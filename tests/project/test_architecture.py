@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib
+import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "delve"
+PAGE = ROOT / "ARCHITECTURE.md"
 MODULES = sorted(path for path in CORE.rglob("*.py") if "__pycache__" not in path.parts)
 
 # From the ground up: what stands on a floor imports from its own and from those below.
@@ -113,6 +115,19 @@ def _imported_for_types(path: Path) -> set[str]:
         for inner in ast.walk(node)
         if isinstance(inner, ast.ImportFrom) and inner.module
     }
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_page_names_each_module(path):
+    if path.stem != "__init__" and path.parent.name != "old_paths":
+        assert re.search(rf"\b{path.stem}\b", PAGE.read_text()), f"{path} is not in {PAGE.name}"
+
+
+def test_what_the_page_names_is_there():
+    tree = PAGE.read_text().partition("```\n")[2].partition("```")[0]
+    core = tree.partition("delve_plugins/")[0]
+    known = {path.name for path in MODULES}
+    assert set(re.findall(r"\w+\.py\b", core)) <= known
 
 
 PLUGIN_FILES = sorted(
