@@ -104,7 +104,7 @@ class CutRun(CrashedRun):
         if place.endswith("heatmap.png") and self.excused(held):
             return True
         text = self._log.read_text(encoding="utf-8", errors="replace")
-        named = r"plots/(\S+) (?:was not drawn by|is no whole picture, and stays)"
+        named = r"plots/(\S+) (?:was not drawn by|is no whole figure, and stays)"
         return place in re.findall(named, text)
 
     def has_another_way(self) -> bool:

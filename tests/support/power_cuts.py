@@ -111,7 +111,11 @@ class PowerCut:
             path = self.folder / name
             earlier = self.confirmed.earlier.get(str(path), [])
             inode = path.stat().st_ino if path.is_file() else -1
-            named = self.confirmed.names.get(str(path.parent), {}).get(path.name)
+            names_there = self.confirmed.names.get(str(path.parent))
+            named = (names_there or {}).get(path.name)
+            is_gone_for_good = (
+                inode < 0 and names_there is not None and path.name not in names_there
+            )
             yield _File(
                 path,
                 _content(path),
@@ -119,7 +123,7 @@ class PowerCut:
                 self.before.contents.get(inode),
                 tuple(_content(kept) if kept else None for kept in earlier),
                 self.confirmed.sizes.get(inode, 0),
-                is_named=inode >= 0 and named == inode,
+                is_named=is_gone_for_good or (inode >= 0 and named == inode),
             )
 
     def _harm(self, file: _File, is_journal: bool) -> None:
