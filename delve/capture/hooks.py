@@ -43,6 +43,8 @@ class LayerHooks:
 
     Attributes:
         is_recording: Whether passes are recorded now.
+        is_idle: Whether passes are none of those that the next row is made of: then a hook does
+            next to nothing.
         mode: The mode of passes.
     """
 
@@ -54,6 +56,7 @@ class LayerHooks:
         roots: Mapping[nn.Module, nn.Module] | None = None,
     ) -> None:
         self.is_recording = True
+        self.is_idle = False
         self.mode = PassMode()
         self._gatherer = Gatherer(gathering)
         self._hooked: dict[str, tuple[nn.Module, RemovableHandle]] = {}
@@ -118,6 +121,8 @@ class LayerHooks:
             output: What it returned.
             mode: The mode of its model.
         """
+        if self.is_idle:
+            return
         tensor = _found(output)
         if self._is_closed or self._holder == threading.get_ident() or stands_for_data(tensor):
             return
@@ -232,6 +237,9 @@ class _Hook:
         return self._hooks is hooks
 
     def __call__(self, layer: nn.Module, _inputs: Any, output: Any) -> None:
+        # The compiler must not look at the flag: it would compile anew each time that it changes.
+        if not torch.compiler.is_compiling() and self._hooks.is_idle:
+            return
         if compiled.is_exporting():  # to where there is no Delve
             return
         mode = mode_of(self._root)
