@@ -7,7 +7,7 @@ import csv
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from delve.base import get_logger
 from delve.errors import BackendLostError, RejectedError
@@ -56,7 +56,7 @@ class CSVWriter:
     def _begin(self) -> None:
         """Know of no row, and of no file."""
         self._columns: list[str] = [EPOCH]
-        self._row: dict[str, float] = {}
+        self._row: dict[str, Any] = {}  # floats, and a step, which is whole
         self._last_epoch = -1
         self._last_start = 0  # where the last row begins in the file, in bytes
         self._end = 0  # where the next row goes; 0: there is no file yet

@@ -122,7 +122,7 @@ class ScalarTable:
             archive.comment = _comment(arrays)
 
     def _axis(self) -> dict[str, np.ndarray]:
-        """The steps, where there are any; a scalar of the user's may be called so only elsewhere."""
+        """The steps, where there are any; elsewhere a scalar of the user's may be called so."""
         if not self._steps or STEP in self._columns:
             return {}
         steps = [self._steps.get(epoch, NO_STEP) for epoch in self.epochs]

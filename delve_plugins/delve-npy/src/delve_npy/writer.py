@@ -30,10 +30,10 @@ class NPYWriter:
     """Writes ``npy/<mode>-<stat>/<layer>/epoch00003.npy`` and ``npy/scalars.npz``.
 
     ``scalars.npz`` holds the array ``epoch``, where rows have a training step the array ``step``,
-    and one array a metric, NaN where a metric has no value. It is written anew each time, so not each epoch: as rarely as keeps that under 2 % of
-    the run's time, and at the end. Both are read with :func:`numpy.load`. What another program
-    has under these names stays as it is: then the run's are in ``npy-delve``, or called
-    ``scalars-delve.npz``.
+    and one array a metric, NaN where a metric has no value. It is written anew each time, so not
+    each epoch: as rarely as keeps that under 2 % of the run's time, and at the end. Both are read
+    with :func:`numpy.load`. What another program has under these names stays as it is: then the
+    run's are in ``npy-delve``, or called ``scalars-delve.npz``.
 
     Args:
         savepath: The run's folder.
