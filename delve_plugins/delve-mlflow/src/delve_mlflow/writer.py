@@ -82,10 +82,11 @@ class MLflowWriter:
         with users_mistakes_named():
             self._ask(lambda: self._use(run, self._search(run).begin()), run)
 
-    def resume_from_saved_state(self, run: RunInfo) -> int:
+    def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Go on in the same MLflow run; one with later points is replaced by a copy without."""
+        first_void = run.initial_x if run.steps else initial_epoch
         with users_mistakes_named():
-            return self._ask(lambda: self._resume(run), run)
+            return self._ask(lambda: self._resume(first_void, run), run)
 
     def add_scalar(self, name: str, value: float) -> None:
         """Stage a scalar of the user's."""
@@ -276,11 +277,11 @@ class MLflowWriter:
             say=self._say_once,
         )
 
-    def _resume(self, run: RunInfo) -> int:
+    def _resume(self, first_void: int, run: RunInfo) -> int:
         search = self._search(run)
         self._ended = self._ended or search.remembered.untold
         try:
-            found = search.again(run.initial_x)
+            found = search.again(first_void)
         finally:  # a run that a copy has replaced cannot be asked again
             self._ended = self._ended or search.ended
         if found.owned and found.run.info.status != "RUNNING":

@@ -39,10 +39,11 @@ class PlotWriter:
     """Draws ``plots/<mode>-<stat>/epoch00003.png`` and ``plots/<mode>-<stat>/heatmap.png``.
 
     The first shows one epoch, layer by layer; the second all epochs. Where rows have a training
-    step, titles and axis show that; files are called by the epoch in any case. An epoch without figures is
-    one that ended while the last drawing was a few seconds old, or that would have let drawing
-    take more than 5 % of the time; the last epoch and the heatmaps are drawn when the run ends.
-    Of the first epoch there are as many figures as 5 % of its time pays for, and at least one.
+    step, titles and axis show that; files are called by the epoch in any case. An epoch without
+    figures is one that ended while the last drawing was a few seconds old, or that would have let
+    drawing take more than 5 % of the time; the last epoch and the heatmaps are drawn when the run
+    ends. Of the first epoch there are as many figures as 5 % of its time pays for, and at least
+    one.
 
     Args:
         savepath: The run's folder.

@@ -79,8 +79,9 @@ class TensorBoardWriter:
             folder.remove_files()
         self._open(0, run)
 
-    def resume_from_saved_state(self, run: RunInfo) -> int:
+    def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Drop the epochs from ``initial_epoch`` on; returns the first that is not there whole."""
+        first_void = run.initial_x if run.steps else initial_epoch
         self._prepare(run)
         remembered = self._recall(run)
         # Where a mode's run begins may be gone with a line of the journal: then no epoch is known
@@ -91,14 +92,14 @@ class TensorBoardWriter:
         held = {epoch for epoch in run.epochs if run.x_of(epoch) in whole}
         lacking = run.first_lacking(held if knows_begins else ())
         fed_again = {run.x_of(epoch) for epoch in run.epochs if epoch >= lacking}
-        first_step = min(fed_again, default=run.initial_x)
+        first_step = min(fed_again, default=first_void)
         self._begins = {mode: begin for mode, begin in self._begins.items() if begin < first_step}
         if remembered.unusable or (run.origin and not run.state):
             run.remember(numbers=self._tags.numbers, begins=self._begins, stats=self._stats)
         elif self._begins != remembered.begins:
             run.remember(begins=self._begins)
         for folder in self._folders.values():
-            folder.trim(lambda step: step < run.initial_x and step not in fed_again)
+            folder.trim(lambda step: step < first_void and step not in fed_again)
         self._open(first_step, run)
         return lacking
 
