@@ -104,6 +104,30 @@ def test_any_other_line_is_not(line):
     assert line_shapes.epoch_line_of(line) is None
 
 
+STEPPED = line_of({"loss": 0.5}, {"train-saturation/a": 1.0}, step=700)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line_of({"loss": 0.5}, {"train-saturation/a": 1.0}),
+        line_of({"loss": 0.5}, {"train-saturation/a": 1.0}, step=None),
+        line_of({"loss": 0.5}, {"train-saturation/a": 1.0}, stop=700),
+        STEPPED.replace(b"700", b"-7"),
+        STEPPED.replace(b"700", b"7.0"),
+        STEPPED.replace(b"700", b"07"),
+        STEPPED.replace(b"700", b"true"),
+        STEPPED.replace(b"700", b"7, 8"),
+    ],
+)
+def test_a_line_with_a_step_is_of_a_shape_of_its_own(line):
+    learn(STEPPED)
+    found = line_shapes.epoch_line_of(STEPPED)
+    assert found is not None
+    assert found[1].record.step == 700
+    assert line_shapes.epoch_line_of(line) is None
+
+
 @given(place=st.integers(0, len(LINE) - 1), byte=st.integers(0, 255))
 def test_a_changed_byte_is_let_pass_only_where_json_lets_it_pass(place, byte):
     learn(LINE)

@@ -301,7 +301,7 @@ def _by_steps(folder: Path) -> None:
     journal = Journal.resume(folder, 2)
     journal.mark_opened("csv")
     _write(journal, replace(_values(2), step=250), LAYERS[::-1])
-    _write(journal, replace(_values(3), step=2**53), LAYERS[::-1])
+    _write(journal, replace(_values(3), step=10**12), LAYERS[::-1])
     journal.close()
 
 
