@@ -84,12 +84,14 @@ class WriterSpec:
         timestamp: int,
         run: RunInfo,
         sample_value_dict: Mapping[Metric, np.ndarray],
+        step: int | None,
     ) -> None:
         """Take the layer metrics of one epoch.
 
         ``global_step`` is the epoch and ``prefix`` is always empty: both carry the names that
         delve 0.1 gave them. Keys are :class:`~delve.records.Metric`; the dictionary is the
-        writer's own. ``sample_value_dict`` holds embedded samples, (samples x 2) each.
+        writer's own. ``sample_value_dict`` holds embedded samples, (samples x 2) each. ``step`` is
+        the training step of the row, None where the user gave none.
 
         Example::
 
@@ -99,7 +101,13 @@ class WriterSpec:
 
     @hookspec
     def add_array(
-        self, name: Metric, value: np.ndarray, epoch: int, timestamp: int, run: RunInfo
+        self,
+        name: Metric,
+        value: np.ndarray,
+        epoch: int,
+        timestamp: int,
+        run: RunInfo,
+        step: int | None,
     ) -> None:
         """Take one array of the epoch: a covariance matrix, a spectrum, embedded samples.
 
@@ -112,8 +120,11 @@ class WriterSpec:
         """
 
     @hookspec
-    def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
+    def save(self, epoch: int, timestamp: int, run: RunInfo, step: int | None) -> None:
         r"""The epoch is complete: make what was staged durable in the backend.
+
+        ``step`` is the training step at which the row was taken, and then its place on the x axis;
+        None in a run whose x axis is the epoch. The key of the row is ``epoch`` in either case.
 
         Example::
 

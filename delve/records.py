@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+
+from delve.base.epochs import Epochs as Epochs
+from delve.base.epochs import counted_epochs as counted_epochs
+from delve.base.epochs import enumerate_epochs as enumerate_epochs
+from delve.base.epochs import enumerate_spans as enumerate_spans
 
 T = TypeVar("T")
 
 MODES = ("train", "eval")
 
+Axis = Literal["epoch", "step"]  # what the x axis of a run is
 LayerKey = tuple[str, str]  # mode, layer: what samples are gathered by
 
 _METRIC_FORM = re.compile(rf"({'|'.join(MODES)})-([a-z0-9-]+)/(.+)", re.DOTALL)
@@ -64,6 +69,7 @@ class EpochRecord:
         scalars: The user's own scalars, by name.
         metrics: The layer metrics.
         few_samples: By mode, the layers that saw fewer samples than they have features.
+        step: The training step at which it was taken; None where none was given.
     """
 
     epoch: int
@@ -71,6 +77,7 @@ class EpochRecord:
     scalars: Mapping[str, float]
     metrics: Mapping[Metric, float]
     few_samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,12 +90,14 @@ class HeldEpoch:
         timestamp: When it was saved, in milliseconds since 1970; None where the backend has no
             times.
         is_exact: Whether the values are as they were given, and not rounded to fewer digits.
+        step: Its training step; None where it has none, or the backend does not keep it.
     """
 
     epoch: int
     values: Mapping[str, float]
     timestamp: int | None = None
     is_exact: bool = True
+    step: int | None = None
 
 
 @dataclass
@@ -100,12 +109,14 @@ class StagedEpoch:
         metrics: The layer metrics that are numbers.
         arrays: Those that are arrays.
         few_samples: By mode, the layers that saw fewer samples than they have features.
+        step: The training step, if one was given.
     """
 
     scalars: dict[str, float] = field(default_factory=dict)
     metrics: dict[Metric, float] = field(default_factory=dict)
     arrays: dict[Metric, np.ndarray] = field(default_factory=dict)
     few_samples: dict[str, list[str]] = field(default_factory=dict)
+    step: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,6 +132,7 @@ class StagedEpoch:
                 str(metric): torch.from_numpy(array.copy()) for metric, array in self.arrays.items()
             },
             "few_samples": dict(self.few_samples),
+            "step": self.step,
         }
 
     @classmethod
@@ -132,24 +144,12 @@ class StagedEpoch:
             _by_metric(state["metrics"]),
             {metric: array.cpu().numpy() for metric, array in arrays.items()},
             dict(state["few_samples"]),
+            state.get("step"),
         )
 
 
 def _by_metric(values: Mapping[str, T]) -> dict[Metric, T]:
     return {metric: value for key, value in values.items() if (metric := Metric.parse(key))}
-
-
-class Epochs(tuple[int, ...]):
-    """Rising epochs: a tuple in which one is found as quickly as in a set."""
-
-    __slots__ = ()
-
-    def __contains__(self, epoch: object) -> bool:
-        try:
-            place = bisect.bisect_left(self, epoch)  # type: ignore[call-overload]
-        except TypeError:  # no number
-            return False
-        return self[place : place + 1] == (epoch,)
 
 
 def _forget(_state: Mapping[str, Any]) -> None:
@@ -202,6 +202,10 @@ class RunInfo:
         time_left: Tells how many seconds the attempt under way should take at most from now on. A
             writer that waits for somebody else gives up by then, by an exception, whatever number
             of calls it makes: it is tried again later.
+        steps: The training steps of ``epochs``, where rows have them.
+        initial_step: The step that the user has resumed by, if there was one.
+        axis: What the x axis of the run is: ``epoch``, or ``step`` where rows have steps. The first
+            row decides, so for a new run it is ``epoch`` until then.
     """
 
     savefile: Path
@@ -219,6 +223,9 @@ class RunInfo:
     may_be_copy: bool = False
     keep: Callable[[Mapping[str, Any]], None] = field(default=_forget, repr=False)
     time_left: Callable[[], float] = field(default=_for_ever, repr=False)
+    steps: Mapping[int, int] = field(default_factory=dict, repr=False)
+    initial_step: int | None = None
+    axis: Axis = "epoch"
 
     def __post_init__(self) -> None:
         if not isinstance(self.epochs, Epochs):  # writers look many of them up
@@ -228,6 +235,25 @@ class RunInfo:
         """Put values that JSON can hold into the journal; a resumed run finds them in ``state``."""
         self.state.update(state)
         self.keep(self.state)
+
+    @property
+    def initial_x(self) -> int:
+        """Where on the x axis the run goes on: what a backend holds from there on is void.
+
+        For backends that know a row by its x alone; ``initial_epoch`` where rows have no steps.
+        """
+        if not self.steps:
+            return self.initial_epoch
+        last = self.steps[max(self.steps)]
+        return max(last, -1 if self.initial_step is None else self.initial_step) + 1
+
+    def x_of(self, epoch: int) -> int:
+        """Where on the x axis one of ``epochs`` stands: at its step if it has one."""
+        return self.steps.get(epoch, epoch)
+
+    def epoch_at(self, x: int) -> int:
+        """The first of ``epochs`` that stands there or beyond, else ``initial_epoch``."""
+        return next((epoch for epoch in self.epochs if self.x_of(epoch) >= x), self.initial_epoch)
 
     def comes_again(self, epoch: int) -> bool:
         """Whether an epoch is one that is fed from the journal when a run is resumed or exported.
@@ -250,27 +276,6 @@ def _quick_to_search(held: Container[int]) -> Container[int]:
     """The same epochs; a list of many would be gone through for each of many."""
     is_quick = isinstance(held, Set | Mapping | range | Epochs)
     return set(held) if isinstance(held, Iterable) and not is_quick else held
-
-
-def enumerate_epochs(numbers: Sequence[int]) -> str:
-    """``[0, 1, 2, 5]`` as ``0-2, 5``."""
-    spans: list[tuple[int, int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1] = (spans[-1][0], number)
-        else:
-            spans.append((number, number))
-    return enumerate_spans(spans)
-
-
-def enumerate_spans(spans: Iterable[tuple[int, int]]) -> str:
-    """``[(0, 2), (5, 5)]``, the first and last of each, as ``0-2, 5``."""
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
-
-
-def counted_epochs(numbers: Sequence[int]) -> str:
-    """Rising epochs with the word before them: ``epoch 2`` or ``epochs 0-2, 5``."""
-    return f"epoch{'s' if len(numbers) > 1 else ''} {enumerate_epochs(numbers)}"
 
 
 def forward_order(layers: Iterable[str], present: Iterable[str]) -> list[str]:

@@ -234,13 +234,13 @@ class TakesEverything:
     def add_scalar(self, name, value, epoch, timestamp, run):
         self.note("add_scalar", locals())
 
-    def add_scalars(self, prefix, value_dict, global_step, timestamp, run, sample_value_dict):
+    def add_scalars(self, prefix, value_dict, global_step, timestamp, run, sample_value_dict, step):
         self.note("add_scalars", locals())
 
-    def add_array(self, name, value, epoch, timestamp, run):
+    def add_array(self, name, value, epoch, timestamp, run, step):
         self.note("add_array", locals())
 
-    def save(self, epoch, timestamp, run):
+    def save(self, epoch, timestamp, run, step):
         self.note("save", locals())
 
     def close(self, error, run):

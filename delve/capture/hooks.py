@@ -46,6 +46,8 @@ class LayerHooks:
 
     Attributes:
         is_recording: Whether passes are recorded now.
+        is_idle: Whether passes are none of those that the next row is made of: then a hook does
+            next to nothing.
         mode: The mode of passes.
         masks: Which positions of a pass are real.
     """
@@ -59,6 +61,7 @@ class LayerHooks:
         takes_masks: bool = False,
     ) -> None:
         self.is_recording = True
+        self.is_idle = False
         self.mode = PassMode()
         self._gatherer = Gatherer(gathering)
         self.masks = PassMasks(self._gatherer)
@@ -141,6 +144,8 @@ class LayerHooks:
         Returns:
             Whether it is one that is recorded.
         """
+        if self.is_idle:
+            return False
         tensor = tensor_in(output)
         if self._is_closed or self._holder == threading.get_ident() or stands_for_data(tensor):
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -19,6 +19,16 @@ from delve.capture.root_passes import RootPasses
 _COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
 
 Receive = Callable[[nn.Module, Any, str, Mask | None], bool]
+
+
+class Owner(Protocol):
+    """What has the hooks.
+
+    Attributes:
+        is_idle: Whether passes are none of those that the next row is made of.
+    """
+
+    is_idle: bool
 
 
 class LayerHook(ModelHook):
@@ -36,7 +46,7 @@ class LayerHook(ModelHook):
 
     def __init__(
         self,
-        owner: object,
+        owner: Owner,
         name: str,
         layer: nn.Module,
         root: nn.Module,
@@ -62,6 +72,9 @@ class LayerHook(ModelHook):
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
         """One call of the layer is over."""
+        # The compiler must not look at the flag: it would compile anew each time that it changes.
+        if not torch.compiler.is_compiling() and self._owner.is_idle:
+            return
         if compiled.is_exporting():  # to where there is no Delve
             return
         mode = mode_of(self._root)

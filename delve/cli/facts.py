@@ -92,6 +92,8 @@ def _general(
         _Row("resumed", [text(_resumes(run)) for run in runs]),
         _Row("layers", [text(len(run.layers)) for run in runs]),
     ]
+    if any(run.steps for run in runs):
+        rows.insert(3, _Row("steps", [text(_steps(run)) for run in runs]))
     if any(damage.lines for damage in damages):
         rows.insert(3, _Row("damaged", [*map(_damage, damages)]))
     return rows
@@ -156,6 +158,14 @@ def _time(milliseconds: int) -> str:
 
 def _epochs(run: StoredRun) -> str:
     return f"{len(run.epochs)} ({enumerate_epochs(run.epochs)})" if run.epochs else "none"
+
+
+def _steps(run: StoredRun) -> str:
+    """The training steps of the first and the last row that have one."""
+    if not run.steps:
+        return "none"
+    first, *others = run.steps.values()
+    return f"{first} to {others[-1]}" if others else str(first)
 
 
 def _resumes(run: StoredRun) -> str:

@@ -38,6 +38,7 @@ class LayerTable:
         is_first: Whether no earlier epoch holds the statistic, so that nothing can have changed.
         tail: The last layers whose saturation is far below the rest, if there are such.
         few_samples: By mode, the layers that saw fewer samples than they have features.
+        step: The training step of the epoch, if it has one.
     """
 
     stat: str
@@ -47,6 +48,7 @@ class LayerTable:
     is_first: bool = False
     tail: tuple[str, ...] = ()
     few_samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    step: int | None = None
 
 
 def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> LayerTable:
@@ -81,6 +83,7 @@ def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> Lay
             mode: tuple(layer for layer in row if layer in shown.few_samples.get(mode, ()))
             for mode, row in cells.items()
         },
+        step=shown.step,
     )
 
 
@@ -91,6 +94,7 @@ def as_json(run: StoredRun, tables: Sequence[LayerTable], damage: Damage) -> dic
         "run_id": run.run_id,
         "created": run.created,
         "epochs": run.epochs,
+        **({"steps": [run.steps.get(epoch) for epoch in run.epochs]} if run.steps else {}),
         "damaged_lines": list(damage.lines),
         "missing_epochs": [list(span) for span in damage.missing],
         "resumes": list(run.resumes),
@@ -113,6 +117,7 @@ def _table_as_json(table: LayerTable) -> dict[str, Any]:
     return {
         "stat": table.stat,
         "epoch": table.epoch,
+        **({} if table.step is None else {"step": table.step}),
         "layers": {
             layer: {
                 mode: {"value": _finite(row[layer].value), "change": _finite(row[layer].change)}

@@ -18,7 +18,7 @@ from delve.delivery.opening import open_writer
 from delve.delivery.standing import Standing
 from delve.errors import BackendLostError, RejectedError, UndeliveredError, WriterConfigurationError
 from delve.journal.journal import Journal
-from delve.records import EpochRecord, Metric, RunInfo
+from delve.records import Axis, EpochRecord, Metric, RunInfo
 
 
 class Channel:
@@ -97,8 +97,9 @@ class Channel:
         self, record: EpochRecord, arrays: Mapping[Metric, np.ndarray], layers: tuple[str, ...]
     ) -> None:
         """Pass an epoch on, or what is lacking up to it if it is time to try again."""
-        if layers != self._feed.run.layers:
-            self._feed.run = dataclasses.replace(self._feed.run, layers=layers)
+        axis: Axis = "epoch" if record.step is None else "step"
+        if (layers, axis) != (self._feed.run.layers, self._feed.run.axis):
+            self._feed.run = dataclasses.replace(self._feed.run, layers=layers, axis=axis)
         is_due = self._attempts.is_due()
         takes_arrays = self._stores_arrays and bool(arrays)
         if self._standing.is_behind:

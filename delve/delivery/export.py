@@ -80,6 +80,8 @@ def _send(writer: NamedWriter, folder: Path, journal: Journal) -> Outcome:
         config=journal.config,
         initial_epoch=journal.epochs[-1] + 1 if resumable else 0,
         epochs=tuple(journal.epochs) if resumable else (),
+        steps=journal.steps if resumable else {},
+        axis="step" if journal.steps else "epoch",
         metrics=journal.metrics,
     )
     delivery = Delivery([writer], journal, run, raise_errors=True, patience=math.inf)

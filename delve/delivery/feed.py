@@ -84,7 +84,7 @@ class Feed:
                 self._metrics(metrics, record, taken)
             for name, value in taken.items():
                 self._array(name, value, record)
-            self.call("save", epoch=record.epoch, timestamp=record.timestamp)
+            self.call("save", epoch=record.epoch, timestamp=record.timestamp, step=record.step)
         except RejectedError as error:
             self.refusals.note(error, [*record.scalars, *metrics, *taken])
             if not error.rest_arrived:
@@ -119,6 +119,7 @@ class Feed:
                 for name, value in arrays.items()
                 if name.stat == "embedded-sample"
             },
+            step=record.step,
         )
 
     def _array(self, name: Metric, value: np.ndarray, record: EpochRecord) -> None:
@@ -129,6 +130,7 @@ class Feed:
                 value=_read_only(value),
                 epoch=record.epoch,
                 timestamp=record.timestamp,
+                step=record.step,
             )
         except RejectedError as error:
             self.refusals.note(error, [name])

@@ -110,7 +110,7 @@ def earlier_runs(folder: Path, run_id: str) -> list[Mapping[int, HeldEpoch]]:
 def as_held(record: EpochRecord) -> HeldEpoch:
     """What a journal tells of an epoch, as if it were a backend."""
     values = dict(record.scalars) | dict(record.metrics.items())
-    return HeldEpoch(record.epoch, values, record.timestamp)
+    return HeldEpoch(record.epoch, values, record.timestamp, step=record.step)
 
 
 def is_of_earlier_run(holding: Holding, runs: Sequence[Mapping[int, HeldEpoch]]) -> bool:
@@ -123,6 +123,8 @@ def is_of_earlier_run(holding: Holding, runs: Sequence[Mapping[int, HeldEpoch]])
 
 def agree(one: HeldEpoch, other: HeldEpoch) -> bool:
     """Whether the values that both have of an epoch are the same, as far as both are exact."""
+    if None not in (one.step, other.step) and one.step != other.step:
+        return False
     single = not (one.is_exact and other.is_exact)
     return all(
         _same(value, other.values[name], single)
@@ -169,7 +171,7 @@ def _check(name: str, held: Any) -> bool:
 
 def _is_sound(held: HeldEpoch) -> bool:
     """Whether a journal can take it, whatever types it claims to have."""
-    numbers: list[Any] = [held.epoch, held.timestamp or 0]
+    numbers: list[Any] = [held.epoch, held.timestamp or 0, held.step or 0]
     return (
         all(type(number) is int and 0 <= number <= LARGEST_EPOCH for number in numbers)
         and all(isinstance(name, str) for name in held.values)

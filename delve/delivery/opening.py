@@ -41,10 +41,13 @@ def open_writer(
 
 def _resume(feed: Feed, first: int, journal: Journal, notices: Notices) -> int:
     """Have the writer hold the epochs below ``first``; returns from where on it lacks them."""
+    is_where_it_goes_on = first == feed.run.initial_epoch
     run = dataclasses.replace(
         feed.run,
         initial_epoch=first,
         epochs=tuple(epoch for epoch in journal.epochs if epoch < first),
+        steps={epoch: step for epoch, step in journal.steps.items() if epoch < first},
+        initial_step=feed.run.initial_step if is_where_it_goes_on else None,
         metrics=journal.metrics,
     )
     try:

@@ -181,7 +181,7 @@ def _merge(
             until = min(until, difference.ever_after)
         usable = {epoch: held for epoch, held in holding.epochs.items() if epoch < until}
         taken = [epoch for epoch in usable if epoch not in merged]
-        _add_times(usable, merged)
+        _complete(usable, merged)
         merged.update({epoch: usable[epoch] for epoch in taken})
         sources.append(replace(source, taken=taken, difference=difference))
     return sources
@@ -206,12 +206,14 @@ def _sound(old: Salvage, sources: Sequence[Source]) -> dict[str, float]:
     return sound
 
 
-def _add_times(held: Mapping[int, HeldEpoch], merged: dict[int, HeldEpoch]) -> None:
-    """Complete what has no times by a backend that has."""
+def _complete(held: Mapping[int, HeldEpoch], merged: dict[int, HeldEpoch]) -> None:
+    """Complete what has no time, or no step, by a backend that has."""
     for epoch, one in held.items():
         known = merged.get(epoch)
-        if known and known.timestamp is None and agree(known, one):
-            merged[epoch] = replace(known, timestamp=one.timestamp)
+        if known and None in (known.timestamp, known.step) and agree(known, one):
+            time = one.timestamp if known.timestamp is None else known.timestamp
+            step = one.step if known.step is None else known.step
+            merged[epoch] = replace(known, timestamp=time, step=step)
 
 
 def _identify(folder: Path, old: Salvage, held: Sequence[HeldEpoch]) -> None:
@@ -244,7 +246,7 @@ def _records(old: Salvage, held: Sequence[HeldEpoch]) -> dict[int, EpochRecord]:
         }
         scalars = {str(key): value for key, value in one.values.items() if key not in metrics}
         known = old.records.get(one.epoch)
-        records[one.epoch] = known or EpochRecord(one.epoch, time, scalars, metrics)
+        records[one.epoch] = known or EpochRecord(one.epoch, time, scalars, metrics, step=one.step)
     return records
 
 

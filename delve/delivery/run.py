@@ -13,7 +13,7 @@ from delve.delivery.checked_writer import NamedWriter
 from delve.delivery.delivery import Delivery
 from delve.journal.journal import Journal, now_in_ms
 from delve.journal.lock import FolderLock
-from delve.records import EpochRecord, RunInfo, StagedEpoch
+from delve.records import Axis, EpochRecord, RunInfo, StagedEpoch
 
 logger = get_logger(__name__)
 
@@ -32,6 +32,7 @@ class Run:
         arrays: The selected statistics that are arrays, to say so where no writer stores any.
         array_groups: The same as ``{mode}-{stat}``, for the writers.
         patience: Seconds that it may take to open a writer, and to feed it at the end.
+        initial_step: The training step that the user has resumed by, if there was one.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Run:
         arrays: Sequence[str] = (),
         array_groups: Sequence[str] = (),
         patience: float = PATIENCE,
+        initial_step: int | None = None,
     ) -> None:
         if arrays and not any(writer.implements("add_array") for writer in writers):
             logger.warning(
@@ -69,6 +71,9 @@ class Run:
                 arrays=tuple(array_groups),
                 epochs=tuple(self._journal.epochs),
                 metrics=self._journal.metrics,
+                steps=self._journal.steps,
+                initial_step=initial_step,
+                axis=self.axis or "epoch",
             )
             self._delivery = Delivery(
                 writers, self._journal, info, raise_errors, raise_errors, patience
@@ -83,6 +88,18 @@ class Run:
     def order(self) -> tuple[str, ...]:
         """The forward order of the layers, if an earlier part of the run recorded it."""
         return self._journal.layers if self._journal.epochs else ()
+
+    @property
+    def axis(self) -> Axis | None:
+        """What the x axis of the run is; None before the first row."""
+        if self._journal.steps:
+            return "step"
+        return "epoch" if self._journal.epochs else None
+
+    @property
+    def last_step(self) -> int | None:
+        """The training step of the last row, if rows have steps."""
+        return next(reversed(self._journal.steps.values()), None)
 
     @property
     def writers(self) -> tuple[str, ...]:
@@ -100,7 +117,14 @@ class Run:
 
     def save(self, epoch: int, staged: StagedEpoch, layers: Sequence[str]) -> None:
         """Record an epoch: into the journal, then to every writer."""
-        record = EpochRecord(epoch, now_in_ms(), staged.scalars, staged.metrics, staged.few_samples)
+        record = EpochRecord(
+            epoch,
+            now_in_ms(),
+            staged.scalars,
+            staged.metrics,
+            staged.few_samples,
+            staged.step,
+        )
         try:
             self._journal.write_epoch(record, layers)
             self._delivery.save(record, staged.arrays, layers)

@@ -41,6 +41,7 @@ class Contents:
         config: The hyperparameters that were given last.
         layers: The layers in forward order, as last recorded.
         places: Offset and length of the line of each epoch that is not void, by rising epoch.
+        steps: The training steps of those that have one, in the same order.
         metrics: The name of every metric that was ever recorded: an ordered set.
         states: What each writer remembers.
         resumes: The epoch of each resume.
@@ -64,6 +65,7 @@ class Contents:
     config: dict[str, Any] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    steps: dict[int, int] = field(default_factory=dict)
     metrics: dict[str, None] = field(default_factory=dict)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     resumes: list[int] = field(default_factory=list)
@@ -114,6 +116,8 @@ class Contents:
 
     def _take_epoch(self, line: EpochLine, offset: int, length: int) -> None:
         self.places[line.epoch] = (offset, length)
+        if line.step is not None:
+            self.steps[line.epoch] = line.step
         self.metrics.update(dict.fromkeys(line.scalars))
         self.metrics.update(dict.fromkeys(line.metrics))
         self.layers = tuple(line.layers or self.layers)
@@ -158,7 +162,8 @@ class Contents:
         """Drop the epochs that a line makes void, which are the last of ``places``."""
         first = line.voids_from
         while self.places and next(reversed(self.places)) >= first:
-            self.places.popitem()
+            epoch, _ = self.places.popitem()
+            self.steps.pop(epoch, None)
             self._void_in_backends(first)
 
     def _void_in_backends(self, first: float) -> None:

@@ -123,6 +123,7 @@ class EpochLine(Line):
     metrics: Mapping[Any, float | str] = _field(values.are_numbers)
     layers: Sequence[str] | None = _field(values.are_names_or_none, None)
     few_samples: Mapping[str, Sequence[str]] | None = _field(values.are_names_by_mode_or_none, None)
+    step: int | None = _field(values.is_epoch_or_none, None)
 
     @classmethod
     def of(cls, record: EpochRecord, layers: Sequence[str] | None = None) -> EpochLine:
@@ -133,7 +134,9 @@ class EpochLine(Line):
             layers: The layers in forward order, where the lines before it do not tell them.
         """
         few = record.few_samples or None
-        return cls(record.epoch, record.timestamp, record.scalars, record.metrics, layers, few)
+        return cls(
+            record.epoch, record.timestamp, record.scalars, record.metrics, layers, few, record.step
+        )
 
     @property
     def record(self) -> EpochRecord:
@@ -144,6 +147,7 @@ class EpochLine(Line):
             scalars=values.numbers(self.scalars),
             metrics=values.layer_metrics(self.metrics),
             few_samples=self.few_samples or {},
+            step=self.step,
         )
 
     @property

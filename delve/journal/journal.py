@@ -212,6 +212,11 @@ class Journal:
         return list(self._contents.places)
 
     @property
+    def steps(self) -> dict[int, int]:
+        """The training steps of those that have one."""
+        return dict(self._contents.steps)
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """Every metric that was ever recorded, voided epochs included, in first-seen order."""
         return tuple(self._contents.metrics)

@@ -21,6 +21,8 @@ _VALUE = rb"-?(?:0|[1-9]\d{0,17}+)(?:\.\d++)?+(?:e[-+]\d{1,4}+)?+"
 _COUNT = rb"(?:0|[1-9]\d{0,14}+)"
 _TIME = rb"(?:[1-8]\d{12}|0|[1-9]\d{0,11}+)"
 _BEFORE = (b"type", b"epoch", b"epoch", b"time", b"scalars")
+_FIELDS = ["type", "epoch", "time", "scalars", "metrics"]
+_AFTER = ["line", "crc32"]
 
 _LONGEST = 2**18  # bytes of a line whose names are remembered
 _MOST = 32  # shapes
@@ -33,11 +35,13 @@ class _Shape:
     Attributes:
         scalars: Those of the user's scalars.
         metrics: Those of the layer metrics.
+        has_step: Whether a step stands behind them.
         numbers: What stands between the names.
     """
 
     scalars: tuple[str, ...]
     metrics: tuple[Metric, ...]
+    has_step: bool
     numbers: re.Pattern[bytes]
 
 
@@ -46,7 +50,8 @@ _shapes: dict[tuple[bytes, ...], _Shape] = {}
 
 def learn(line: bytes, entry: Mapping[str, Any]) -> None:
     """Remember the names of an epoch's line that was parsed, unless it is out of the ordinary."""
-    if list(entry) != ["type", "epoch", "time", "scalars", "metrics", "line", "crc32"]:
+    step = ["step"] if "step" in entry else []
+    if list(entry) != [*_FIELDS, *step, *_AFTER]:
         return
     scalars, metrics = entry["scalars"], [Metric.parse(name) for name in entry["metrics"]]
     values = [*scalars.values(), *entry["metrics"].values()]
@@ -54,12 +59,14 @@ def learn(line: bytes, entry: Mapping[str, Any]) -> None:
         return
     names = [name.encode(errors="replace") for name in (*scalars, "metrics", *entry["metrics"])]
     key = tuple(line.split(b'"')[1:-2:2])
-    if key != (*_BEFORE, *names, b"line", b"crc32"):  # a name is spelt with escapes
+    after = [name.encode() for name in (*step, *_AFTER)]
+    if key != (*_BEFORE, *names, *after):  # a name is spelt with escapes
         return
     if len(_shapes) >= _MOST:
         _shapes.clear()
     known = tuple(metric for metric in metrics if metric is not None)
-    _shapes[key] = _Shape(tuple(scalars), known, _between(len(scalars), len(known)))
+    between = _between(len(scalars), len(known), bool(step))
+    _shapes[key] = _Shape(tuple(scalars), known, bool(step), between)
 
 
 def epoch_line_of(line: bytes) -> NumberedLine | None:
@@ -71,12 +78,14 @@ def epoch_line_of(line: bytes) -> NumberedLine | None:
     if found is None:
         return None
     shape, (epoch, time, *written, number) = found
+    step = int(written.pop()) if shape.has_step else None
     scalars = len(shape.scalars)
     epoch_line = EpochLine(
         int(epoch),
         int(time),
         WrittenNumbers(shape.scalars, written[:scalars]),
         WrittenNumbers(shape.metrics, written[scalars:]),
+        step=step,
     )
     return NumberedLine(int(number), epoch_line)
 
@@ -95,11 +104,12 @@ def _numbers_of(line: bytes) -> tuple[_Shape, list[bytes]] | None:
 
 
 @functools.lru_cache(_MOST)
-def _between(scalars: int, metrics: int) -> re.Pattern[bytes]:
+def _between(scalars: int, metrics: int, has_step: bool) -> re.Pattern[bytes]:
     """What stands between the names of so many values, which are known."""
+    step = rb": %b, " % _COUNT if has_step else b""
     return re.compile(
-        rb"\{: , : %b, : %b, : %b: %b: %b, : \}\r?\n?"
-        % (_COUNT, _TIME, _values(scalars), _values(metrics), _COUNT)
+        rb"\{: , : %b, : %b, : %b: %b%b: %b, : \}\r?\n?"
+        % (_COUNT, _TIME, _values(scalars), _values(metrics), step, _COUNT)
     )
 
 

@@ -36,6 +36,7 @@ class StoredRun:
         records: Its epochs, in rising order. Those of a long run are read from the journal each
             time that they are gone through, so that it fits into memory.
         damaged_lines: The numbers of the journal's lines that cannot be read, from 1.
+        steps: The training steps of the epochs that have one.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class StoredRun:
     metrics: tuple[str, ...]
     records: Sequence[EpochRecord]
     damaged_lines: tuple[int, ...] = field(default=(), compare=False)
+    steps: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def epochs(self) -> list[int]:
@@ -131,4 +133,5 @@ def _read(path: Path) -> StoredRun:
         metrics=tuple(contents.metrics),
         records=records,
         damaged_lines=tuple(contents.damaged_lines),
+        steps=contents.steps,
     )

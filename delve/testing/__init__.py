@@ -33,6 +33,7 @@ from delve.testing.recording import Fault, Recording, run_id
 from delve.testing.resuming import ResumingContract
 from delve.testing.retries import fast_retries
 from delve.testing.rows import Row, differences, sample_rows
+from delve.testing.stepping import SteppingContract
 from delve.testing.storing import StoringContract
 from delve.testing.training import Killer, train, train_and_die
 
@@ -56,7 +57,12 @@ __all__ = [
 
 
 class WriterContract(
-    ConstructionContract, StoringContract, ResumingContract, ReadingContract, ClosingContract
+    ConstructionContract,
+    StoringContract,
+    ResumingContract,
+    SteppingContract,
+    ReadingContract,
+    ClosingContract,
 ):
     """What every writer promises, as tests.
 

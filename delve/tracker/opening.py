@@ -15,8 +15,10 @@ from delve.delivery.checked_writer import NamedWriter
 from delve.delivery.discovery import make_writers
 from delve.delivery.run import Run, SilentRun
 from delve.numerics import processes
+from delve.records import Axis
 from delve.tracker.arguments import check_initial_epoch, check_savefile
 from delve.tracker.settings import Settings
+from delve.tracker.steps import check_initial_step, check_step_of_resume
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,17 @@ class Place:
         folder: The run's folder.
         epoch: The index of the next row.
         order: The forward order of the layers, as far as an earlier part of the run recorded it.
+        axis: What the x axis of the run is; None before the first row.
+        step: The training step of its last row, if rows have steps.
+        passed: How many training steps have passed since, where the run is resumed by a step.
     """
 
     folder: Path
     epoch: int
     order: tuple[str, ...] = ()
+    axis: Axis | None = None
+    step: int | None = None
+    passed: int = 0
 
 
 def open_run(
@@ -39,6 +47,7 @@ def open_run(
     save_to: str | object | Sequence[str | object],
     writer_args: Mapping[str, Any] | None,
     initial_epoch: int | Literal["auto"],
+    initial_step: int | None,
     settings: Settings,
     undo: contextlib.ExitStack,
 ) -> tuple[Run | SilentRun, Place]:
@@ -52,6 +61,7 @@ def open_run(
         save_to: The writers, as the user gave them.
         writer_args: Their arguments, as the user gave them.
         initial_epoch: The first row, as the user gave it.
+        initial_step: The training step up to which rows stay, as the user gave it.
         settings: All that has been checked already.
         undo: What closes the run again, if the tracker cannot be made after all.
 
@@ -59,16 +69,23 @@ def open_run(
         DelveError: It cannot be opened; raised in all ranks.
     """
 
+    def first_epoch(folder: Path, writers: Sequence[NamedWriter] = ()) -> int:
+        if initial_step is None:
+            return check_initial_epoch(initial_epoch, folder, writers)
+        return check_initial_step(initial_step, initial_epoch, folder, writers)
+
     def open_here() -> tuple[Run | SilentRun, Place]:
         folder = check_savefile(savefile)
         if not processes.is_rank_zero():
-            return SilentRun(), Place(folder, check_initial_epoch(initial_epoch, folder))
+            return SilentRun(), Place(folder, first_epoch(folder))
         writers = make_writers(save_to, folder, writer_args)
-        epoch = check_initial_epoch(initial_epoch, folder, writers)
+        epoch, step = first_epoch(folder, writers), check_step_of_resume(initial_step)
         with signals.held():
-            run = _open(folder, epoch, writers, settings)
+            run = _open(folder, epoch, writers, settings, step)
             undo.push(lambda _kind, error, _traceback: run.close(error))
-        return run, Place(folder, epoch, in_todays_names(run.order, settings.layers))
+        order = in_todays_names(run.order, settings.layers)
+        passed = 0 if step is None else step - (run.last_step or 0)
+        return run, Place(folder, epoch, order, run.axis, run.last_step, passed)
 
     if not processes.is_distributed():
         return open_here()
@@ -77,7 +94,13 @@ def open_run(
     return run, processes.from_rank_zero(place)
 
 
-def _open(folder: Path, epoch: int, writers: Sequence[NamedWriter], settings: Settings) -> Run:
+def _open(
+    folder: Path,
+    epoch: int,
+    writers: Sequence[NamedWriter],
+    settings: Settings,
+    step: int | None,
+) -> Run:
     return Run(
         folder,
         epoch,
@@ -89,4 +112,5 @@ def _open(folder: Path, epoch: int, writers: Sequence[NamedWriter], settings: Se
         arrays=settings.statistics.arrays,
         array_groups=settings.statistics.array_groups,
         patience=settings.patience,
+        initial_step=step if epoch else None,
     )

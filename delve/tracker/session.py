@@ -19,6 +19,7 @@ from delve.records import StagedEpoch
 from delve.tracker.arguments import check_scalar, check_scalar_name
 from delve.tracker.endings import what_went_wrong
 from delve.tracker.inert import InertTracker
+from delve.tracker.steps import StepAxis
 
 logger = get_logger("delve.tracker")  # one name for all that is said of the tracker
 
@@ -30,6 +31,7 @@ class Session:
         run: The open run, or its stand-in in a process that does not write.
         folder: The run's folder.
         epoch: The index of the first row.
+        steps: The run's x axis.
         hooks: The hooks, to be let go at the end.
         ends_well: Classes of exceptions that are a good end.
         reserved: Names that no scalar of the user's may have.
@@ -40,6 +42,7 @@ class Session:
         run: Run | SilentRun,
         folder: Path,
         epoch: int,
+        steps: StepAxis,
         hooks: LayerHooks,
         ends_well: tuple[type[BaseException], ...],
         reserved: Container[str],
@@ -47,6 +50,7 @@ class Session:
         self._run = run
         self._savefile = folder
         self._epoch = epoch
+        self._steps = steps
         self._hooks = hooks
         self._ends_well = ends_well
         self._reserved = reserved
@@ -71,13 +75,14 @@ class Session:
 
         Args:
             name: Any text but ``epoch``, the names of layer metrics and, with ``average_sat``,
-                those of the averages.
+                those of the averages; nor ``step``, where rows have one.
             value: A number, or a tensor or array of one element.
 
         Raises:
             ArgumentError: The name is taken, or the value is not a number.
         """
         check_scalar_name(name, self._reserved)
+        self._steps.check_name(name)
         number = check_scalar(name, value)
         if self._postpones(f"add_scalar({name!r})", lambda: self.add_scalar(name, number)):
             return
@@ -85,17 +90,26 @@ class Session:
             self._check_open()
             self._log(name, number)
 
-    def save(self) -> None:
+    def save(self, *, step: int | None = None) -> None:
         """End the epoch: write it to the journal, then to every writer.
 
         Handlers of signals, Ctrl-C's among them, come in before or after; while a writer keeps it
         waiting, after some 2 seconds. The epoch is recorded then, and the writer is fed it again.
+
+        Args:
+            step: The training step of the row, if the run's rows have steps; it rises from row to
+                row. None: what was given for the row before, if anything.
+
+        Raises:
+            ArgumentError: It is none, or not what the x axis of the run asks for; see
+                :meth:`~delve.SaturationTracker.add_saturations`. Nothing was recorded.
         """
-        if self._postpones("save()", self.save):
+        if self._postpones("save()", lambda: self.save(step=step)):
             return
         with self._whole():
             self._check_open()
-            self._save()
+            given = self._staged.step if step is None else step
+            self._save(self._steps.check(given, self._staged.scalars))
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run; a second call does nothing.
@@ -166,8 +180,10 @@ class Session:
         self._postponed.append(call)
         return True
 
-    def _save(self) -> None:
+    def _save(self, step: int | None) -> None:
         epoch, staged = self._epoch, self._staged
+        staged.step = step
+        self._steps.take(step)
         self._epoch, self._staged = epoch + 1, StagedEpoch()
         self._run.save(epoch, staged, self._hooks.layers)
 
@@ -178,6 +194,8 @@ class Session:
     def _finish_epoch(self, error: BaseException | None) -> None:
         staged = self._staged.names
         if staged and error is None:
+            scalars = self._staged.scalars
+            self._staged.step = self._steps.of_the_end(self._staged.step, scalars)
             self.save()
         elif staged:
             logger.warning(

@@ -14,17 +14,17 @@ from delve.capture.layer_types import Include
 from delve.capture.layers import LayerFilter, Modules
 from delve.capture.replaced import LayerWatch
 from delve.delivery.attempts import PATIENCE
-from delve.errors import ArgumentError
 from delve.numerics import processes
-from delve.records import MODES, LayerKey, StagedEpoch
+from delve.records import MODES, LayerKey
 from delve.stats.computation import Results
 from delve.tracker import console
-from delve.tracker.old_names import OldNames
+from delve.tracker.checkpoints import Checkpoints
 from delve.tracker.opening import open_run
 from delve.tracker.settings import check_settings
+from delve.tracker.steps import StepAxis, Turns
 
 
-class SaturationTracker(OldNames):
+class SaturationTracker(Checkpoints):
     """Records what the layers of a model do, epoch by epoch, in every backend named.
 
     Under ``torch.distributed`` each process makes one, and a mistake in one is raised in all. Its
@@ -74,6 +74,15 @@ class SaturationTracker(OldNames):
         initial_epoch: 0 begins a new run and overwrites the folder's earlier one; N > 0 resumes:
             every backend keeps exactly the epochs below N and goes on; ``"auto"`` resumes after
             the last recorded epoch. What went void in a backend while it was away is cut too.
+        initial_step: Resumes by a training step in the place of ``initial_epoch``, for a run whose
+            rows carry steps: every backend keeps the rows of steps up to this one, later ones are
+            void. Where nothing was recorded up to there, the run begins anew.
+        every: Record only every so many calls of :meth:`add_saturations`; the others return at
+            once. It counts on from the ``state_dict``, or from ``initial_step``, if each call is
+            one step.
+        gather: Which forward passes a row is made of, where ``every`` is more than 1: ``window``
+            takes all since the last row, ``last`` those between the call that records and the call
+            before it, so that the others cost next to nothing.
         interpolation_strategy: Shrink large feature maps first, by this mode of
             ``torch.nn.functional.interpolate``.
         interpolation_downsampling: The size to shrink to.
@@ -148,7 +157,11 @@ class SaturationTracker(OldNames):
         ends_well: type[BaseException] | Iterable[type[BaseException]] = (),
         track: Literal["default", "all"] = "default",
         include: Include = (),
+        initial_step: int | None = None,
+        every: int = 1,
+        gather: Literal["window", "last"] = "window",
     ) -> None:
+        turns = processes.raise_in_all_ranks(lambda: Turns(every, gather))
         settings = processes.raise_in_all_ranks(
             lambda: check_settings(
                 modules,
@@ -177,7 +190,9 @@ class SaturationTracker(OldNames):
         )
         averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
         with contextlib.ExitStack() as undo:  # an interrupt, or a mistake in another process
-            run, place = open_run(savefile, save_to, writer_args, initial_epoch, settings, undo)
+            run, place = open_run(
+                savefile, save_to, writer_args, initial_epoch, initial_step, settings, undo
+            )
             hooks = LayerHooks(
                 settings.layers,
                 settings.gathering,
@@ -185,8 +200,13 @@ class SaturationTracker(OldNames):
                 settings.selection.roots(),
                 settings.takes_masks,
             )
-            super().__init__(run, place.folder, place.epoch, hooks, settings.ends_well, averages)
+            steps = StepAxis(place.axis, place.step)
+            super().__init__(
+                run, place.folder, place.epoch, steps, hooks, settings.ends_well, averages
+            )
             undo.pop_all()
+        self._turns = turns
+        self._go_on(place.passed)
         self._layers = LayerWatch(settings.selection, settings.layers, hooks)
         self._statistics = settings.statistics
         self._averages = averages
@@ -195,7 +215,7 @@ class SaturationTracker(OldNames):
         self._reducer = processes.CovarianceReducer()
         self._saturations: dict[LayerKey, float] = {}
 
-    def add_saturations(self, save: bool = True) -> None:
+    def add_saturations(self, save: bool = True, *, step: int | None = None) -> None:
         """Compute the selected statistics of all layers over the samples since the last call.
 
         Under ``torch.distributed`` it is collective: the samples of all processes count, and an
@@ -203,8 +223,20 @@ class SaturationTracker(OldNames):
 
         Args:
             save: Whether that ends the epoch. False leaves it to :meth:`save`.
+            step: The training step at which the row is taken, for those who count steps: it is the
+                x axis in every backend then. A run has one x axis: the first row decides, and all
+                rows have a step, which rises, or none has.
+
+        Raises:
+            ArgumentError: The step falls, repeats or is none, or the run's rows have steps and
+                this one has not, or the other way round. Nothing was recorded.
         """
         self._check_open()
+        if not self._turns.is_due:
+            self._steps.check(step)
+            self._go_on(self._turns.passed + 1)
+            return
+        given = processes.raise_in_all_ranks(lambda: self._checked(step, save))
         # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
         seen = processes.union(self._hooks.fresh())
         covariances = self._reducer.reduce(self._hooks.held(seen))
@@ -219,6 +251,9 @@ class SaturationTracker(OldNames):
                     self._stage(results)
                 self._hooks.mark_used(self._forget, seen)
                 self._layers.look_again()
+                self._turns.count()
+                self._hooks.is_idle = not self._turns.is_gathering
+                self._staged.step = given
                 if save:
                     self.save()
 
@@ -235,48 +270,12 @@ class SaturationTracker(OldNames):
             self._saturations = self._statistics.saturations(fresh)
         console.show_saturations(self._saturations)
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint taken inside an epoch needs to go on exactly there.
-
-        Made of tensors and plain values, so ``torch.load(..., weights_only=True)`` reads it back.
-        Under ``torch.distributed`` each process has samples of its own, so each must keep its own
-        state.
-        """
-        return {
-            "epoch": self._epoch,
-            "staged": self._staged.state_dict(),
-            "recorder": self._hooks.state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`, in a tracker that was made with its epoch.
-
-        Under ``torch.distributed`` each process loads the state that it kept itself: one state for
-        all would count its samples once a process.
-
-        Example::
-
-            state = checkpoint["tracker"]
-            tracker = SaturationTracker(..., initial_epoch=state["epoch"])
-            tracker.load_state_dict(state)
-
-        Raises:
-            ArgumentError: The state is of another epoch than this tracker's current one.
-        """
-        self._check_open()
-        if state["epoch"] != self._epoch:
-            raise ArgumentError(
-                f"the state is of epoch {state['epoch']}, but the tracker is at epoch "
-                f"{self._epoch}; make it with initial_epoch={state['epoch']}"
-            )
-        with self._whole():
-            self._hooks.load_state_dict(state["recorder"])
-            staged = StagedEpoch.from_state_dict(state["staged"])
-            for name, number in staged.scalars.items():
-                self._log(name, number)
-            self._staged.metrics |= staged.metrics
-            self._staged.arrays |= staged.arrays
-            self._staged.few_samples |= staged.few_samples
+    def _checked(self, step: int | None, is_whole: bool) -> int | None:
+        """The step of the row at hand; without one, it may still come if the row is not whole."""
+        given = self._staged.step if step is None else step
+        if given is None and not is_whole:
+            return None
+        return self._steps.check(given, self._staged.scalars)
 
     def _stage(self, results: Results) -> None:
         self._staged.metrics |= results.scalars

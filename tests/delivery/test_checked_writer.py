@@ -26,7 +26,7 @@ def test_a_writer_takes_only_the_arguments_that_it_names():
             pass
 
     named = check_writer("some", Some())
-    named.hook.save(epoch=3, timestamp=7, run=None)
+    named.hook.save(epoch=3, timestamp=7, run=None, step=None)
     assert vars(named.writer)["saved"] == 7
     assert {hook for hook in HOOKS if named.implements(hook)} == {"save", "close"}
     assert named.arguments("save") == {"timestamp"}
@@ -54,7 +54,7 @@ def test_a_marked_method_may_have_another_name():
             self.saved = epoch
 
     named = check_writer("marked", Marked())
-    named.hook.save(epoch=3, timestamp=7, run=None)
+    named.hook.save(epoch=3, timestamp=7, run=None, step=None)
     assert vars(named.writer)["saved"] == 3
 
 
@@ -70,10 +70,10 @@ def test_a_marked_method_that_is_no_hook_is_an_error():
 
 def test_an_argument_that_the_hook_does_not_offer_is_named():
     class Unknown:
-        def save(self, epoch, step):
+        def save(self, epoch, batch):
             pass
 
-    with pytest.raises(WriterContractError, match=r"'unknown'.*step.*see delve\.hookspecs"):
+    with pytest.raises(WriterContractError, match=r"'unknown'.*batch.*see delve\.hookspecs"):
         check_writer("unknown", Unknown())
 
 
@@ -105,7 +105,7 @@ def test_a_bound_method_of_another_object_may_be_a_hook():
 
     writer, store = Saves(), Store()
     writer.save = store.store
-    check_writer("forwarding", writer).hook.save(epoch=3, timestamp=7, run=None)
+    check_writer("forwarding", writer).hook.save(epoch=3, timestamp=7, run=None, step=None)
     assert store.saved == 3
 
 

@@ -38,6 +38,8 @@ LINES = [
     RunLine(1, "ab", 5, (), {}),
     EpochLine(3, 9, {"loss": 0.5}, {"train-saturation/fc": 0.25}, ["fc"], {"train": ["fc"]}),
     EpochLine(0, 0, {}, {}),
+    EpochLine(4, 9, {}, {}, step=0),
+    EpochLine(4, 9, {}, {}),
     ResumeLine(2, 8),
     ResumeLine(2),
     ConfigLine({"lr": 0.25}),
@@ -123,7 +125,7 @@ def test_a_later_format_is_refused_whatever_else_it_holds():
 @given(st.dictionaries(st.text(), st.floats()), st.dictionaries(st.text(), st.floats()))
 def test_an_epoch_is_the_same_after_its_line(scalars, by_layer):
     metrics = {Metric("eval", "saturation", layer): v for layer, v in by_layer.items() if layer}
-    record = EpochRecord(3, 9, scalars, metrics, {"eval": ["a"]})
+    record = EpochRecord(3, 9, scalars, metrics, {"eval": ["a"]}, 700)
     line = EpochLine.of(record, ["a"])
     read = line_from(json.loads(line.encode(1)))
     assert repr(read.record) == repr(record)
@@ -138,9 +140,10 @@ def test_lines_void_what_they_say():
     assert {line.voids_from for line in [*others, Line()]} == {math.inf}
 
 
-def test_the_shape_of_an_epochs_line_is_that_of_its_type():
+@pytest.mark.parametrize("step", [None, 0, 700, 10**15 - 1])
+def test_the_shape_of_an_epochs_line_is_that_of_its_type(step):
     """Otherwise every line would be parsed as JSON, and nothing but the time would tell."""
-    line = EpochLine(3, 9, {"loss": 0.5}, {"train-saturation/fc": 0.25})
+    line = EpochLine(3, 9, {"loss": 0.5}, {"train-saturation/fc": 0.25}, step=step)
     content = line.encode(4)
     line_shapes.learn(content, json.loads(content))
     known = line_shapes.epoch_line_of(content)

@@ -34,19 +34,22 @@ def learn(line):
     scalars=st.dictionaries(NAMES, VALUES, max_size=4),
     layers=st.dictionaries(NAMES, VALUES, max_size=4),
     epoch=st.integers(0, 2**53),
+    step=st.none() | st.integers(0, 2**53),
     data=st.data(),
 )
-def test_what_is_read_is_what_json_reads(scalars, layers, epoch, data):
+def test_what_is_read_is_what_json_reads(scalars, layers, epoch, step, data):
     metrics = {f"train-saturation/{layer}": value for layer, value in layers.items()}
-    learn(line_of(scalars, metrics))
+    more = {} if step is None else {"step": step}
+    learn(line_of(scalars, metrics, **more))
     again = {name: data.draw(VALUES) for name in metrics}
-    line = line_of(scalars, again, epoch)
+    line = line_of(scalars, again, epoch, **more)
     found = line_shapes.epoch_line_of(line)
     if found is not None:
         number, read = found
         record = read.record
         told = json.loads(line)
         assert (record.epoch, record.timestamp, number) == (epoch, told["time"], 5)
+        assert record.step == step
         assert list(record.scalars.items()) == list(told["scalars"].items())
         assert list(record.metrics.items()) == list(told["metrics"].items())
         assert all(type(metric) is Metric for metric in record.metrics)
@@ -98,6 +101,30 @@ LINE = line_of({"loss": 0.5}, {"train-saturation/a": 1.0, "eval-saturation/a": 2
 def test_any_other_line_is_not(line):
     learn(LINE)
     assert line_shapes.epoch_line_of(LINE) is not None
+    assert line_shapes.epoch_line_of(line) is None
+
+
+STEPPED = line_of({"loss": 0.5}, {"train-saturation/a": 1.0}, step=700)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line_of({"loss": 0.5}, {"train-saturation/a": 1.0}),
+        line_of({"loss": 0.5}, {"train-saturation/a": 1.0}, step=None),
+        line_of({"loss": 0.5}, {"train-saturation/a": 1.0}, stop=700),
+        STEPPED.replace(b"700", b"-7"),
+        STEPPED.replace(b"700", b"7.0"),
+        STEPPED.replace(b"700", b"07"),
+        STEPPED.replace(b"700", b"true"),
+        STEPPED.replace(b"700", b"7, 8"),
+    ],
+)
+def test_a_line_with_a_step_is_of_a_shape_of_its_own(line):
+    learn(STEPPED)
+    found = line_shapes.epoch_line_of(STEPPED)
+    assert found is not None
+    assert found[1].record.step == 700
     assert line_shapes.epoch_line_of(line) is None
 
 

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -96,7 +97,7 @@ def _epoch(record: EpochRecord) -> dict[str, Any]:
         "of the user": {name: _plain(value) for name, value in record.scalars.items()},
         "of layers": [[m.mode, m.stat, m.layer, _plain(v)] for m, v in record.metrics.items()],
         "few samples": {mode: list(layers) for mode, layers in record.few_samples.items()},
-    }
+    } | ({} if record.step is None else {"taken at step": record.step})
 
 
 def _plain(value: float) -> float | str:
@@ -290,6 +291,20 @@ def _of_a_later_version(folder: Path) -> None:
     (folder / JOURNAL_NAME).write_bytes(b"".join(written + lines))
 
 
+def _by_steps(folder: Path) -> None:
+    """Rows at training steps, some of which a resume made void, and a layer that came late."""
+    journal = Journal.create(folder, LAYERS, {})
+    journal.mark_opened("csv")
+    for epoch, step in enumerate((100, 200, 300, 400)):
+        _write(journal, replace(_values(epoch), step=step))
+    journal.close()
+    journal = Journal.resume(folder, 2)
+    journal.mark_opened("csv")
+    _write(journal, replace(_values(2), step=250), LAYERS[::-1])
+    _write(journal, replace(_values(3), step=10**12), LAYERS[::-1])
+    journal.close()
+
+
 @contextlib.contextmanager
 def _found(whereabouts: Whereabouts) -> Iterator[None]:
     with mock.patch("delve.journal.journal.whereabouts", return_value=whereabouts):
@@ -306,6 +321,7 @@ RECIPES: Mapping[str, Callable[[Path], None]] = {
     "replaced": _replaced,
     "repaired": _repaired,
     "of-a-later-version": _of_a_later_version,
+    "by-steps": _by_steps,
 }
 
 

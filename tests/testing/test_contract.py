@@ -136,6 +136,16 @@ def test_a_correct_writer_passes_every_test(contract):
             "the backend must hold the new epochs 1-2 and nothing else; it holds epochs 1-5 in",
         ),
         (
+            "KeepsVoidEpochs",
+            "test_rows_of_steps_go_on_behind_those_that_stay",
+            "that are resumed by step 200, go on with 250 and then with 700",
+        ),
+        (
+            "DuplicatesAfterResume",
+            "test_rows_of_steps_go_on_behind_those_that_stay",
+            "must each be there once, in their order",
+        ),
+        (
             "DropsEverythingOnResume",
             "test_resume_keeps_what_is_below_and_goes_on[4]",
             "each exactly once; it holds epoch 4 in place of epochs 0-4",

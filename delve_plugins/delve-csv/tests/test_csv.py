@@ -379,3 +379,34 @@ def test_a_last_row_that_fails_once_is_not_lost(tmp_path, model, monkeypatch):
     tracker.close()
     assert list(table(tmp_path)["epoch"]) == [0, 1, 2]
     assert_same_as_journal(tmp_path)
+
+
+def test_steps_are_whole_numbers_behind_the_epochs(tmp_path):
+    with SaturationTracker(tmp_path, "csv", nn.Linear(2, 2)) as tracker:
+        for step in (100, 250, 400):
+            tracker.add_scalar("loss", 1 / step)
+            tracker.save(step=step)
+    with SaturationTracker(tmp_path, "csv", nn.Linear(2, 2), initial_step=399) as tracker:
+        tracker.add_scalar("late", float("nan"))
+        tracker.add_scalar("loss", 2.0)
+        tracker.save(step=401)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert lines == [
+        "epoch,step,loss,late",
+        "0,100,0.01,",
+        "1,250,0.004,",
+        "2,401,2.0,NaN",
+    ]
+
+
+def test_a_scalar_that_users_call_step_is_no_training_step(tmp_path):
+    with SaturationTracker(tmp_path, "csv", nn.Linear(2, 2)) as tracker:
+        for step in range(2):
+            tracker.add_scalar("step", step)
+            tracker.save()
+    run = RunInfo(tmp_path, "id", 0, state={"file": "metrics.csv"})
+    held = list(CSVWriter(tmp_path).held_epochs(run))
+    assert [(one.step, one.values) for one in held] == [
+        (None, {"step": 0.0}),
+        (None, {"step": 1.0}),
+    ]

@@ -128,3 +128,29 @@ def test_the_zip_file_is_sound(path):
     table_of({0: {"a": 1.0}}).write(path)
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
+
+
+def test_steps_are_whole_numbers_beside_the_epochs(tmp_path):
+    table = ScalarTable()
+    table.put(0, {"loss": 0.5}, 100)
+    table.put(2, {"loss": 0.25}, 2**53)
+    table.put(3, {"loss": 0.25}, 2**53 + 1)
+    table.put(4, {"loss": 0.125})
+    table.cut(3)
+    table.put(3, {"loss": 1.0})
+    table.write(tmp_path / "scalars.npz")
+    with np.load(tmp_path / "scalars.npz") as arrays:
+        assert list(arrays) == ["epoch", "step", "loss"]
+        assert arrays["step"].dtype == np.int64
+        assert arrays["step"].tolist() == [100, 2**53, -1]
+    read = ScalarTable.read(tmp_path / "scalars.npz")
+    assert [read.step_of(epoch) for epoch in read.epochs] == [100, 2**53, None]
+    assert dict(read.rows()) == dict(table.rows())
+
+
+def test_a_scalar_that_users_call_step_is_no_training_step(tmp_path):
+    table = ScalarTable()
+    table.put(0, {"step": 7.0})
+    table.write(tmp_path / "scalars.npz")
+    read = ScalarTable.read(tmp_path / "scalars.npz")
+    assert (read.step_of(0), dict(read.rows())) == (None, {0: {"step": 7.0}})

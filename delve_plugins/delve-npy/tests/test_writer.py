@@ -160,7 +160,9 @@ class TestScalars:
         assert written < 0.1 * (time.monotonic() - begun)  # 1 % but for the machine's noise
         assert len(scalar_rows(tmp_path)) < 600
         writer.close()
-        assert [row["train-trace/m7"] for row in scalar_rows(tmp_path).values()] == [e / 3 for e in range(600)]
+        assert [row["train-trace/m7"] for row in scalar_rows(tmp_path).values()] == [
+            e / 3 for e in range(600)
+        ]
 
     def test_slow_epochs_are_each_written_at_once(self, tmp_path):
         writer = NPYWriter(tmp_path)

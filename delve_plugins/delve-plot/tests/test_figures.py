@@ -317,3 +317,32 @@ def test_the_two_modes_differ_in_grey():
     assert len(set(MARKERS.values())) == 2
     colours = np.array([matplotlib.colors.to_rgb(colour) for colour in COLOURS.values()])
     assert (colours.mean(axis=1) < 0.7).all()  # dark enough on white
+
+
+class TestSteps:
+    """Rows that carry training steps are named by these."""
+
+    @pytest.mark.parametrize(
+        ("step", "told"), [(None, "epoch 3"), (0, "step 0"), (700, "step 700")]
+    )
+    def test_the_title_of_one_row_tells_its_step(self, step, told):
+        figure = saturation_figure(metrics(), LAYERS, epoch=3, step=step)
+        assert figure.get_suptitle() == f"Saturation, train, {told}"
+        samples = {layer: np.eye(2) for layer in LAYERS}
+        scatter = scatter_figure(samples, epoch=3, step=step)
+        assert scatter.get_suptitle().endswith(f"train, {told}")
+
+    def test_the_axis_of_all_rows_shows_steps_where_their_columns_stand(self):
+        steps = {0: 100, 1: 250, 3: 1000}
+        values = np.arange(9).reshape(3, 3) / 9
+        figure = heatmap_figure(values, list(steps), LAYERS, mode="train", steps=steps)
+        render(figure)
+        axes = figure.axes[0]
+        assert axes.get_xlabel() == "step"
+        shown = {
+            round(label.get_position()[0]): label.get_text() for label in axes.get_xticklabels()
+        }
+        assert {epoch: shown[epoch] for epoch in range(4)} == {0: "100", 1: "250", 2: "", 3: "1000"}
+        assert (
+            heatmap_figure(values, [0, 1, 3], LAYERS, mode="train").axes[0].get_xlabel() == "epoch"
+        )

@@ -5,10 +5,12 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import torch
 from delve_tensorboard import TensorBoardWriter
 from tensorboard_runs import accumulator, events, read_points
+from torch import nn
 
-from delve import Metric, RunInfo
+from delve import Metric, RunInfo, SaturationTracker
 from delve.journal.journal import Journal
 from delve.testing import train
 
@@ -208,3 +210,20 @@ def test_it_starts_no_thread_and_keeps_no_file_open(tmp_path):
     assert threading.active_count() == threads
     assert open_files() == files
     writer.close(None, run)
+
+
+def test_rows_of_steps_stand_at_them_and_are_read_back_as_rows(tmp_path):
+    net = nn.Linear(2, 2)
+    with SaturationTracker(tmp_path, "tensorboard", net, stats=["n"]) as tracker:
+        for step in (100, 250, 400):
+            net(torch.ones(3, 2))
+            tracker.add_scalar("loss", step)
+            tracker.add_saturations(step=step)
+    with SaturationTracker(tmp_path, "tensorboard", net, stats=["n"], initial_step=250) as tracker:
+        tracker.add_scalar("loss", 7.0)
+        tracker.save(step=251)
+    points = sorted((step, value) for step, name, value in read_points(tmp_path) if name == "loss")
+    assert points == [(100, 100.0), (250, 250.0), (251, 7.0)]
+    held = list(TensorBoardWriter(tmp_path).held_epochs(RunInfo(tmp_path, "id", 0)))
+    assert [(one.epoch, one.step) for one in held] == [(0, 100), (1, 250), (2, 251)]
+    assert [one.values["loss"] for one in held] == [100.0, 250.0, 7.0]

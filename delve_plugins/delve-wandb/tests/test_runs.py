@@ -202,6 +202,22 @@ def test_options_reach_the_run_and_charts_go_by_epoch(tmp_path, server):
     assert read_run_file(file).step_metrics == {"*": "epoch"}
 
 
+def test_charts_of_a_run_of_steps_go_by_them(tmp_path, server):
+    net = nn.Linear(2, 2)
+    with SaturationTracker(tmp_path, "wandb", net) as tracker:
+        for step in (100, 250):
+            tracker.add_scalar("loss", 1 / step)
+            tracker.save(step=step)
+    with SaturationTracker(tmp_path, "wandb", net, initial_step=120) as tracker:
+        tracker.add_scalar("loss", 0.5)
+        tracker.save(step=200)
+    rows = server.runs[recorded_id(tmp_path)].rows
+    shown = [(row["_step"], row["epoch"], row["step"], row["loss"]) for row in rows]
+    assert shown == [(0, 0, 100, 0.01), (1, 1, 200, 0.5)]
+    told = [read_run_file(file).step_metrics for file in run_files(tmp_path)]
+    assert [axes for axes in told if axes] == [{"*": "step"}] * 2
+
+
 def test_an_epoch_keeps_the_time_of_its_recording(tmp_path, server):
     train(tmp_path, "print", range(2))
     train(tmp_path, "wandb", range(2, 3))

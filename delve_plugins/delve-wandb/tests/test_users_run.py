@@ -36,6 +36,23 @@ def test_it_is_used_and_never_finished(tmp_path):
     assert not run_files(tmp_path / "run")
 
 
+def test_rows_of_steps_are_shown_by_delves_own_step(tmp_path):
+    with users_run(tmp_path) as mine:
+        with SaturationTracker(tmp_path / "run", "wandb", nn.Linear(2, 2)) as tracker:
+            for step in (100, 250):
+                tracker.add_scalar("accuracy", 1 / step)
+                tracker.save(step=step)
+                mine.log({"loss": 1.0})
+        mine.log({"step": 7})  # a key of the user's own
+    wandb.teardown()
+    (file,) = run_files(tmp_path / "mine")
+    contents = read_run_file(file)
+    rows = [row for row in contents.rows.values() if "accuracy" in row]
+    shown = [(row["delve/epoch"], row["delve/step"], row["accuracy"]) for row in rows]
+    assert shown == [(0, 100, 0.01), (1, 250, 0.004)]
+    assert contents.step_metrics["accuracy"] == "delve/step"
+
+
 def test_going_on_in_it_adds_what_is_new(tmp_path, server):
     record_in_users_run(tmp_path, range(3))
     record_in_users_run(tmp_path, range(3, 5), resume="must")

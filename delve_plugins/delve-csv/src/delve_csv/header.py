@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 EPOCH = "epoch"
+STEP = "step"
 MAX_NAME_LENGTH = 100_000  # characters; Python's csv reads up to 131,072 in a cell
 
 _SECTOR = 512  # bytes that a disk writes at once

@@ -12,7 +12,7 @@ from delve.files import free_name, is_plain, refuse_unless_plain, taken_names
 from delve.journal import remembered_states
 from delve.records import Metric, RunInfo
 from delve.stats import is_stat_name
-from delve_csv.header import EPOCH, begins_with_zeros, first_record
+from delve_csv.header import EPOCH, STEP, begins_with_zeros, first_record
 
 FILE = "file"  # what the writer remembers
 
@@ -172,5 +172,7 @@ def _fits(cells: Collection[str], metrics: Collection[str]) -> bool:
         return True
     first, *columns = cells
     if first == EPOCH:
+        if len(columns) > 1 and columns[0] == STEP:  # which names no metric
+            del columns[0]
         return all(column in metrics for column in columns)
     return any(cell in metrics for cell in cells)

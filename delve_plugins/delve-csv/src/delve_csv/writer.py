@@ -7,14 +7,14 @@ import csv
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from delve.base import get_logger
 from delve.errors import BackendLostError, RejectedError
 from delve.files import open_plain, refuse_if_larger, replacing, set_aside, unfinished_name
 from delve.journal import most_bytes
 from delve.records import HeldEpoch, Metric, RunInfo
-from delve_csv.header import EPOCH, MAX_NAME_LENGTH, encode_line, encode_row, read_header
+from delve_csv.header import EPOCH, MAX_NAME_LENGTH, STEP, encode_line, encode_row, read_header
 from delve_csv.ownership import FILE, TableFile
 
 logger = get_logger(__name__)
@@ -29,6 +29,8 @@ _MOST_WAITING = 2**20  # bytes of rows that are not written yet
 
 class CSVWriter:
     """Writes ``metrics.csv``: the column ``epoch``, then one column a metric in first-seen order.
+
+    Where rows have a training step, the column ``step`` stands behind ``epoch``, in whole numbers.
 
     An epoch is one line, appended in one write and flushed. The file comes with the first one. It
     is rewritten only where a column is new, where an epoch comes again, and on resume; then a
@@ -54,7 +56,7 @@ class CSVWriter:
     def _begin(self) -> None:
         """Know of no row, and of no file."""
         self._columns: list[str] = [EPOCH]
-        self._row: dict[str, float] = {}
+        self._row: dict[str, Any] = {}  # floats, and a step, which is whole
         self._last_epoch = -1
         self._last_start = 0  # where the last row begins in the file, in bytes
         self._end = 0  # where the next row goes; 0: there is no file yet
@@ -90,7 +92,8 @@ class CSVWriter:
         used = [
             place for place in range(len(known)) if any(cells[place] for cells in rows.values())
         ]
-        columns = [EPOCH, *run.metrics, *(known[place] for place in used)]
+        axis = [EPOCH, STEP] if run.axis == STEP else [EPOCH]
+        columns = [*axis, *run.metrics, *(known[place] for place in used)]
         self._columns = list(dict.fromkeys(columns))
         if rows:
             self._replace(self._rearranged(rows[epoch], known) for epoch in sorted(rows))
@@ -109,7 +112,7 @@ class CSVWriter:
         _refuse_long_names(value_dict)
         self._row.update(value_dict.items())
 
-    def save(self, epoch: int, run: RunInfo | None = None) -> None:
+    def save(self, epoch: int, run: RunInfo | None = None, step: int | None = None) -> None:
         """Append the epoch's row; an epoch that is there already is replaced.
 
         Rows that come again when a run is resumed are written many at a time.
@@ -117,6 +120,8 @@ class CSVWriter:
         Raises:
             BackendLostError: The file is not as it was left, or rows that waited cannot be written.
         """
+        if step is not None:
+            self._row = {STEP: step, **self._row}
         known = self._columns
         unknown = self._row.keys() - set(known)
         new = [name for name in self._row if name in unknown] if unknown else []
@@ -250,16 +255,21 @@ class CSVWriter:
 
     def _line(self, epoch: int) -> bytes:
         values = list(map(self._row.get, self._columns[1:]))
+        is_stepped = self._columns[1:2] == [STEP] and type(values[0]) is int
+        step = f"{values.pop(0)}," if is_stepped else ""
         # Floats that are none of NaN, as nearly all rows have, are spelt all at once.
         if set(map(type, values)) == {float}:
             text = repr(values)
             if "n" not in text.replace("inf", ""):
-                return f"{epoch},{text[1:-1].replace(', ', ',')}\n".encode()
+                return f"{epoch},{step}{text[1:-1].replace(', ', ',')}\n".encode()
         return encode_row(self._cells(epoch))
 
     def _cells(self, epoch: int) -> list[str]:
         values = map(self._row.get, self._columns[1:])
-        return [str(epoch), *["" if value is None else _number(value) for value in values]]
+        cells = ["" if value is None else _number(value) for value in values]
+        if type(self._row.get(STEP)) is int:
+            cells[self._columns.index(STEP) - 1] = str(self._row[STEP])
+        return [str(epoch), *cells]
 
     def _rows_with(self, epoch: int) -> Iterator[list[str]]:
         """The file's rows, in the order of their epochs, with the staged one in its place."""
@@ -317,7 +327,8 @@ def _rows_of(
     if not path.exists():
         return
     with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
-        width = len(read_header(file))
+        columns = read_header(file)
+        width, step = len(columns), columns.index(STEP) if STEP in columns else -1
         for line in file:
             with contextlib.suppress(ValueError, csv.Error):
                 if not is_wanted(int(line.partition(b",")[0].strip(b'"'))):
@@ -325,6 +336,8 @@ def _rows_of(
                 cells = next(csv.reader([line.decode()]), [])
                 if line.endswith(b"\n") and len(cells) == width:
                     numbers = [_number(float(cell)) if cell else "" for cell in cells[1:]]
+                    if step > 0 and _is_step(cells[step]):
+                        numbers[step - 1] = cells[step]
                     yield int(cells[0]), [cells[0], *numbers]
 
 
@@ -333,8 +346,14 @@ def _held(path: Path) -> Iterator[HeldEpoch]:
         names = read_header(file)[1:]
     for epoch, (_, *cells) in _rows_of(path):
         if epoch >= 0:
-            values = {name: float(c) for name, c in zip(names, cells, strict=True) if c}
-            yield HeldEpoch(epoch, values)
+            held = {name: c for name, c in zip(names, cells, strict=True) if c}
+            step = int(held.pop(STEP)) if _is_step(held.get(STEP, "")) else None
+            yield HeldEpoch(epoch, {name: float(c) for name, c in held.items()}, step=step)
+
+
+def _is_step(cell: str) -> bool:
+    """Whether it is a training step, and no scalar that a user calls so: those have a point."""
+    return cell.isascii() and cell.isdecimal()
 
 
 def _number(value: float) -> str:

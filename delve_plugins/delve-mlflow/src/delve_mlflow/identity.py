@@ -25,7 +25,7 @@ RESUMED_FROM = "delve.resumed_from"
 SUPERSEDED_BY = "delve.superseded_by"
 STATE = "delve.state"
 COPYING = "copying"
-SENT = "delve.sent"  # the last epoch that held the user's own scalars alone, and its time
+SENT = "delve.sent"  # the step of the last row of the user's own scalars alone, and its time
 RECORDS = "delve.records."  # on one that somebody else made, with the identity of Delve's run
 PREFIX = "delve.prefix."  # and what its metrics begin with there
 
@@ -49,7 +49,7 @@ class Remembered:
         address: The tracking URI, without user and password.
         untold: The status that MLflow could not be told.
         prefix: What the metrics' keys began with.
-        lacking: The first epoch that MLflow said it took, and does not hold.
+        lacking: The step of the first row that MLflow said it took, and does not hold.
         useless: The names of what is of no use.
     """
 

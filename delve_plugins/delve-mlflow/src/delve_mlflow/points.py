@@ -20,11 +20,14 @@ from delve_mlflow.rows import Row
 _LAST = 2**63 - 1  # MLflow's numbers have 64 bits
 
 Point = tuple[int, int, str]
-Stamp = tuple[int, int]  # an epoch, and the millisecond at which it was sent
+Stamp = tuple[int, int]  # a step in MLflow, and the millisecond at which it was sent
 
 
 class Points:
     """Sends the points of one run.
+
+    A row's points have its training step as their step, and its epoch where it has none. By this
+    step alone MLflow knows a row, and so does all that is said of steps here.
 
     Databases ignore a point that they hold, files do not, and a server does not say what it keeps
     its points in. So where a point may be there already, it is looked for.
@@ -34,7 +37,7 @@ class Points:
         run_id: The run in MLflow.
         prefix: What each key begins with.
         owned: Whether Delve made the run.
-        doubted_below: Epochs below this may be there, in part or whole.
+        doubted_below: Rows of steps below this may be there, in part or whole.
 
     Attributes:
         proof: What has been sent, to be asked for.
@@ -53,27 +56,27 @@ class Points:
         self.proof = Proof()
         self.refused: dict[str, str] = {}
 
-    def send(self, row: Mapping[str, float], epoch: int, timestamp: int) -> dict[str, str]:
-        """Send one epoch as one batch; returns why MLflow takes some names not, by name."""
-        if not -_LAST <= epoch <= _LAST:
-            return dict.fromkeys(row, f"MLflow's steps end at {_LAST}, and the epoch is {epoch}")
+    def send(self, row: Mapping[str, float], step: int, timestamp: int) -> dict[str, str]:
+        """Send one row as one batch; returns why MLflow takes some names not, by name."""
+        if not -_LAST <= step <= _LAST:
+            return dict.fromkeys(row, f"MLflow's steps end at {_LAST}, and this one is {step}")
         keys = self._keys(row)
-        points = self._entities(keys, row, epoch, timestamp)
-        tags = self._tags(row, epoch, timestamp)
+        points = self._entities(keys, row, step, timestamp)
+        tags = self._tags(row, step, timestamp)
         try:
             refusals.deliver(
                 points,
                 lambda batch: self._client.log_points(self._run_id, batch, tags),
                 self._lacking,
                 lambda: runs.active(self._client, self._run_id) is not None,
-                epoch < self.doubted_below,
+                step < self.doubted_below,
                 self.refused,
             )
         except Exception:
-            self.doubted_below = max(self.doubted_below, epoch + 1)
+            self.doubted_below = max(self.doubted_below, step + 1)
             self._histories = {}
             raise
-        self.proof.note(epoch, (key for key in keys if key not in self.refused))
+        self.proof.note(step, (key for key in keys if key not in self.refused))
         return {name: self.refused[key] for key, name in keys.items() if key in self.refused}
 
     def send_all(self, rows: Sequence[Row]) -> dict[str, str]:
@@ -81,7 +84,7 @@ class Points:
 
         What a server or a process that dies in between has kept is a beginning of them.
         """
-        if len(rows) > 1 and all(abs(row.epoch) <= _LAST for row in rows):
+        if len(rows) > 1 and all(abs(row.x) <= _LAST for row in rows):
             try:
                 return self._send_together(rows)
             except Exception as error:
@@ -89,18 +92,18 @@ class Points:
                     raise
         refused: dict[str, str] = {}
         for row in rows:  # which tells what of which is refused
-            refused |= self.send(row.values, row.epoch, row.timestamp)
+            refused |= self.send(row.values, row.x, row.timestamp)
         return refused
 
     def _send_together(self, rows: Sequence[Row]) -> dict[str, str]:
         keys = [self._keys(row.values) for row in rows]
         points, tags = list[Entity](), dict[str, str]()
         for named, row in zip(keys, rows, strict=True):
-            points += self._entities(named, row.values, row.epoch, row.timestamp)
-            tags |= self._tags(row.values, row.epoch, row.timestamp)
-        is_doubted = rows[0].epoch < self.doubted_below
+            points += self._entities(named, row.values, row.x, row.timestamp)
+            tags |= self._tags(row.values, row.x, row.timestamp)
+        is_doubted = rows[0].x < self.doubted_below
         # Should they be given again, whatever comes in here, they are looked for.
-        self.doubted_below = max(self.doubted_below, rows[-1].epoch + 1)
+        self.doubted_below = max(self.doubted_below, rows[-1].x + 1)
         try:
             if is_doubted:
                 points = self._lacking(points)
@@ -110,7 +113,7 @@ class Points:
             self._histories = {}
             raise
         for named, row in zip(keys, rows, strict=True):
-            self.proof.note(row.epoch, (key for key in named if key not in self.refused))
+            self.proof.note(row.x, (key for key in named if key not in self.refused))
         every_key = {key: name for named in keys for key, name in named.items()}
         return {name: self.refused[key] for key, name in every_key.items() if key in self.refused}
 
@@ -119,19 +122,19 @@ class Points:
         return {clean_key(self._prefix + name): name for name in row}
 
     def _entities(
-        self, keys: Mapping[str, str], row: Mapping[str, float], epoch: int, timestamp: int
+        self, keys: Mapping[str, str], row: Mapping[str, float], step: int, timestamp: int
     ) -> list[Entity]:
         time = _time(timestamp)
         return [
-            Entity(key, row[name], time, epoch)
+            Entity(key, row[name], time, step)
             for key, name in keys.items()
             if key not in self.refused
         ]
 
-    def _tags(self, row: Mapping[str, float], epoch: int, timestamp: int) -> dict[str, str]:
+    def _tags(self, row: Mapping[str, float], step: int, timestamp: int) -> dict[str, str]:
         # Without metrics of layers nothing else tells later that these points are Delve's.
         is_told = any(isinstance(name, Metric) for name in row)
-        return {SENT: f"{epoch} {_time(timestamp)}"} if self._owned and not is_told else {}
+        return {SENT: f"{step} {_time(timestamp)}"} if self._owned and not is_told else {}
 
     def _lacking(self, points: Sequence[Entity]) -> list[Entity]:
         last = runs.last_points(self._client.get_run(self._run_id))
@@ -154,7 +157,7 @@ def _time(timestamp: int) -> int:
 
 
 def last_sent(tags: Mapping[str, str]) -> set[Stamp]:
-    """What a run's tags tell of the last epoch without metrics of layers."""
+    """What a run's tags tell of the last row without metrics of layers."""
     match = re.fullmatch(r"(-?\d{1,19}) (\d{1,19})", tags.get(SENT, ""))
     return {(int(match[1]), int(match[2]))} if match else set()
 

@@ -16,11 +16,18 @@ class Row:
         epoch: The epoch.
         timestamp: When it was saved, in milliseconds since 1970.
         values: The numbers by name.
+        step: Its training step, if it has one.
     """
 
     epoch: int
     timestamp: int
     values: Mapping[str, float]
+    step: int | None = None
+
+    @property
+    def x(self) -> int:
+        """The step that its points have in MLflow: the training step, else the epoch."""
+        return self.epoch if self.step is None else self.step
 
 
 class Waiting:

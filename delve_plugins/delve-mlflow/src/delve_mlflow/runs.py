@@ -92,7 +92,7 @@ def last_points(run: Run) -> dict[str, Metric]:
     }
 
 
-def last_epoch(run: Run, keys: Iterable[str]) -> int:
+def last_step(run: Run, keys: Iterable[str]) -> int:
     """The last step that any of these metrics has, -1 for none."""
     points = last_points(run)
     return max((points[key].step for key in keys if key in points), default=-1)

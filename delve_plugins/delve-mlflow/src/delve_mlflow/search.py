@@ -38,14 +38,14 @@ class Found:
         run: The run in MLflow.
         owned: Whether Delve made it.
         prefix: What each key begins with.
-        last_epoch: The last one that it holds, as far as that can be told; -1 for none.
+        last_step: That of the last row that it holds, as far as can be told; -1 for none.
         last_point: The last step of any metric that might be ours.
     """
 
     run: Run
     owned: bool
     prefix: str
-    last_epoch: int = -1
+    last_step: int = -1
     last_point: int = -1
 
 
@@ -95,22 +95,22 @@ class Search:
                 ", ".join(self.remembered.useless),
             )
 
-    def begin(self, initial_epoch: int = 0) -> Found:
+    def begin(self, first_void: int = 0) -> Found:
         """The user's run, or one of Delve's own."""
         users_run = runs.users_run()
         if users_run:
             return self._as_guest(self._client.get_run(users_run))
         in_force = self._in_force(self._experiment)  # an earlier attempt may have made it
         if in_force:
-            return self._own_again(in_force[0], initial_epoch)
+            return self._own_again(in_force[0], first_void)
         self._delete_unfinished()
         return Found(self._make(self._origins_run), owned=True, prefix=self._prefix)
 
-    def again(self, initial_epoch: int) -> Found:
-        """The run to go on in, without points at ``initial_epoch`` or later if Delve made it."""
+    def again(self, first_void: int) -> Found:
+        """The run to go on in, without points at step ``first_void`` or later if Delve made it."""
         users_run = runs.users_run()
         if users_run:
-            return self._guest_again(self._client.get_run(users_run), initial_epoch)
+            return self._guest_again(self._client.get_run(users_run), first_void)
         if self._is_elsewhere:
             self._say(
                 "the run was recorded in MLflow at %s, and the tracking URI is now %s: going on "
@@ -120,7 +120,7 @@ class Search:
             )
         hinted = self.remembered.run_id and runs.active(self._client, self.remembered.run_id)
         if hinted and self._identity.records_into(hinted.data.tags):
-            return self._guest_again(hinted, initial_epoch)
+            return self._guest_again(hinted, first_void)
         known = self._known(hinted or None)
         if known is None:
             if hinted:
@@ -129,8 +129,8 @@ class Search:
                     "run: it is left alone, and a run of this run's own begins",
                     hinted.info.run_id,
                 )
-            return self.begin(initial_epoch)
-        return self._own_again(known, initial_epoch)
+            return self.begin(first_void)
+        return self._own_again(known, first_void)
 
     @property
     def _is_elsewhere(self) -> bool:
@@ -202,12 +202,12 @@ class Search:
             )
         return run
 
-    def _own_again(self, known: Run, initial_epoch: int) -> Found:
+    def _own_again(self, known: Run, first_void: int) -> Found:
         self._check_prefix(known)
         our_keys = self._our_keys(known)
         sent = points.last_sent(known.data.tags)
-        last = max(runs.last_epoch(known, our_keys), *(epoch for epoch, _ in sent), -1)
-        is_void = last >= initial_epoch
+        last = max(runs.last_step(known, our_keys), *(step for step, _ in sent), -1)
+        is_void = last >= first_void
         taken_by, here = known.data.tags.get(TAKEN_BY), self._identity.here
         is_others = taken_by not in (None, here)
         if self._run.may_be_copy and (is_others or (is_void and taken_by is None)):
@@ -216,9 +216,9 @@ class Search:
             self.ended = known.info.status
         if is_void:
             if not self._identity.others(known.data.tags):
-                known = self._cut(known, initial_epoch, our_keys)
+                known = self._cut(known, first_void, our_keys)
             else:
-                self._say_that_points_stay(known, "holds other runs of Delve's too", initial_epoch)
+                self._say_that_points_stay(known, "holds other runs of Delve's too", first_void)
         elif self._run.may_be_copy:  # a second folder from elsewhere finds it taken
             runs.tag(self._client, known, {TAKEN_BY: here})
         else:  # it may have been moved
@@ -226,10 +226,10 @@ class Search:
         self._delete_unfinished()
         return self._found(known, owned=True, our_keys=our_keys)
 
-    def _cut(self, known: Run, initial_epoch: int, our_keys: set[str]) -> Run:
-        """Replace a run by a copy that ends before ``initial_epoch``."""
+    def _cut(self, known: Run, first_void: int, our_keys: set[str]) -> Run:
+        """Replace a run by a copy that ends before ``first_void``."""
         tail = succession.Tail(
-            initial_epoch,
+            first_void,
             our_keys,
             self._keys.layers_among(known.data.metrics),
             points.last_sent(known.data.tags),
@@ -242,9 +242,9 @@ class Search:
         self._unfinished.pop(copy_id, None)
         succession.settle(self._client, [copy], self._our_keys)
         logger.info(
-            "MLflow run %s holds epochs from %d on: run %s takes its place without them",
+            "MLflow run %s holds what is void, from step %d on: run %s takes its place without it",
             known.info.run_id,
-            initial_epoch,
+            first_void,
             copy_id,
         )
         return copy
@@ -263,7 +263,7 @@ class Search:
         )
         return Found(run, owned=True, prefix=self._prefix)
 
-    def _guest_again(self, known: Run, initial_epoch: int) -> Found:
+    def _guest_again(self, known: Run, first_void: int) -> Found:
         was_recorded = (
             self._identity.records_into(known.data.tags)
             or self.remembered.run_id == known.info.run_id
@@ -271,8 +271,8 @@ class Search:
         if was_recorded:
             self._check_prefix(known)
         our_keys = self._keys.layers if was_recorded else set()
-        if runs.last_epoch(known, our_keys) >= initial_epoch:
-            self._say_that_points_stay(known, "is your own", initial_epoch)
+        if runs.last_step(known, our_keys) >= first_void:
+            self._say_that_points_stay(known, "is your own", first_void)
         self._as_guest(known)
         return self._found(known, owned=False, our_keys=our_keys)
 
@@ -299,8 +299,8 @@ class Search:
             known,
             owned,
             self._prefix,
-            last_epoch=runs.last_epoch(known, our_keys),
-            last_point=runs.last_epoch(known, our_keys | self._keys.all),
+            last_step=runs.last_step(known, our_keys),
+            last_point=runs.last_step(known, our_keys | self._keys.all),
         )
 
     def _check_prefix(self, known: Run) -> None:
@@ -316,11 +316,11 @@ class Search:
     def _our_keys(self, known: Run) -> set[str]:
         return self._keys.in_own(known.data.metrics)
 
-    def _say_that_points_stay(self, known: Run, why: str, initial_epoch: int) -> None:
+    def _say_that_points_stay(self, known: Run, why: str, first_void: int) -> None:
         self._say(
-            "MLflow cannot drop points, and run %s %s, so it keeps what was recorded from epoch "
+            "MLflow cannot drop points, and run %s %s, so it keeps what was recorded from step "
             "%d on beside the new points",
             known.info.run_id,
             why,
-            initial_epoch,
+            first_void,
         )

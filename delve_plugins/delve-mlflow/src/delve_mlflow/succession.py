@@ -26,23 +26,23 @@ BATCH = MOST_AT_ONCE - 1  # points in a request, which sets the mark too
 
 @dataclass(frozen=True)
 class Tail:
-    """What a copy is to leave out: what Delve recorded at an epoch or later.
+    """What a copy is to leave out: what Delve recorded at a step or later.
 
     Attributes:
-        epoch: The first such epoch.
+        step: The first such step.
         ours: The keys of Delve's metrics, as far as they are known.
         stamping: Those that only Delve writes.
-        sent: When Delve is known to have sent an epoch.
+        sent: When Delve is known to have sent a row.
     """
 
-    epoch: int
+    step: int
     ours: Collection[str]
     stamping: Collection[str]
     sent: Collection[Stamp]
 
     def mark(self, key: str = "") -> str:
         """The mark of a copy that has come so far."""
-        return f"{COPYING} below {self.epoch} up to {key}"
+        return f"{COPYING} below {self.step} up to {key}"
 
     def order(self, run: Run) -> list[str]:
         """The keys of a run, in the order in which they are copied."""
@@ -57,7 +57,7 @@ def copy_without(
     """Copy a run without its tail, or go on with one of the unfinished copies.
 
     A metric may be Delve's though its journal has lost the name: what was sent at the very
-    millisecond at which Delve sent the layers' metrics of that epoch is Delve's too.
+    millisecond at which Delve sent the layers' metrics of that row is Delve's too.
 
     Args:
         client: Asks MLflow.
@@ -84,7 +84,7 @@ def copy_without(
 def _begun(client: Client, run: Run, tail: Tail, tags: dict[str, str]) -> Run:
     marks = {RESUMED_FROM: run.info.run_id, STATE: tail.mark()}
     kept = dict(run.data.tags)
-    if any(epoch >= tail.epoch for epoch, _ in tail.sent):
+    if any(step >= tail.step for step, _ in tail.sent):
         kept.pop(SENT, None)
     name, experiment = run.info.run_name, run.info.experiment_id
     return client.create_run(experiment, name, {**kept, **tags, **marks})
@@ -101,9 +101,9 @@ def _continued(run: Run, tail: Tail, keys: list[str], unfinished: Iterable[Run])
 
 
 def _stamps(client: Client, run: Run, tail: Tail, keys: Sequence[str]) -> set[Stamp]:
-    """When Delve sent the epochs of the tail, as its points among the copied keys tell."""
+    """When Delve sent the rows of the tail, as its points among the copied keys tell."""
     last = runs.last_points(run)
-    late = {key for key, point in last.items() if point.step >= tail.epoch}
+    late = {key for key, point in last.items() if point.step >= tail.step}
     if late <= set(tail.ours):
         return set()
     asked = [key for key in keys if key in late and key in tail.stamping]
@@ -129,7 +129,7 @@ def _copy_points(
                 stamp = point.step, point.timestamp
                 if key in tail.stamping:
                     stamps.add(stamp)
-                is_void = point.step >= tail.epoch and (key in tail.ours or stamp in stamps)
+                is_void = point.step >= tail.step and (key in tail.ours or stamp in stamps)
                 if not is_void and identity(point) not in there:
                     kept.append(Metric(key, point.value, point.timestamp, point.step))
             if len(kept) >= BATCH or key == keys[-1]:

@@ -6,7 +6,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -35,6 +35,8 @@ logger = get_logger(__name__)
 
 class MLflowWriter:
     """Records into MLflow: a metric's key is its name, its step the epoch.
+
+    Where rows have a training step, that is the step in MLflow too.
 
     Tracking URI, experiment and active run are the user's where they are set (by MLflow's own
     functions or variables), MLflow's defaults where not. A run of the user's is never ended.
@@ -82,8 +84,9 @@ class MLflowWriter:
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Go on in the same MLflow run; one with later points is replaced by a copy without."""
+        first_void = run.initial_x if run.steps else initial_epoch
         with users_mistakes_named():
-            return self._ask(lambda: self._resume(initial_epoch, run), run)
+            return self._ask(lambda: self._resume(first_void, run), run)
 
     def add_scalar(self, name: str, value: float) -> None:
         """Stage a scalar of the user's."""
@@ -93,7 +96,7 @@ class MLflowWriter:
         """Stage the layer metrics."""
         self._row.update(value_dict.items())
 
-    def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
+    def save(self, epoch: int, timestamp: int, run: RunInfo, step: int | None = None) -> None:
         """Send the epoch as one batch.
 
         Raises:
@@ -102,7 +105,7 @@ class MLflowWriter:
         """
         if epoch >= run.initial_epoch:
             self._ended = None  # it really goes on
-        row, self._row = Row(epoch, timestamp, self._row), {}
+        row, self._row = Row(epoch, timestamp, self._row, step), {}
         if row.values and self._points:
             refused = {} if self._waiting.has_room_for(row) else self._send_waiting(run)
             self._waiting.add(row)
@@ -226,7 +229,7 @@ class MLflowWriter:
             return
         run.remember(lacking=str(missing[0]))
         raise BackendLostError(
-            f"MLflow run {self._run_id} does not hold epochs {enumerate_epochs(missing)}, which "
+            f"MLflow run {self._run_id} does not hold {_rows_named(missing, run)}, which "
             "the tracking server said that it took; `delve export "
             f"{shlex.quote(str(run.savefile))} --to mlflow` delivers them, unless this run does"
         )
@@ -274,19 +277,20 @@ class MLflowWriter:
             say=self._say_once,
         )
 
-    def _resume(self, initial_epoch: int, run: RunInfo) -> int:
+    def _resume(self, first_void: int, run: RunInfo) -> int:
         search = self._search(run)
         self._ended = self._ended or search.remembered.untold
         try:
-            found = search.again(initial_epoch)
+            found = search.again(first_void)
         finally:  # a run that a copy has replaced cannot be asked again
             self._ended = self._ended or search.ended
         if found.owned and found.run.info.status != "RUNNING":
             self._client.set_status(found.run.info.run_id, "RUNNING")
         self._use(run, found)
         # The last epoch may be there in part: it is asked for again, which adds nothing twice.
-        first, lacking = run.first_lacking(range(found.last_epoch)), search.remembered.lacking
-        return first if lacking is None else min(first, int(lacking))
+        held = {epoch for epoch in run.epochs if run.x_of(epoch) < found.last_step}
+        first, lacking = run.first_lacking(held), search.remembered.lacking
+        return first if lacking is None else min(first, run.epoch_at(int(lacking)))
 
     def _use(self, run: RunInfo, found: Found) -> None:
         """Record into this run from now on."""
@@ -311,6 +315,13 @@ class MLflowWriter:
         if message not in self._said:
             self._said.add(message)
             logger.warning(message, *arguments)
+
+
+def _rows_named(steps: Sequence[int], run: RunInfo) -> str:
+    """Rows that are known by their steps in MLflow, in words."""
+    if run.axis == "step":
+        return f"the rows of steps {', '.join(map(str, steps))}"
+    return f"epochs {enumerate_epochs(steps)}"
 
 
 def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:

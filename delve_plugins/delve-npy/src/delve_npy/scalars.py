@@ -24,6 +24,8 @@ from delve.files import (
 from delve.records import Metric
 
 EPOCH = "epoch"
+STEP = "step"
+NO_STEP = -1  # of an epoch in a table whose other epochs have one
 MAX_NAME_LENGTH = 10_000  # characters; zip allows 65,535 bytes
 
 # A NaN of its own, as R has one, tells "no value" from "not a number"; the eye sees nan for both.
@@ -52,6 +54,7 @@ class ScalarTable:
     def __init__(self) -> None:
         self._columns: dict[str, int] = {}
         self._places: dict[tuple[str, ...], np.ndarray] = {}  # of the columns of an epoch's names
+        self._steps: dict[int, int] = {}  # of the epochs that have one
         self._rows: dict[int, np.ndarray] = {}  # as wide as the table was when the row came
 
     @property
@@ -59,8 +62,11 @@ class ScalarTable:
         """The epochs held, in rising order."""
         return sorted(self._rows)
 
-    def put(self, epoch: int, values: Mapping[str, float]) -> None:
+    def put(self, epoch: int, values: Mapping[str, float], step: int | None = None) -> None:
         """Add an epoch, or replace it."""
+        self._steps.pop(epoch, None)
+        if step is not None:
+            self._steps[epoch] = step
         names = tuple(values)
         places = self._places.get(names)
         if places is None:
@@ -81,6 +87,11 @@ class ScalarTable:
     def cut(self, epoch: int) -> None:
         """Drop this epoch and all later ones; the columns stay."""
         self._rows = {held: row for held, row in self._rows.items() if held < epoch}
+        self._steps = {held: step for held, step in self._steps.items() if held < epoch}
+
+    def step_of(self, epoch: int) -> int | None:
+        """The training step of an epoch, if it has one."""
+        return self._steps.get(epoch)
 
     def rows(self) -> Iterator[tuple[int, dict[str, float]]]:
         """Epoch by epoch, the metrics that have a value; NaN is one."""
@@ -104,11 +115,18 @@ class ScalarTable:
         The members are written one by one: :func:`numpy.savez` takes names as keyword arguments,
         of which it keeps some for itself.
         """
-        arrays = {EPOCH: np.array(self.epochs, dtype=np.int64), **self.columns()}
+        arrays = {EPOCH: np.array(self.epochs, dtype=np.int64), **self._axis(), **self.columns()}
         with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
             for name, values in arrays.items():
                 archive.writestr(_member(name), _encode(values))
             archive.comment = _comment(arrays)
+
+    def _axis(self) -> dict[str, np.ndarray]:
+        """The steps, where there are any; elsewhere a scalar of the user's may be called so."""
+        if not self._steps or STEP in self._columns:
+            return {}
+        steps = [self._steps.get(epoch, NO_STEP) for epoch in self.epochs]
+        return {STEP: np.array(steps, dtype=np.int64)}
 
     @classmethod
     def read(cls, path: Path) -> ScalarTable:
@@ -125,10 +143,12 @@ class ScalarTable:
         try:
             arrays = _decode(content)
             epochs = arrays.pop(EPOCH)
+            steps = _steps_among(arrays, epochs)
             _check(epochs, arrays)
         except Exception as error:  # a damaged zip file raises whatever its bytes lead to
             raise DamagedFileError(f"{path} is damaged ({type(error).__name__}: {error})") from None
         table._columns = {name: place for place, name in enumerate(arrays)}
+        table._steps = steps
         rows = np.array(list(arrays.values())).reshape(len(arrays), len(epochs)).T.copy()
         table._rows = dict(zip(epochs.tolist(), rows, strict=True))
         return table
@@ -191,6 +211,17 @@ def _decode(content: bytes) -> dict[str, np.ndarray]:
     if comment not in (b"", _comment(arrays)):
         raise ValueError(f"{len(arrays)} arrays are left")
     return arrays
+
+
+def _steps_among(arrays: dict[str, np.ndarray], epochs: np.ndarray) -> dict[int, int]:
+    """The steps by epoch, which are taken out; an array of floats of that name is the user's."""
+    if STEP not in arrays or arrays[STEP].dtype != np.int64:
+        return {}
+    steps = arrays.pop(STEP)
+    if steps.shape != epochs.shape:
+        raise ValueError(f"{STEP} is not one whole number an epoch")
+    pairs = zip(epochs.tolist(), steps.tolist(), strict=True)
+    return {epoch: step for epoch, step in pairs if step != NO_STEP}
 
 
 def _check(epochs: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:

@@ -29,11 +29,11 @@ logger = get_logger(__name__)
 class NPYWriter:
     """Writes ``npy/<mode>-<stat>/<layer>/epoch00003.npy`` and ``npy/scalars.npz``.
 
-    ``scalars.npz`` holds the array ``epoch`` and one array a metric, NaN where a metric has no
-    value. It is written anew each time, so not each epoch: as rarely as keeps that under 2 % of
-    the run's time, and at the end. Both are read with :func:`numpy.load`. What another program
-    has under these names stays as it is: then the run's are in ``npy-delve``, or called
-    ``scalars-delve.npz``.
+    ``scalars.npz`` holds the array ``epoch``, where rows have a training step the array ``step``,
+    and one array a metric, NaN where a metric has no value. It is written anew each time, so not
+    each epoch: as rarely as keeps that under 2 % of the run's time, and at the end. Both are read
+    with :func:`numpy.load`. What another program has under these names stays as it is: then the
+    run's are in ``npy-delve``, or called ``scalars-delve.npz``.
 
     Args:
         savepath: The run's folder.
@@ -124,9 +124,9 @@ class NPYWriter:
                 run.remember(arrays_since=epoch, every=self._every)
         self._output.arrays.write(name, epoch, value)
 
-    def save(self, epoch: int, run: RunInfo) -> None:
+    def save(self, epoch: int, run: RunInfo, step: int | None = None) -> None:
         """Take the epoch's scalars into the table, and write the file if it is time."""
-        self._table.put(epoch, self._row_of(epoch))
+        self._table.put(epoch, self._row_of(epoch), step)
         self._row = {}
         if epoch == self._replayed_until:
             self._rewrite_scalars()
@@ -152,8 +152,10 @@ class NPYWriter:
             DamagedFileError: The file is not whole.
         """
         path = OutputFolder(self._wanted, self._dtype).table(run)
-        rows = ScalarTable.read(path).rows() if path else ()
-        return (HeldEpoch(epoch, values) for epoch, values in rows)
+        table = ScalarTable.read(path) if path else ScalarTable()
+        return (
+            HeldEpoch(epoch, values, step=table.step_of(epoch)) for epoch, values in table.rows()
+        )
 
     def _row_of(self, epoch: int) -> dict[str, float]:
         """What is staged for this epoch; what an epoch left that never came to its end goes."""

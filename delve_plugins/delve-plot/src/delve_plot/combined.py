@@ -121,15 +121,15 @@ class CSVandPlottingWriter:
         """Stage embedded samples; other arrays are not drawn."""
         self.add_sample_scalar(name, value)
 
-    def save(self, epoch: int, run: RunInfo) -> None:
+    def save(self, epoch: int, run: RunInfo, step: int | None = None) -> None:
         """Append the row, and draw the epoch if it is time."""
         metrics, self._metrics = self._metrics, {}
         samples, self._samples = self._samples, {}
         self._plots.add_scalars(metrics, epoch)
         for name, value in samples.items():
             self._plots.add_array(name, value, epoch)
-        self._table.save(epoch)
-        self._plots.save(epoch, run)
+        self._table.save(epoch, step=step)
+        self._plots.save(epoch, run, step)
 
     def close(self, run: RunInfo) -> None:
         """Draw the last epoch and the heatmaps."""

@@ -17,7 +17,16 @@ from delve.cli import TAIL_LABEL, LayerTable, merge_orders
 from delve.records import MODES
 from delve_plot.signs import draw_signs, explained, with_place
 from delve_plot.stats import Scale, figure_of, label_of, scale_of, title_of
-from delve_plot.style import COLOURS, FONT_SIZE, GUIDE, fit_page, name_figure, name_rows, plain
+from delve_plot.style import (
+    COLOURS,
+    FONT_SIZE,
+    GUIDE,
+    fit_page,
+    name_figure,
+    name_rows,
+    plain,
+    told_when,
+)
 
 # Okabe and Ito's colours, which the colour-blind tell apart; markers tell them apart in grey.
 _COLOURS = (*COLOURS.values(), "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -149,6 +158,7 @@ def _colour(number: int) -> str:
 
 
 def _title(tables: Sequence[LayerTable]) -> str:
-    epochs = {table.epoch for table in tables}
-    when = f"epoch {tables[0].epoch}" if len(epochs) == 1 else "at each run's last epoch"
+    told = {told_when(table.epoch, table.step) for table in tables}
+    last = "epoch" if any(table.step is None for table in tables) else "row"
+    when = told.pop() if len(told) == 1 else f"at each run's last {last}"
     return f"{title_of(figure_of(tables[0].stat))}, {when}"

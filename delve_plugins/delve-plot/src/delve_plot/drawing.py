@@ -31,6 +31,7 @@ class Epoch:
         metrics: Its layer metrics.
         samples: Its embedded samples.
         primary: The primary metric, if it came.
+        step: Its training step, if it has one.
         drawn: Mode and statistic of the figures that need not be drawn any more.
     """
 
@@ -38,6 +39,7 @@ class Epoch:
     metrics: dict[Metric, float] = field(default_factory=dict)
     samples: dict[Metric, np.ndarray] = field(default_factory=dict)
     primary: float | None = None
+    step: int | None = None
     drawn: set[tuple[str, str]] = field(default_factory=set)
 
     def figures(self) -> list[tuple[str, str]]:
@@ -90,6 +92,7 @@ class Drawing:
                 stat=stat,
                 fontsize=self.fontsize,
                 figsize=self.figsize,
+                steps=history.steps,
             )
             return self._png(figure)
 
@@ -104,6 +107,7 @@ class Drawing:
             layers,
             stat=stat,
             epoch=epoch.number,
+            step=epoch.step,
             primary_metric=primary,
             fontsize=self.fontsize,
             figsize=self.figsize,
@@ -121,6 +125,7 @@ class Drawing:
             {layer: samples[layer] for layer in forward_order(layers, list(samples))},
             mode=mode,
             epoch=epoch.number,
+            step=epoch.step,
             fontsize=self.fontsize,
             figsize=self.figsize,
         )

@@ -27,6 +27,7 @@ from delve_plot.style import (
     fit_page,
     name_figure,
     name_rows,
+    told_when,
 )
 
 DPI = 100.0  # dots per inch, on a screen
@@ -41,6 +42,7 @@ def saturation_figure(
     *,
     stat: str = "saturation",
     epoch: int | None = None,
+    step: int | None = None,
     primary_metric: tuple[str, float] | None = None,
     fontsize: float = FONT_SIZE,
     figsize: tuple[float, float] | None = None,
@@ -53,6 +55,7 @@ def saturation_figure(
             are not named here come last.
         stat: The statistic's long name; ``spectrum`` shows all eigenvalues that there are.
         epoch: Stands in the title.
+        step: The training step, which stands there in its place.
         primary_metric: Name and value of a number to compare with, such as the test accuracy.
         fontsize: Of titles, in points.
         figsize: Width and height in inches; by default as large as the layers need.
@@ -75,7 +78,7 @@ def saturation_figure(
             axes.set_title(mode, loc="left", fontsize=fontsize, color=COLOURS[mode])
     figure.supxlabel(across(figure, label_of(stat), fontsize), fontsize=fontsize)
     name_rows(panels, rows, page, fontsize)
-    title = name_figure(figure, _title(stat, modes, epoch), rows, fontsize)
+    title = name_figure(figure, _title(stat, modes, told_when(epoch, step)), rows, fontsize)
     primary = [_draw_primary_metric(panels, stat, *primary_metric)] if primary_metric else []
     lines = [line for axes in panels for line in axes.get_lines()]
     if signs := [*explained(lines), *primary]:
@@ -177,10 +180,10 @@ def _draw_primary_metric(panels: Sequence[Axes], stat: str, name: str, value: fl
     return sign
 
 
-def _title(stat: str, modes: Sequence[str], epoch: int | None) -> str:
+def _title(stat: str, modes: Sequence[str], told: str) -> str:
     parts = [title_of(stat)]
     if len(modes) == 1:
         parts.append(modes[0])
-    if epoch is not None:
-        parts.append(f"epoch {epoch}")
+    if told:
+        parts.append(told)
     return ", ".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.markers import TICKUP
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from delve_plot.cells import Cells, cells_of
 from delve_plot.legend import draw_legend
@@ -38,6 +38,7 @@ def heatmap_figure(
     stat: str = "saturation",
     fontsize: float = FONT_SIZE,
     figsize: tuple[float, float] | None = None,
+    steps: Mapping[int, int] | None = None,
 ) -> Figure:
     """Draw layer by epoch, with a hatched grey where there is no value.
 
@@ -54,6 +55,8 @@ def heatmap_figure(
         stat: The statistic's long name.
         fontsize: Of titles, in points.
         figsize: Width and height in inches; by default as large as the layers need.
+        steps: The training steps of the epochs; the axis shows them in the place of these. Columns
+            stand for rows, so it is as even as the steps are.
 
     Returns:
         A figure of its own, unknown to pyplot.
@@ -66,7 +69,7 @@ def heatmap_figure(
     scale = scale_of(stat, cells.values)
     _draw_cells(figure, axes, cells, stat, scale, fontsize)
     name_rows([axes], layers, page, fontsize)
-    _name_epochs(axes, cells, fontsize)
+    _name_epochs(axes, cells, fontsize, steps or {})
     if signs := [*_signs_of_zeros(cells, scale), *_signs_of_missing(axes, cells)]:
         draw_legend(figure, signs, fontsize, loc="outside lower center")
     name_figure(figure, f"{title_of(stat)}, {mode}", layers, fontsize)
@@ -96,12 +99,16 @@ def _draw_cells(
     bar.ax.tick_params(labelsize=0.8 * fontsize)
 
 
-def _name_epochs(axes: Axes, cells: Cells, fontsize: float) -> None:
+def _name_epochs(axes: Axes, cells: Cells, fontsize: float, steps: Mapping[int, int]) -> None:
     axes.set_xlim(cells.first - 0.5, cells.last + 0.5)
     column = f" (a column is the mean of {cells.step})" if cells.step > 1 else ""
-    axes.set_xlabel(f"epoch{column}", fontsize=fontsize)
+    axes.set_xlabel(f"{'step' if steps else 'epoch'}{column}", fontsize=fontsize)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes.tick_params(axis="x", labelsize=0.8 * fontsize)
+    if steps:
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda epoch, _: str(steps.get(round(epoch), "")))
+        )
 
 
 def _signs_of_zeros(cells: Cells, scale: Scale) -> list[Artist]:

@@ -13,6 +13,7 @@ class History:
 
     def __init__(self) -> None:
         self._layers: dict[str, int] = {}
+        self.steps: dict[int, int] = {}  # of the epochs that have one
         self._rows: dict[int, np.ndarray] = {}  # as wide as the history was when the row came
 
     @property
@@ -25,8 +26,10 @@ class History:
         """The epochs held, in rising order."""
         return sorted(self._rows)
 
-    def put(self, epoch: int, values: Mapping[str, float]) -> None:
+    def put(self, epoch: int, values: Mapping[str, float], step: int | None = None) -> None:
         """Add an epoch's values by layer, or replace them."""
+        if step is not None:
+            self.steps[epoch] = step
         places = [self._layers.setdefault(layer, len(self._layers)) for layer in values]
         row = np.full(len(self._layers), math.nan)
         row[places] = list(values.values())

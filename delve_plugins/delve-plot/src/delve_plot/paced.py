@@ -35,13 +35,14 @@ class PacedSaturation(Generic[T]):
         self._style: Style = style
         self._pace = Pace(_SHARE)
         self._failures = Failures()
-        self._left_out: tuple[dict[Metric, float], tuple[str, ...], int] | None = None
+        self._left_out: tuple[dict[Metric, float], tuple[str, ...], int, int | None] | None = None
 
     def of_epoch(
         self,
         values: Mapping[str, float] | Mapping[Metric, float],
         layers: Sequence[str],
         epoch: int,
+        step: int | None = None,
     ) -> T | None:
         """The figure of an epoch; None where it holds no saturation, or so soon after the last.
 
@@ -49,6 +50,7 @@ class PacedSaturation(Generic[T]):
             values: The epoch's metrics, by their names; others than layer metrics are passed over.
             layers: The names of the layers in forward order.
             epoch: The epoch.
+            step: Its training step, which stands in the title then.
         """
         saturation = {
             name: value
@@ -57,7 +59,7 @@ class PacedSaturation(Generic[T]):
         }
         if not saturation:
             return None
-        self._left_out = saturation, tuple(layers), epoch
+        self._left_out = saturation, tuple(layers), epoch, step
         return self._drawn() if self._pace.is_due() else None
 
     def of_last_epoch(self) -> tuple[int, T] | None:
@@ -73,11 +75,12 @@ class PacedSaturation(Generic[T]):
 
     def _drawn(self) -> T | None:
         assert self._left_out is not None
-        (saturation, layers, epoch), self._left_out = self._left_out, None
+        (saturation, layers, epoch, step), self._left_out = self._left_out, None
         with self._pace.measured():  # a failure takes its time too
             try:
                 with drawn_in(self._style):
-                    return self._encode(saturation_figure(saturation, layers, epoch=epoch))
+                    figure = saturation_figure(saturation, layers, epoch=epoch, step=step)
+                    return self._encode(figure)
             except Exception as error:
                 self._failures.note(STAT, error)
         return None

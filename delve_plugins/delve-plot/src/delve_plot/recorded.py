@@ -61,7 +61,9 @@ def draw_run(
     first, shown = tables[0], figure_of(choices[0].stat)
     stem = _stem([run], [name])
     with _drawing(run.folder, shown), drawn_in("delve"):
-        figure = saturation_figure(_metrics(tables), first.layers, stat=shown, epoch=first.epoch)
+        figure = saturation_figure(
+            _metrics(tables), first.layers, stat=shown, epoch=first.epoch, step=first.step
+        )
         _mark_tail(figure, first)
         path = _save(_named(figure, name), folder / f"{stem}-{shown}.png")
     yield path
@@ -156,7 +158,9 @@ def _heatmap(run: StoredRun, stat: str, mode: str) -> Figure:
     held = set(epochs)
     rows = (record.metrics for record in run.records if record.epoch in held)
     values = np.array([np.array([row.get(m, math.nan) for m in metrics]) for row in rows])
-    return heatmap_figure(values.T, epochs, layers, mode=mode, stat=figure_of(stat))
+    return heatmap_figure(
+        values.T, epochs, layers, mode=mode, stat=figure_of(stat), steps=run.steps
+    )
 
 
 def _save(figure: Figure, path: Path) -> Path:

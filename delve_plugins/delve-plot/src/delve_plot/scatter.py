@@ -12,7 +12,7 @@ from matplotlib.ticker import Formatter, FuncFormatter
 
 from delve_plot.names import short_names
 from delve_plot.panels import LINE, UNDER_NAME, Grid, Margins, fit_grid, size_for
-from delve_plot.style import COLOURS, EDGE, FONT_SIZE, name_figure, plain
+from delve_plot.style import COLOURS, EDGE, FONT_SIZE, name_figure, plain, told_when
 
 _NUMBER_SIZE = 0.6  # of the font's size
 _PLAIN = range(-2, 4)  # powers of ten of numbers that are short as they are
@@ -24,6 +24,7 @@ def scatter_figure(
     *,
     mode: str = "train",
     epoch: int | None = None,
+    step: int | None = None,
     fontsize: float = FONT_SIZE,
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
@@ -33,6 +34,7 @@ def scatter_figure(
         samples: By layer in forward order, (samples x 2) each.
         mode: Stands in the title, and chooses the colour.
         epoch: Stands in the title.
+        step: The training step, which stands there in its place.
         fontsize: Of titles, in points.
         figsize: Width and height in inches; by default as large as the layers need.
 
@@ -42,8 +44,8 @@ def scatter_figure(
     layers = list(samples)
     size = figsize or size_for(len(layers), _margins(_TITLE_LINES, fontsize), fontsize)
     figure = Figure(figsize=size)
-    when = "" if epoch is None else f", epoch {epoch}"
-    title = name_figure(figure, f"Embedded samples, {mode}{when}", layers, fontsize)
+    told = ", ".join(filter(None, ["Embedded samples", mode, told_when(epoch, step)]))
+    title = name_figure(figure, told, layers, fontsize)
     title.set(y=1 - EDGE / size[1], verticalalignment="top")
     figure.supxlabel("first principal component", y=EDGE / size[1], fontsize=fontsize)
     figure.supylabel("second principal component", x=EDGE / size[0], fontsize=fontsize)

@@ -124,3 +124,10 @@ def _surround(fontsize: float) -> float:
 
 def _ordinal(number: int) -> str:
     return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
+
+
+def told_when(epoch: int | None, step: int | None = None) -> str:
+    """Which row a figure shows, in words: its training step if it has one."""
+    if step is not None:
+        return f"step {step}"
+    return "" if epoch is None else f"epoch {epoch}"

@@ -38,10 +38,12 @@ CHECK_TIME = 5.0  # seconds that a resume takes to look for damaged figures
 class PlotWriter:
     """Draws ``plots/<mode>-<stat>/epoch00003.png`` and ``plots/<mode>-<stat>/heatmap.png``.
 
-    The first shows one epoch, layer by layer; the second all epochs. An epoch without figures is
-    one that ended while the last drawing was a few seconds old, or that would have let drawing
-    take more than 5 % of the time; the last epoch and the heatmaps are drawn when the run ends.
-    Of the first epoch there are as many figures as 5 % of its time pays for, and at least one.
+    The first shows one epoch, layer by layer; the second all epochs. Where rows have a training
+    step, titles and axis show that; files are called by the epoch in any case. An epoch without
+    figures is one that ended while the last drawing was a few seconds old, or that would have let
+    drawing take more than 5 % of the time; the last epoch and the heatmaps are drawn when the run
+    ends. Of the first epoch there are as many figures as 5 % of its time pays for, and at least
+    one.
 
     Args:
         savepath: The run's folder.
@@ -129,9 +131,10 @@ class PlotWriter:
         if name.stat == EMBEDDED:
             self._stage(epoch).samples[name] = value
 
-    def save(self, epoch: int, run: RunInfo) -> None:
+    def save(self, epoch: int, run: RunInfo, step: int | None = None) -> None:
         """Draw the epoch if it is time."""
         self._latest, self._staged = self._stage(epoch), Epoch()
+        self._latest.step = step
         if not run.images:
             return
         self._remember(self._latest)
@@ -178,7 +181,7 @@ class PlotWriter:
                 group = metric.mode, figure_of(metric.stat)
                 values.setdefault(group, {})[metric.layer] = value
         for group, row in values.items():
-            self._histories.setdefault(group, History()).put(epoch.number, row)
+            self._histories.setdefault(group, History()).put(epoch.number, row, epoch.step)
 
     def _look(self, run: RunInfo) -> None:
         """Draw the run's first figures; a heatmap of one epoch would show nothing more.

@@ -38,7 +38,8 @@ class Shown:
     """An epoch whose numbers are in the files.
 
     Attributes:
-        epoch: The epoch.
+        epoch: The epoch, or the training step if the row has one: its step in TensorBoard.
+        step: The training step, if it has one.
         timestamp: When it was saved, in milliseconds since 1970.
         metrics: Its layer metrics.
         spectra: Its spectra.
@@ -47,6 +48,7 @@ class Shown:
     """
 
     epoch: int
+    step: int | None
     timestamp: int
     metrics: Mapping[Metric, float]
     spectra: Mapping[Metric, np.ndarray]
@@ -135,7 +137,7 @@ class Decoration:
 
     def _draw(self, shown: Shown) -> list[Any]:
         assert self._figures is not None
-        return self._figures.of_epoch(shown.metrics, shown.tags.in_order(), shown.epoch)
+        return self._figures.of_epoch(shown.metrics, shown.tags.in_order(), shown.epoch, shown.step)
 
     def _draw_last(self) -> tuple[int, list[Any]] | None:
         return self._figures.of_last_epoch() if self._figures else None

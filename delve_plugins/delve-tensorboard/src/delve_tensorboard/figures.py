@@ -28,10 +28,14 @@ class Figures:
         self._drawn = PacedSaturation(_png, style)
 
     def of_epoch(
-        self, metrics: Mapping[Metric, float], layers: Sequence[str], epoch: int
+        self,
+        metrics: Mapping[Metric, float],
+        layers: Sequence[str],
+        epoch: int,
+        step: int | None = None,
     ) -> list[Any]:
         """What to show beside an epoch's scalars: one figure, or nothing."""
-        png = self._drawn.of_epoch(metrics, layers, epoch)
+        png = self._drawn.of_epoch(metrics, layers, epoch, step)
         return [] if png is None else [summaries.image(self.tag, png)]
 
     def of_last_epoch(self) -> tuple[int, list[Any]] | None:

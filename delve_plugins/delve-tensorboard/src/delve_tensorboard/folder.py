@@ -18,7 +18,7 @@ from delve.base import get_logger
 from delve.files import replacing, sync
 from delve_tensorboard import event_files, framing
 from delve_tensorboard.event_files import SUFFIX, events
-from delve_tensorboard.summaries import header, is_about_the_run, is_number, start_mark
+from delve_tensorboard.summaries import epoch_of, header, is_about_the_run, is_number, start_mark
 
 _MOST_WAITING = 2**20  # bytes of complete epochs that are not written yet
 
@@ -120,15 +120,15 @@ class EventFolder:
             for value in event.summary.value
         }
 
-    def numbers(self) -> Iterator[tuple[int, float, dict[str, float]]]:
-        """Of each record of an epoch the epoch, the time in seconds, and the numbers by tag."""
+    def numbers(self) -> Iterator[tuple[int, int | None, float, dict[str, float]]]:
+        """Of each record of a row the step, the epoch if it is another, seconds, numbers by tag."""
         for path in self.files():
             for _, event in events(path):
                 if event.WhichOneof("what") == "summary" and not is_about_the_run(event):
                     values = event.summary.value
                     numbers = {v.tag: v.simple_value for v in values if is_number(v)}
                     if len(numbers) == len(values):  # not what decorates the epoch
-                        yield event.step, event.wall_time, numbers
+                        yield event.step, epoch_of(event), event.wall_time, numbers
 
     def trim(self, keep: Callable[[int], bool]) -> None:
         """Of what :meth:`read` has found, keep the epochs for which ``keep`` is true.

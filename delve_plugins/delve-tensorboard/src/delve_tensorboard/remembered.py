@@ -20,7 +20,7 @@ class Remembered:
 
     Attributes:
         numbers: The layers' numbers; None where they are not known.
-        begins: From which epoch on a mode's run has a record of each.
+        begins: From which step in TensorBoard on a mode's run has a record of each row.
         stats: The statistics that there were.
         unusable: What the journal holds under these names and nobody can have meant.
     """

@@ -15,13 +15,14 @@ import numpy as np
 
 from delve.records import MODES, Metric
 from delve_tensorboard.framing import frame
-from delve_tensorboard.summaries import as_text
+from delve_tensorboard.summaries import WRITER, as_text
 from delve_tensorboard.tags import LayerTags
 
 _TIME = struct.Struct("<Bd")  # the fields of TensorBoard's messages, by their number and type
 _TIME_KEY = 0x09
 _STEP_KEY = b"\x10"
 _SUMMARY_KEY = b"\x2a"
+_SOURCE_KEY = b"\x52"
 _VALUE_KEY = b"\x0a"
 _TAG_KEY = b"\x0a"
 _NUMBER_KEY = b"\x15"
@@ -56,15 +57,36 @@ class RowTemplate:
         # Where the bytes of each number stand.
         self._places = np.array(ends, np.intp)[:, None] + np.arange(-_NUMBER_SIZE, 0)
 
-    def record(self, numbers: Sequence[float], epoch: int, timestamp: int) -> bytes:
-        """The record of an epoch; ``timestamp`` is in milliseconds."""
+    def record(
+        self, numbers: Sequence[float], step: int, timestamp: int, source: bytes = b""
+    ) -> bytes:
+        """The record of a row.
+
+        Args:
+            numbers: Its numbers, one a tag.
+            step: Its step in TensorBoard.
+            timestamp: When it was saved, in milliseconds.
+            source: What else it says of itself, encoded: see :func:`source_of`.
+        """
         content = self._content.copy()
         with np.errstate(over="ignore"):  # what is too large is infinite
             single = np.array(numbers, np.float64).astype("<f4")
         content[self._places] = single.view(np.uint8).reshape(-1, _NUMBER_SIZE)
         time = _TIME.pack(_TIME_KEY, timestamp / 1000) if timestamp else b""
-        step = _STEP_KEY + _varint(epoch) if epoch else b""
-        return frame(b"".join((time, step, self._begin, content.tobytes())))
+        at = _STEP_KEY + _varint(step) if step else b""
+        return frame(b"".join((time, at, self._begin, content.tobytes(), source)))
+
+
+def source_of(epoch: int, step: int | None) -> bytes:
+    """What a record says of the epoch whose row it is, where its step is a training step.
+
+    It stands in a field that TensorBoard shows nowhere: the name of the program that wrote it.
+    """
+    if step is None:
+        return b""
+    name = f"{WRITER} {epoch}".encode()
+    source = _TAG_KEY + _varint(len(name)) + name
+    return _SOURCE_KEY + _varint(len(source)) + source
 
 
 @dataclass(frozen=True)
@@ -104,8 +126,10 @@ class Rows:
         metrics: Mapping[Metric, float],
         epoch: int,
         timestamp: int,
+        step: int | None = None,
     ) -> dict[str, bytes]:
         """The record of each run, for the user's even where it has no number."""
+        at, source = epoch if step is None else step, source_of(epoch, step)
         names = tuple(metrics)
         parts = self._layer_parts.get(names)
         if parts is None:
@@ -114,18 +138,20 @@ class Rows:
         records = {
             mode: part.template.record(
                 values if len(parts) == 1 else [values[place] for place in part.places],
-                epoch,
+                at,
                 timestamp,
+                source,
             )
             for mode, part in parts.items()
         }
         template = self._template_of(tuple(scalars))
-        records[self._user] = template.record(list(scalars.values()), epoch, timestamp)
+        records[self._user] = template.record(list(scalars.values()), at, timestamp, source)
         return records
 
-    def empty(self, epoch: int, timestamp: int) -> bytes:
+    def empty(self, epoch: int, timestamp: int, step: int | None = None) -> bytes:
         """The record of an epoch without numbers."""
-        return self._template_of(()).record((), epoch, timestamp)
+        at = epoch if step is None else step
+        return self._template_of(()).record((), at, timestamp, source_of(epoch, step))
 
     def _template_of(self, names: tuple[str, ...]) -> RowTemplate:
         known = self._user_templates.get(names)

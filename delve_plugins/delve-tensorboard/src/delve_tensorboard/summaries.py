@@ -122,6 +122,13 @@ def is_about_the_run(event: Any) -> bool:
     return bool(values[0].metadata.plugin_data.plugin_name == hparams_metadata.PLUGIN_NAME)
 
 
+def epoch_of(event: Any) -> int | None:
+    """The epoch whose row an event says that it is, where its step is a training step."""
+    name, _, epoch = event.source_metadata.writer.partition(" ")
+    is_said = name == WRITER and epoch.isascii() and epoch.isdecimal()
+    return int(epoch) if is_said else None
+
+
 def is_reserved(tag: str) -> bool:
     """Whether TensorBoard takes whatever has this tag for the settings of one of its pages.
 

@@ -38,6 +38,7 @@ class TensorBoardWriter:
     Layer metrics are in the runs ``train`` and ``eval`` there, tagged ``saturation/000.layer``;
     the number keeps the layers in forward order. The user's own scalars are in the folder itself,
     under their own names, with the layout of the Custom Scalars page and the hyperparameters.
+    A row's step in TensorBoard is its training step, and its epoch where it has none.
 
     Args:
         savepath: The run's folder.
@@ -63,9 +64,9 @@ class TensorBoardWriter:
         self._folders: dict[str, EventFolder] = {}
         self._tags = LayerTags()
         self._rows: Rows | None = None
-        self._begins: dict[str, int] = {}  # a mode's run has a record of each epoch from there on
+        self._begins: dict[str, int] = {}  # a mode's run has a record of each row from that step on
         self._stats: list[str] = []
-        self._first_epoch = 0
+        self._first_step = 0
         self._scalars: dict[str, float] = {}
         self._metrics: dict[Metric, float] = {}
         self._spectra: dict[Metric, np.ndarray] = {}
@@ -80,23 +81,26 @@ class TensorBoardWriter:
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Drop the epochs from ``initial_epoch`` on; returns the first that is not there whole."""
+        first_void = run.initial_x if run.steps else initial_epoch
         self._prepare(run)
         remembered = self._recall(run)
         # Where a mode's run begins may be gone with a line of the journal: then no epoch is known
         # to be whole.
         modes = {metric.mode for metric in map(Metric.parse, run.metrics) if metric}
         knows_begins = remembered.knows_begins and modes <= self._begins.keys()
-        whole = self._whole_epochs()  # read in any case: what the journal does not know stays
-        lacking = run.first_lacking(whole if knows_begins else ())
-        self._begins = {mode: begin for mode, begin in self._begins.items() if begin < lacking}
+        whole = self._whole_steps()  # read in any case: what the journal does not know stays
+        held = {epoch for epoch in run.epochs if run.x_of(epoch) in whole}
+        lacking = run.first_lacking(held if knows_begins else ())
+        fed_again = {run.x_of(epoch) for epoch in run.epochs if epoch >= lacking}
+        first_step = min(fed_again, default=first_void)
+        self._begins = {mode: begin for mode, begin in self._begins.items() if begin < first_step}
         if remembered.unusable or (run.origin and not run.state):
             run.remember(numbers=self._tags.numbers, begins=self._begins, stats=self._stats)
         elif self._begins != remembered.begins:
             run.remember(begins=self._begins)
-        fed_again = {epoch for epoch in run.epochs if epoch >= lacking}
         for folder in self._folders.values():
-            folder.trim(lambda epoch: epoch < initial_epoch and epoch not in fed_again)
-        self._open(lacking, run)
+            folder.trim(lambda step: step < first_void and step not in fed_again)
+        self._open(first_step, run)
         return lacking
 
     def add_scalar(self, name: str, value: float) -> None:
@@ -120,19 +124,20 @@ class TensorBoardWriter:
         if name.stat == _SPECTRUM:
             self._spectra[name] = value
 
-    def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
+    def save(self, epoch: int, timestamp: int, run: RunInfo, step: int | None = None) -> None:
         """Write the epoch into each run; it counts once its numbers are whole in all of them."""
+        at = epoch if step is None else step
         scalars, metrics, spectra = self._scalars, self._metrics, self._spectra
         self._forget_staged()
         rows = self._rows = self._rows or self._new_rows()
         if spectra or not rows.knows(metrics):  # it may be the first of its kind
-            self._note({*metrics, *spectra}, epoch, run)
-        records = rows.records(scalars, metrics, epoch, timestamp)
+            self._note({*metrics, *spectra}, at, run)
+        records = rows.records(scalars, metrics, epoch, timestamp, step)
         for mode in MODES:
-            if mode not in records and self._has_begun(mode, epoch):
-                records[mode] = rows.empty(epoch, timestamp)
-        self._write(records, epoch, may_wait=run.comes_again(epoch))
-        shown = Shown(epoch, timestamp, metrics, spectra, self._tags, self._stats)
+            if mode not in records and self._has_begun(mode, at):
+                records[mode] = rows.empty(epoch, timestamp, step)
+        self._write(records, at, run, may_wait=run.comes_again(epoch))
+        shown = Shown(at, step, timestamp, metrics, spectra, self._tags, self._stats)
         is_new = epoch >= run.initial_epoch  # those fed again come all at once
         self._decoration.add(self._folders, shown, may_be_drawn=is_new)
 
@@ -142,7 +147,7 @@ class TensorBoardWriter:
         Raises:
             BackendLostError: Epochs that waited cannot be written.
         """
-        with self._waiting_named():
+        with self._waiting_named(run):
             for folder in self._folders.values():
                 if folder.first_waiting is not None:
                     folder.write_waiting()
@@ -197,54 +202,54 @@ class TensorBoardWriter:
             self._tags = LayerTags.read(set().union(*tags))
         return remembered
 
-    def _whole_epochs(self) -> set[int]:
-        """The epochs that no run lacks."""
+    def _whole_steps(self) -> set[int]:
+        """The steps of the rows that no run lacks."""
         held = {name: folder.read() for name, folder in self._folders.items()}
         return {
-            epoch
-            for epoch in held[_USER]
-            if all(epoch < begin or epoch in held[mode] for mode, begin in self._begins.items())
+            step
+            for step in held[_USER]
+            if all(step < begin or step in held[mode] for mode, begin in self._begins.items())
         }
 
-    def _open(self, first_epoch: int, run: RunInfo) -> None:
+    def _open(self, first_step: int, run: RunInfo) -> None:
         """Begin a file in each run that has a past; the rest wait until there is something."""
-        self._first_epoch = first_epoch
+        self._first_step = first_step
         for mode in MODES:
             if self._folders[mode].files():
-                self._folders[mode].open(first_epoch)
-        self._folders[_USER].open(first_epoch, self._decoration.hyperparameters(run))
+                self._folders[mode].open(first_step)
+        self._folders[_USER].open(first_step, self._decoration.hyperparameters(run))
 
     def _forget_staged(self) -> None:
         self._scalars, self._metrics, self._spectra = {}, {}, {}
 
-    def _note(self, metrics: Collection[Metric], epoch: int, run: RunInfo) -> None:
+    def _note(self, metrics: Collection[Metric], step: int, run: RunInfo) -> None:
         """Settle what must not change later: layers' numbers, and where a mode's run begins."""
         modes = {metric.mode for metric in metrics} - self._begins.keys()
         stats = [s for s in dict.fromkeys(m.stat for m in metrics) if s not in self._stats]
         has_new_layers = self._tags.add({metric.layer for metric in metrics}, run.layers)
         if not (modes or stats or has_new_layers):
             return
-        self._begins |= dict.fromkeys(modes, epoch)
+        self._begins |= dict.fromkeys(modes, step)
         self._stats += sorted(stats)
         run.remember(numbers=self._tags.numbers, begins=self._begins, stats=self._stats)
 
-    def _has_begun(self, mode: str, epoch: int) -> bool:
-        return epoch >= self._begins.get(mode, epoch + 1)
+    def _has_begun(self, mode: str, step: int) -> bool:
+        return step >= self._begins.get(mode, step + 1)
 
-    def _write(self, records: Mapping[str, bytes], epoch: int, may_wait: bool) -> None:
-        """Put an epoch into each run, or none of it.
+    def _write(self, records: Mapping[str, bytes], step: int, run: RunInfo, may_wait: bool) -> None:
+        """Put a row into each run, or none of it.
 
         Raises:
             BackendLostError: Epochs that waited for this one could not be written either.
         """
         names = [name for name in (*MODES, _USER) if name in records]
-        with self._waiting_named():
-            staged = [self._stage(name, records[name], epoch, may_wait) for name in names]
+        with self._waiting_named(run):
+            staged = [self._stage(name, records[name], step, may_wait) for name in names]
         for folder in staged:
-            folder.commit(epoch)
+            folder.commit(step)
 
     @contextmanager
-    def _waiting_named(self) -> Iterator[None]:
+    def _waiting_named(self, run: RunInfo) -> Iterator[None]:
         """Where a disk refuses something, say which epochs that waited it has not got."""
         try:
             yield
@@ -253,13 +258,13 @@ class TensorBoardWriter:
             first = min((held for held in waiting if held is not None), default=None)
             if first is None:
                 raise
-            raise BackendLostError(f"{error}", first) from error
+            raise BackendLostError(f"{error}", run.epoch_at(first)) from error
 
-    def _stage(self, name: str, record: bytes, epoch: int, may_wait: bool) -> EventFolder:
+    def _stage(self, name: str, record: bytes, step: int, may_wait: bool) -> EventFolder:
         folder = self._folders[name]
         if not folder.is_open:
-            folder.open(self._first_epoch)
-        folder.stage(epoch, record, may_wait)
+            folder.open(self._first_step)
+        folder.stage(step, record, may_wait)
         return folder
 
     def _new_rows(self) -> Rows:

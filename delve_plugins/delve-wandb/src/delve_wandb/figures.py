@@ -23,10 +23,10 @@ class Figures:
         self._said = False
 
     def of_epoch(
-        self, row: Mapping[str, Any], layers: Sequence[str], epoch: int
+        self, row: Mapping[str, Any], layers: Sequence[str], epoch: int, step: int | None = None
     ) -> dict[str, wandb.Image]:
         """What to log beside a row: one figure, or nothing."""
-        figure = self._drawn.of_epoch(row, layers, epoch)
+        figure = self._drawn.of_epoch(row, layers, epoch, step)
         return {} if figure is None else {KEY: figure}
 
     def name_failure(self, error: Exception, epoch: int) -> None:

@@ -11,6 +11,7 @@ from wandb import Run
 from delve_wandb import service
 
 EPOCH = "epoch"
+STEP = "step"
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class Row:
         numbers: Its values, by key.
         figures: What can be left out.
         name_failure: Is told why that was left out.
+        step: Its training step, if it has one: then charts show it at that.
     """
 
     numbers: Mapping[str, Any]
     figures: Mapping[str, Any] = field(default_factory=dict)
     name_failure: Callable[[Exception], None] = lambda _: None
+    step: int | None = None
 
     def with_numbers(self, **more: Any) -> Row:
         """The row with further values, which stand first."""
@@ -48,6 +51,9 @@ class Row:
 class SteppedLog:
     """A run that nobody else logs to: W&B's step is the epoch.
 
+    Charts show it by ``epoch``, or by ``step`` where rows have a training step; W&B cuts a run back
+    by its own step, which is the epoch in either case.
+
     Args:
         run: The W&B run.
         next_epoch: The first epoch that it takes: W&B drops a step lower than the last.
@@ -56,6 +62,7 @@ class SteppedLog:
     def __init__(self, run: Run, next_epoch: int = 0) -> None:
         self.run = run
         self.next_epoch = next_epoch
+        self._axis = EPOCH
         run.define_metric("*", step_metric=EPOCH)
 
     @property
@@ -69,5 +76,9 @@ class SteppedLog:
 
     def add(self, epoch: int, row: Row) -> None:
         """Send one epoch; W&B would hold an uncommitted row back, and a kill lose it."""
-        row.with_numbers(**{EPOCH: epoch}).send(self.run, step=epoch, commit=True)
+        places = {EPOCH: epoch} if row.step is None else {EPOCH: epoch, STEP: row.step}
+        if STEP in places and self._axis != STEP:
+            self.run.define_metric("*", step_metric=STEP)
+            self._axis = STEP
+        row.with_numbers(**places).send(self.run, step=epoch, commit=True)
         self.next_epoch = epoch + 1

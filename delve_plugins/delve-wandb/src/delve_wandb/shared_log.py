@@ -19,6 +19,7 @@ from delve_wandb.names import can_be_defined, escaped
 from delve_wandb.service import is_finished
 
 AXIS = "delve/epoch"
+STEP_AXIS = "delve/step"
 ATTEMPT = "delve/attempt"
 
 _SAID_FROM = 3  # epochs that wait: fewer are usual between two of the user's rows
@@ -108,7 +109,7 @@ class OpenRow:
 
 
 class SharedLog:
-    """Delve's rows in a run that the user logs to; charts show them by epoch.
+    """Delve's rows in a run that the user logs to; charts show them by epoch, or training step.
 
     Args:
         row: The run's open row.
@@ -129,6 +130,7 @@ class SharedLog:
         self.run = row.run
         self.row = row
         self.axis = prefix + AXIS
+        self._step_axis = prefix + STEP_AXIS
         self._attempt = {prefix + ATTEMPT: attempt} if attempt else {}
         self._held = row.held.setdefault(delves_id, set())
         self._held |= set(held)
@@ -140,12 +142,14 @@ class SharedLog:
 
     def add(self, epoch: int, row: Row) -> None:
         """Send one epoch, as a part of a row of the user's."""
+        shown_by = self.axis if row.step is None else self._step_axis
+        places = {self.axis: epoch} if row.step is None else {self.axis: epoch, shown_by: row.step}
         for name in row.numbers.keys() - self._defined:
             if can_be_defined(name):
                 # Otherwise W&B adds the last epoch to the user's rows that have such a name.
-                self.run.define_metric(escaped(name), step_metric=self.axis, step_sync=False)
+                self.run.define_metric(escaped(name), step_metric=shown_by, step_sync=False)
             self._defined.add(name)
-        self.row.add(row.with_numbers(**{self.axis: epoch}, **self._attempt))
+        self.row.add(row.with_numbers(**places, **self._attempt))
         self._held.add(epoch)
 
 

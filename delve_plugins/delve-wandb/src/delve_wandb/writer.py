@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,10 @@ logger = get_logger(__name__)
 class WandbWriter:
     """Records into Weights & Biases: keys are the metrics' names and ``epoch``.
 
-    An active ``wandb.run`` is used and never finished; the key of the epoch is ``delve/epoch``
-    there, and its steps are never moved. Without one a run is started, with its
+    Where rows have a training step there is a key ``step`` too, and charts show by it.
+
+    An active ``wandb.run`` is used and never finished; the keys are ``delve/epoch`` and
+    ``delve/step`` there, and its own steps are never moved. Without one a run is started, with its
     local files in ``<savepath>/wandb``, and finished at the end. What is None here is left to
     W&B's settings and environment (WANDB_PROJECT, WANDB_MODE and so on).
 
@@ -124,7 +127,7 @@ class WandbWriter:
         self._refuse(value_dict)
         self._row.update(value_dict.items())
 
-    def save(self, epoch: int, timestamp: int, run: RunInfo) -> None:
+    def save(self, epoch: int, timestamp: int, run: RunInfo, step: int | None = None) -> None:
         """Send the epoch; one that W&B holds already has the same values and is passed over."""
         session = self._session
         if self._disabled or (session and session.log.holds(epoch)):
@@ -132,7 +135,7 @@ class WandbWriter:
             return
         if session is None:
             raise RuntimeError("no W&B run is open")
-        row = self._row_of(epoch, timestamp, session, run)
+        row = replace(self._row_of(epoch, timestamp, session, run, step), step=step)
         try:
             session.add(epoch, row, run)
         except Exception as error:
@@ -153,7 +156,9 @@ class WandbWriter:
         if refused:
             raise RejectedError(refused, "; ".join(sorted(set(refused.values()))))
 
-    def _row_of(self, epoch: int, timestamp: int, session: Session, run: RunInfo) -> Row:
+    def _row_of(
+        self, epoch: int, timestamp: int, session: Session, run: RunInfo, step: int | None
+    ) -> Row:
         """The staged values under their keys, with a figure where there is one."""
         from delve_wandb.logs import Row, SteppedLog
 
@@ -167,7 +172,7 @@ class WandbWriter:
             return Row(numbers)
         figures = self._figures
         of_delve = prefix if is_stepped else f"{prefix}delve/"
-        drawn = figures.of_epoch(staged, run.layers, epoch)
+        drawn = figures.of_epoch(staged, run.layers, epoch, step)
         return Row(
             numbers,
             {of_delve + key: figure for key, figure in drawn.items()},
