@@ -224,7 +224,7 @@ def test_a_resume_takes_no_longer_for_each_epoch_of_a_long_run(name, tmp_path):
         hook.start(run=new)
         for epoch in run.epochs[:: 1 if name == "npy" else 20]:
             hook.add_scalar(name="loss", value=0.5, epoch=epoch, timestamp=1, run=new)
-            hook.save(epoch=epoch, timestamp=1, run=new)
+            hook.save(epoch=epoch, timestamp=1, step=None, run=new)
         hook.close(error=None, run=new)
     (writer,) = make_writers(name, tmp_path)
     with Clock(3):
