@@ -1,5 +1,4 @@
 import copy
-import logging
 import math
 
 import numpy as np
@@ -8,60 +7,29 @@ import torch
 import torch._dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 from sklearn.decomposition import PCA
+from support.pca import (
+    FEATURES,
+    maps,
+    reference_projection,
+    samples,
+    save_and_load,
+    scikit_projection,
+    taught,
+)
 from torch import nn
 
 from delve.errors import ArgumentError
 from delve.pca_layers import (
     Conv2DPCALayer,
     LinearPCALayer,
-    change_all_pca_layer_thresholds,
-    change_all_pca_layer_thresholds_and_inject_random_directions,
-    rvs,
 )
-
-FEATURES = 12
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
     np.random.seed(0)
     torch.manual_seed(0)
-
-
-def samples(count=600, features=FEATURES, seed=0, dtype=torch.float32):
-    """Correlated samples, away from zero, whose eigenvalues fall by a half each."""
-    generator = np.random.default_rng(seed)
-    scales = np.sqrt(0.5 ** np.arange(features))
-    directions = np.linalg.qr(generator.standard_normal((features, features)))[0]
-    rows = generator.standard_normal((count, features)) * scales @ directions.T
-    return torch.from_numpy(rows + 3 + np.arange(features) / 4).to(dtype)
-
-
-def maps(count=40, filters=6, side=5, seed=0):
-    positions = samples(count * side * side, filters, seed)
-    return positions.view(count, side, side, filters).permute(0, 3, 1, 2).contiguous()
-
-
-def taught(layer, x, batch=50):
-    """The layer after an epoch of training on x, at the beginning of the evaluation."""
-    layer.train()
-    for part in x.split(batch):
-        layer(part)
-    return layer.eval()
-
-
-def scikit_projection(pca, x):
-    return pca.inverse_transform(pca.transform(x))
-
-
-def reference_projection(rows, count, centering):
-    """The projection by its definition, over all samples at once, in float64."""
-    rows = np.asarray(rows, dtype=np.float64)
-    origin = rows.mean(axis=0) if centering else np.zeros(rows.shape[1])
-    vectors = np.linalg.svd(rows - origin, full_matrices=False)[2][:count].T
-    return (rows - origin) @ vectors @ vectors.T + origin
 
 
 # Learning
@@ -465,12 +433,6 @@ def test_cuda_gives_the_same_as_the_cpu(make):
 # Saving and loading
 
 
-def save_and_load(layer, fresh, path):
-    torch.save(layer.state_dict(), path)
-    fresh.load_state_dict(torch.load(path, weights_only=True))
-    return fresh.eval()
-
-
 def test_a_loaded_layer_projects_identically(tmp_path):
     x = samples()
     layer = taught(LinearPCALayer(FEATURES, threshold=0.9, keepdim=False), x)
@@ -566,207 +528,7 @@ def test_the_state_dictionary_is_made_of_tensors():
 # Feature maps
 
 
-@pytest.mark.parametrize("centering", [True, False])
-def test_every_position_of_a_map_is_a_sample(centering):
-    x = maps()
-    layer = taught(Conv2DPCALayer(6, threshold=0.9, verbose=False, centering=centering), x, 7)
-    projected = layer(x)
-
-    positions = x.permute(0, 2, 3, 1).reshape(-1, 6)
-    assert layer.seen_samples == len(positions)
-    expected = reference_projection(positions, layer.in_dim, centering)
-    np.testing.assert_allclose(
-        projected.permute(0, 2, 3, 1).reshape(-1, 6), expected, rtol=1e-5, atol=1e-5
-    )
-    assert projected.shape == x.shape
-    assert projected.is_contiguous()
-
-
-def test_a_map_without_batch_dimension():
-    x = maps()
-    layer = Conv2DPCALayer(6, verbose=False).train()
-    for one in x:
-        layer(one)
-    expected = taught(Conv2DPCALayer(6, verbose=False), x)
-    torch.testing.assert_close(layer.eval()(x[0]), expected(x)[0])
-
-
-def test_downsampled_maps_are_learned_from_and_whole_maps_projected():
-    x = maps(side=6)
-    layer = taught(Conv2DPCALayer(6, threshold=0.9, verbose=False, downsampling=3), x)
-    projected = layer(x)
-
-    assert layer.seen_samples == 40 * 3 * 3
-    positions = x.double().permute(0, 2, 3, 1)
-    learned_from = positions[:, ::2, ::2].reshape(-1, 6)  # the nearest neighbours
-    vectors = np.linalg.svd(learned_from.numpy(), full_matrices=False)[2][: layer.in_dim].T
-    np.testing.assert_allclose(
-        projected.permute(0, 2, 3, 1), positions.numpy() @ vectors @ vectors.T, atol=1e-4
-    )
-
-
-def test_maps_smaller_than_the_downsampling_are_taken_as_they_are():
-    x = maps(side=5)
-    layer = taught(Conv2DPCALayer(6, verbose=False, downsampling=8), x)
-    assert layer.seen_samples == 40 * 5 * 5
-
-
-@pytest.mark.parametrize("size", [0, -1, 1.5, True, "6"])
-def test_sizes_that_are_not_positive_whole_numbers_are_refused(size):
-    with pytest.raises(ArgumentError, match="features of a PCA layer must be a whole"):
-        Conv2DPCALayer(size)
-    with pytest.raises(ArgumentError, match="downsampling of a PCA layer must be a whole"):
-        Conv2DPCALayer(6, downsampling=size)
-
-
-def test_half_precision_maps():
-    x = maps().half()
-    layer = taught(Conv2DPCALayer(6, threshold=0.9, verbose=False, centering=True), x)
-    expected = reference_projection(
-        x.double().permute(0, 2, 3, 1).reshape(-1, 6), layer.in_dim, centering=True
-    )
-    projected = layer(x)
-    assert projected.dtype == torch.float16
-    np.testing.assert_allclose(
-        projected.double().permute(0, 2, 3, 1).reshape(-1, 6), expected, atol=2e-2
-    )
-
-
 # All layers of a network
 
 
-def network():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 3),
-        Conv2DPCALayer(6, verbose=False),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(6 * 16, 20),
-        LinearPCALayer(20),
-        nn.ReLU(),
-        nn.Linear(20, 10),
-        LinearPCALayer(10),
-    )
-
-
-def test_all_thresholds_are_changed_and_reported():
-    x = torch.randn(200, 1, 6, 6)
-    model = taught(network(), x)
-    model(x)
-    conv, linear, last = (module for module in model if isinstance(module, LinearPCALayer))
-
-    saturations, dimensions, widths, names = change_all_pca_layer_thresholds(0.8, model)
-
-    assert [layer.threshold for layer in (conv, linear, last)] == [0.8] * 3
-    assert names == ["Conv-0", "Lin-0", "Lin-1"]
-    assert widths == [6, 20, 10]
-    for layer, dimension in zip((conv, linear, last), dimensions, strict=True):
-        explained = layer.eigenvalues.cumsum(0) / layer.eigenvalues.sum()
-        assert dimension == int((explained < 0.8).sum()) + 1
-    assert saturations == [
-        round(100 * dimension / width, 4)
-        for dimension, width in zip(dimensions, widths, strict=True)
-    ]
-
-
-def test_random_directions_are_reported_like_the_eigenspace_they_replace():
-    x = torch.randn(200, 1, 6, 6)
-    model = taught(network(), x)
-    expected = change_all_pca_layer_thresholds(0.8, model)
-    inject = change_all_pca_layer_thresholds_and_inject_random_directions
-    assert inject(0.8, model) == expected[:3]
-    assert inject(0.8, model, include_names=True) == (
-        *expected[:3],
-        ["Conv-0", "Linear-0", "Linear-1"],
-    )
-
-
-def test_random_directions_keep_their_share_of_the_variance():
-    x = samples()
-    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
-    layer(x)
-    total = x.var(dim=0).sum()
-    shares = []
-    for _ in range(400):
-        change_all_pca_layer_thresholds_and_inject_random_directions(0.9, layer)
-        shares.append((layer(x).var(dim=0).sum() / total).item())
-    error = np.std(shares) / math.sqrt(len(shares))
-    assert abs(np.mean(shares) - layer.in_dim / FEATURES) < 4 * error
-    assert error < 0.01
-
-
-def test_random_directions_are_orthonormal_and_leave_with_the_next_change_of_threshold():
-    x = samples()
-    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
-    expected = layer(x)
-    change_all_pca_layer_thresholds_and_inject_random_directions(0.9, layer)
-    directions = layer.random_directions
-    torch.testing.assert_close(directions.T @ directions, torch.eye(layer.in_dim).double())
-    assert not torch.allclose(layer(x), expected, atol=0.1)
-    change_all_pca_layer_thresholds(0.9, layer)
-    assert torch.equal(layer(x), expected)
-
-
-def test_random_directions_leave_with_the_next_epoch():
-    x = samples()
-    layer = taught(LinearPCALayer(FEATURES, threshold=0.9), x)
-    expected = layer(x)
-    layer.inject_random_directions()
-    assert torch.equal(taught(layer, x)(x), expected)
-
-
-def test_random_directions_of_all_dimensions_keep_everything():
-    x = samples()
-    layer = taught(LinearPCALayer(FEATURES, threshold=2.0), x)
-    layer.inject_random_directions()
-    torch.testing.assert_close(layer(x), x)
-
-
-def test_verbose_logs_and_otherwise_nothing_is_said(caplog, capsys):
-    x = samples()
-    with caplog.at_level(logging.INFO, "delve"):
-        layer = taught(LinearPCALayer(FEATURES), x)
-        layer(x)
-        change_all_pca_layer_thresholds(0.8, layer)
-        assert caplog.text == ""
-        change_all_pca_layer_thresholds(0.8, layer, verbose=True)
-        assert f"{layer.name}: the threshold is now 0.8" in caplog.text
-        layer.verbose = True
-        taught(layer, x)(x)
-    assert f"{layer.name}: {layer.in_dim} of 12 directions explain 0.8" in caplog.text
-    assert capsys.readouterr() == ("", "")
-
-
 # Random orthogonal matrices
-
-
-@pytest.mark.parametrize("dim", [1, 2, 3, 50])
-def test_rvs_is_orthogonal(dim):
-    matrix = rvs(dim)
-    assert matrix.shape == (dim, dim)
-    np.testing.assert_allclose(matrix @ matrix.T, np.eye(dim), atol=1e-12)
-
-
-def test_rvs_has_three_dimensions_and_follows_numpys_seed():
-    np.random.seed(5)
-    first = rvs()
-    np.random.seed(5)
-    assert first.shape == (3, 3)
-    assert np.array_equal(rvs(3), first)
-
-
-@pytest.mark.parametrize(
-    "measure",
-    [np.trace, lambda m: m[0, 0], lambda m: m[1, 0] * m[2, 3], lambda m: np.abs(m).max()],
-    ids=["trace", "first", "product", "largest"],
-)
-def test_rvs_is_distributed_as_scipys_orthogonal_matrices(measure):
-    ours = [measure(rvs(4)) for _ in range(4000)]
-    theirs = [measure(m) for m in stats.ortho_group.rvs(4, size=4000, random_state=1)]
-    assert stats.ks_2samp(ours, theirs).pvalue > 1e-3
-
-
-def test_rvs_has_both_determinants_equally_often():
-    positive = sum(np.linalg.det(rvs(4)) > 0 for _ in range(2000))
-    assert stats.binomtest(positive, 2000).pvalue > 1e-3
