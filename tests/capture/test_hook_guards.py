@@ -46,7 +46,7 @@ def _torch_as_it_comes():
     """A compiler that has compiled nothing and does not look at hooks."""
     torch._dynamo.reset()
     config = torch._dynamo.config
-    entry = config._config["skip_nnmodule_hook_guards"]
+    entry = config._config["skip_nnmodule_hook_guards"]  # type: ignore[attr-defined]
     if hasattr(entry, "default"):
         entry.default = True
     config.skip_nnmodule_hook_guards = True

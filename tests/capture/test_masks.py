@@ -497,7 +497,7 @@ def test_replicas_in_threads_have_masks_of_their_own(tmp_path):
             begun.wait(timeout=60)  # both have taken their masks
             return x
 
-    model.linear = nn.Sequential(Waits(), model.linear)
+    model.linear = nn.Sequential(Waits(), model.linear)  # type: ignore[assignment]
 
     def replica(part):
         copied = model._replicate_for_data_parallel()

@@ -128,9 +128,9 @@ def test_an_epoch_is_the_same_after_its_line(scalars, by_layer):
     record = EpochRecord(3, 9, scalars, metrics, {"eval": ["a"]}, 700)
     line = EpochLine.of(record, ["a"])
     read = line_from(json.loads(line.encode(1)))
-    assert repr(read.record) == repr(record)
-    assert list(read.layers) == ["a"]
-    assert all(type(metric) is Metric for metric in read.record.metrics)
+    assert repr(read.record) == repr(record)  # type: ignore[attr-defined]
+    assert list(read.layers) == ["a"]  # type: ignore[attr-defined]
+    assert all(type(metric) is Metric for metric in read.record.metrics)  # type: ignore[attr-defined]
 
 
 def test_lines_void_what_they_say():
@@ -148,7 +148,7 @@ def test_the_shape_of_an_epochs_line_is_that_of_its_type(step):
     line_shapes.learn(content, json.loads(content))
     known = line_shapes.epoch_line_of(content)
     assert known is not None
-    assert (known.number, known.line.record) == (4, line.record)
+    assert (known.number, known.line.record) == (4, line.record)  # type: ignore[attr-defined]
 
 
 # The page
@@ -177,7 +177,7 @@ def test_the_page_says_of_each_field_whether_it_is_optional_and_since_when():
             assert re.fullmatch(r"\|[^|]+\|[^|]+\|[^|]+\| [0-9]+\.[0-9]+\.[0-9]+ \|", line), line
     optional = re.compile(r"^\| `(\w+)` \| [^|]*\boptional\b", re.MULTILINE)
     page = PAGE.read_text(encoding="utf-8")
-    for name, line in LINE_TYPES.items():
+    for name, line in LINE_TYPES.items():  # type: ignore[assignment]
         section = page.partition(f"\n### {name}\n")[2].partition("\n##")[0]
         assert optional.findall(section) == [
             field.name

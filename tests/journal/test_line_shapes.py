@@ -46,16 +46,16 @@ def test_what_is_read_is_what_json_reads(scalars, layers, epoch, step, data):
     found = line_shapes.epoch_line_of(line)
     if found is not None:
         number, read = found
-        record = read.record
+        record = read.record  # type: ignore[attr-defined]
         told = json.loads(line)
         assert (record.epoch, record.timestamp, number) == (epoch, told["time"], 5)
         assert record.step == step
         assert list(record.scalars.items()) == list(told["scalars"].items())
         assert list(record.metrics.items()) == list(told["metrics"].items())
         assert all(type(metric) is Metric for metric in record.metrics)
-        assert list(read.scalars) == list(scalars)
-        assert list(read.metrics) == list(metrics)
-        assert record == line_from(told).record
+        assert list(read.scalars) == list(scalars)  # type: ignore[attr-defined]
+        assert list(read.metrics) == list(metrics)  # type: ignore[attr-defined]
+        assert record == line_from(told).record  # type: ignore[attr-defined]
 
 
 def test_most_lines_are_read_so():
@@ -65,7 +65,7 @@ def test_most_lines_are_read_so():
             line_of({"loss": value}, {"train-saturation/a": value, "eval-saturation/a": value})
         )
         assert found is not None
-        record = found[1].record
+        record = found[1].record  # type: ignore[attr-defined]
         assert [*record.scalars.values(), *record.metrics.values()] == [value] * 3
 
 
@@ -124,7 +124,7 @@ def test_a_line_with_a_step_is_of_a_shape_of_its_own(line):
     learn(STEPPED)
     found = line_shapes.epoch_line_of(STEPPED)
     assert found is not None
-    assert found[1].record.step == 700
+    assert found[1].record.step == 700  # type: ignore[attr-defined]
     assert line_shapes.epoch_line_of(line) is None
 
 

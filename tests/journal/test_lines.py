@@ -48,7 +48,7 @@ def test_what_is_written_is_one_line_that_is_read_back(entry):
 def test_a_changed_byte_is_told(place, byte):
     changed = bytearray(LINE)
     changed[place] = byte
-    changed = bytes(changed)
+    changed = bytes(changed)  # type: ignore[assignment]
     if changed.rstrip(b"\r\n") != LINE.rstrip(b"\r\n"):
         assert not is_whole(changed) or b', "crc32": ' not in changed
 

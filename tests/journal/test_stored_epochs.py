@@ -39,8 +39,8 @@ def test_it_is_a_sequence(epochs):
 def test_an_epoch_is_found_by_its_number():
     epochs = StoredEpochs.of(HELD)
     assert epochs.of_epoch(3) == HELD[2]
-    assert epochs[2:].of_epoch(3) == HELD[2]
-    assert epochs[3:].of_epoch(3) is None
+    assert epochs[2:].of_epoch(3) == HELD[2]  # type: ignore[attr-defined]
+    assert epochs[3:].of_epoch(3) is None  # type: ignore[attr-defined]
     assert epochs.of_epoch(1) is None
 
 

@@ -96,7 +96,7 @@ def test_the_tail_lies_on_a_coloured_ground_and_is_explained(tmp_path):
     recorded_figures._mark_tail(figure, table)
     for axes in figure.axes:
         (span,) = axes.patches
-        low, high = span.get_y(), span.get_y() + span.get_height()
+        low, high = span.get_y(), span.get_y() + span.get_height()  # type: ignore[attr-defined]
         assert [layer for place, layer in enumerate(table.layers) if low < place < high] == [
             "d",
             "e",
@@ -111,7 +111,7 @@ def test_a_tail_layer_that_is_not_finite_has_no_ground(tmp_path):
     table = layer_table(run(tmp_path, saturations(BROKEN)), SATURATION)
     alone = saturation_figure(recorded_figures._metrics([table]), table.layers)
     recorded_figures._mark_tail(alone, table)
-    grounds = [(p.get_y(), p.get_y() + p.get_height()) for p in alone.axes[0].patches]
+    grounds = [(p.get_y(), p.get_y() + p.get_height()) for p in alone.axes[0].patches]  # type: ignore[attr-defined]
     assert grounds == [(2.5, 3.5), (4.5, 5.5)]
 
 
