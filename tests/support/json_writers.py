@@ -271,7 +271,7 @@ class SavesInClose(JsonWriter):
 
 
 class TakesAnUnknownArgument(JsonWriter):
-    def save(self, epoch, step):
+    def save(self, epoch, tick):
         super().save(epoch)
 
 

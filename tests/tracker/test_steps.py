@@ -376,7 +376,7 @@ def test_all_ranks_go_on_at_the_same_step_and_a_mistake_in_one_is_raised_in_all(
         dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
         model = torch.nn.Linear(6, 5)
         for begin, end in ((0, 25), (24, 40)):
-            with SaturationTracker(f"{folder}/run", "csv", model, stats=["n"], every=10,
+            with SaturationTracker(f"{folder}/run", "print", model, stats=["n"], every=10,
                                    gather="last", initial_step=begin) as tracker:
                 for step in range(begin + 1, end + 1):
                     model(torch.randn(4, 6))
