@@ -187,7 +187,7 @@ def test_auto_cuts_no_pictures(tmp_path):
     record(folder, 2, save_to="plot", stats=["lsat"], writer_args={"dpi": 40})
     FORMS["empty"](folder)
     before = contents(folder)
-    with pytest.raises(DelveError, match="plot holds pictures of epoch"):
+    with pytest.raises(DelveError, match="plot holds figures of epoch"):
         record(folder, 1, "auto", "plot")
     assert contents(folder) == before
 
