@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from delve.journal import most_bytes
 from delve.records import HeldEpoch, Metric, RunInfo
 from delve_csv.header import EPOCH, MAX_NAME_LENGTH, STEP, encode_line, encode_row, read_header
 from delve_csv.ownership import FILE, TableFile
+from delve_csv.rows import as_cell, held_in, rows_of
 
 logger = get_logger(__name__)
 
@@ -154,7 +153,7 @@ class CSVWriter:
     def held_epochs(self, run: RunInfo) -> Iterable[HeldEpoch]:
         """The rows of the run's table; nothing where no table is known for Delve's."""
         path = self._place.found(run)
-        return _held(path) if path and path.exists() else ()
+        return held_in(path) if path and path.exists() else ()
 
     def read(self) -> pd.DataFrame:
         """The table so far, with one row an epoch."""
@@ -266,7 +265,7 @@ class CSVWriter:
 
     def _cells(self, epoch: int) -> list[str]:
         values = map(self._row.get, self._columns[1:])
-        cells = ["" if value is None else _number(value) for value in values]
+        cells = ["" if value is None else as_cell(value) for value in values]
         if type(self._row.get(STEP)) is int:
             cells[self._columns.index(STEP) - 1] = str(self._row[STEP])
         return [str(epoch), *cells]
@@ -290,7 +289,7 @@ class CSVWriter:
     def _rows(
         self, is_wanted: Callable[[int], bool] = lambda _: True
     ) -> Iterator[tuple[int, list[str]]]:
-        return _rows_of(self.path, is_wanted)
+        return rows_of(self.path, is_wanted)
 
     def _read_columns(self) -> list[str]:
         if not self.path.exists():
@@ -318,47 +317,6 @@ class CSVWriter:
             raise
         self._last_epoch, self._last_start, self._end = last_epoch, last_start, end
         self._is_torn = self._is_unsure = False
-
-
-def _rows_of(
-    path: Path, is_wanted: Callable[[int], bool] = lambda _: True
-) -> Iterator[tuple[int, list[str]]]:
-    """Epoch and cells of each wanted, readable row; a torn or damaged one is passed over."""
-    if not path.exists():
-        return
-    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
-        columns = read_header(file)
-        width, step = len(columns), columns.index(STEP) if STEP in columns else -1
-        for line in file:
-            with contextlib.suppress(ValueError, csv.Error):
-                if not is_wanted(int(line.partition(b",")[0].strip(b'"'))):
-                    continue
-                cells = next(csv.reader([line.decode()]), [])
-                if line.endswith(b"\n") and len(cells) == width:
-                    numbers = [_number(float(cell)) if cell else "" for cell in cells[1:]]
-                    if step > 0 and _is_step(cells[step]):
-                        numbers[step - 1] = cells[step]
-                    yield int(cells[0]), [cells[0], *numbers]
-
-
-def _held(path: Path) -> Iterator[HeldEpoch]:
-    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
-        names = read_header(file)[1:]
-    for epoch, (_, *cells) in _rows_of(path):
-        if epoch >= 0:
-            held = {name: c for name, c in zip(names, cells, strict=True) if c}
-            step = int(held.pop(STEP)) if _is_step(held.get(STEP, "")) else None
-            yield HeldEpoch(epoch, {name: float(c) for name, c in held.items()}, step=step)
-
-
-def _is_step(cell: str) -> bool:
-    """Whether it is a training step, and no scalar that a user calls so: those have a point."""
-    return cell.isascii() and cell.isdecimal()
-
-
-def _number(value: float) -> str:
-    """A value as all readers take it for a number: to many of them ``nan`` is a word."""
-    return "NaN" if value != value else repr(float(value))
 
 
 def _refuse_long_names(names: Collection[str]) -> None:
