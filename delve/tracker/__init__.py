@@ -1,5 +1,27 @@
-"""The tracker, and the checks of its arguments."""
+"""The tracker, the checks of its arguments, and what callbacks of trainers stand on.
 
+Public is what stands here.
+"""
+
+from delve.tracker.row_times import Every, RowTimes
 from delve.tracker.tracker import SaturationTracker
+from delve.tracker.trainer_config import trainers_config
+from delve.tracker.trainer_loggers import (
+    earlier_runs,
+    forget_earlier_runs,
+    name_earlier_runs,
+    resolve_loggers,
+)
+from delve.tracker.trainers import TrainersTracker
 
-__all__ = ["SaturationTracker"]
+__all__ = [
+    "Every",
+    "RowTimes",
+    "SaturationTracker",
+    "TrainersTracker",
+    "earlier_runs",
+    "forget_earlier_runs",
+    "name_earlier_runs",
+    "resolve_loggers",
+    "trainers_config",
+]
