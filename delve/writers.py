@@ -17,6 +17,7 @@ from delve.base.log import get_logger
 from delve.base.printable import printable
 from delve.delivery.composite import CompositWriter
 from delve.delivery.discovery import how_to_install
+from delve.delivery.left_out import LeftOut
 from delve.errors import WriterNotFoundError
 from delve.records import Metric
 
@@ -38,6 +39,7 @@ _ELSEWHERE = {
 __all__ = [
     "AbstractWriter",
     "CompositWriter",
+    "LeftOut",
     "PrintWriter",
     "how_to_install",
     *_ELSEWHERE,

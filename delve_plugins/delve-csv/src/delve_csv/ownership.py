@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
 from delve.base import get_logger
-from delve.files import free_name, is_plain, refuse_unless_plain, taken_names
+from delve.files import free_name, is_plain, names_for, refuse_unless_plain, taken_names
 from delve.journal import remembered_states
 from delve.records import Metric, RunInfo
 from delve.stats import is_stat_name
 from delve_csv.header import EPOCH, STEP, begins_with_zeros, first_record
+from delve_csv.neighbours import is_taken
 
 FILE = "file"  # what the writer remembers
 
@@ -74,7 +76,9 @@ class TableFile:
         remembered = self._remembered(run)
         if remembered and remembered != avoid:
             refuse_unless_plain(remembered)
-            if not remembered.exists() or self._is_ours(remembered, run, written):
+            if self._is_ours(remembered, run, written):
+                return remembered
+            if not remembered.exists() and not is_taken(remembered):
                 return remembered
         refuse_unless_plain(self._wanted)
         for path in taken_names(self._wanted):
@@ -83,9 +87,17 @@ class TableFile:
         return None
 
     def free(self) -> Path:
-        """A path at which there is nothing; says so where it is not the one asked for."""
+        """A path at which there is nothing, nor will be; says so where it is not the one wanted."""
         path = free_name(self._wanted)
-        if path != self._wanted:
+        if path == self._wanted and is_taken(path):
+            path = next(name for name in names_for(path) if name != path and not lexists(name))
+            logger.warning(
+                "%s is left to Lightning's CSVLogger, which writes there; the table of this run "
+                "is %s",
+                self._wanted,
+                path,
+            )
+        elif path != self._wanted:
             logger.warning(
                 "%s is not Delve's and stays as it is; the table of this run is %s",
                 self._wanted,

@@ -13,6 +13,7 @@ from delve.files import open_plain, refuse_if_larger, replacing, set_aside, unfi
 from delve.journal import most_bytes
 from delve.records import HeldEpoch, Metric, RunInfo
 from delve_csv.header import EPOCH, MAX_NAME_LENGTH, STEP, encode_line, encode_row, read_header
+from delve_csv.neighbours import is_taken
 from delve_csv.ownership import FILE, TableFile
 from delve_csv.rows import as_cell, held_in, rows_of
 
@@ -176,7 +177,7 @@ class CSVWriter:
         """Make the file with its first row, unless another program was there first."""
         if self._is_unsure:
             raise BackendLostError(f"{self.path} may have been written when it was interrupted")
-        if os.path.lexists(self.path):
+        if os.path.lexists(self.path) or is_taken(self.path):
             self.path = self._place.free()
         self._remember()
         self._replace([self._cells(epoch)])

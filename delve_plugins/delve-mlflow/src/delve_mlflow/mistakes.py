@@ -41,7 +41,7 @@ def users_mistakes_named() -> Iterator[None]:
         if error.error_code in _CODES:
             raise WriterConfigurationError(
                 f"writer 'mlflow': {error}; check MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, "
-                "MLFLOW_EXPERIMENT_ID, MLFLOW_RUN_ID, your credentials and the tags given to the "
-                "writer"
+                "MLFLOW_EXPERIMENT_ID, MLFLOW_RUN_ID, your credentials, and run_id, tracking_uri "
+                "and the tags given to the writer"
             ) from error
         raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-import mlflow
 from mlflow.entities import Metric, Run, RunStatus
 from mlflow.exceptions import MlflowException
 
@@ -14,12 +13,6 @@ from delve_mlflow.identity import COPYING, RUN_ID, STATE, SUPERSEDED_BY, Identit
 
 # What MLflow answers where a run is not there for this user.
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED"}
-
-
-def users_run() -> str | None:
-    """The id of the run that the user has started or named, if there is one."""
-    active = mlflow.active_run()
-    return active.info.run_id if active else os.environ.get("MLFLOW_RUN_ID")
 
 
 def experiment_in_force(client: Client) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from delve.errors import WriterConfigurationError
 from delve.records import RunInfo
 from delve_mlflow import points, runs, succession
 from delve_mlflow.client import Client
+from delve_mlflow.handles import VOID, with_void_mark
 from delve_mlflow.identity import (
     COPIED_FROM,
     PREFIX,
@@ -59,6 +61,7 @@ class Search:
         name: What a run that is made is called.
         tags: The user's tags for it.
         given_prefix: What the user wants keys to begin with.
+        users_run: The run that the user has named or started, if there is one.
         say: Tells the user something, once.
 
     Attributes:
@@ -74,6 +77,7 @@ class Search:
         name: str,
         tags: Mapping[str, str],
         given_prefix: str,
+        users_run: str | None,
         say: Callable[..., None],
     ) -> None:
         self._client = client
@@ -81,6 +85,7 @@ class Search:
         self._address = address
         self._name = name
         self._tags = tags
+        self._users_run = users_run
         self._say = say
         self.remembered = Remembered.of(run.state)
         self.ended: str | None = None
@@ -97,9 +102,8 @@ class Search:
 
     def begin(self, first_void: int = 0) -> Found:
         """The user's run, or one of Delve's own."""
-        users_run = runs.users_run()
-        if users_run:
-            return self._as_guest(self._client.get_run(users_run))
+        if self._users_run:
+            return self._as_guest(self._client.get_run(self._users_run))
         in_force = self._in_force(self._experiment)  # an earlier attempt may have made it
         if in_force:
             return self._own_again(in_force[0], first_void)
@@ -108,9 +112,8 @@ class Search:
 
     def again(self, first_void: int) -> Found:
         """The run to go on in, without points at step ``first_void`` or later if Delve made it."""
-        users_run = runs.users_run()
-        if users_run:
-            return self._guest_again(self._client.get_run(users_run), first_void)
+        if self._users_run:
+            return self._guest_again(self._client.get_run(self._users_run), first_void)
         if self._is_elsewhere:
             self._say(
                 "the run was recorded in MLflow at %s, and the tracking URI is now %s: going on "
@@ -273,6 +276,9 @@ class Search:
         our_keys = self._keys.layers if was_recorded else set()
         if runs.last_step(known, our_keys) >= first_void:
             self._say_that_points_stay(known, "is your own", first_void)
+            tag = VOID + self._identity.run_id
+            mark = with_void_mark(known.data.tags.get(tag), first_void, int(time.time() * 1000))
+            runs.tag(self._client, known, {tag: mark})
         self._as_guest(known)
         return self._found(known, owned=False, our_keys=our_keys)
 

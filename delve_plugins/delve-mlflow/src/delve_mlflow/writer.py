@@ -6,7 +6,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 from delve.base import get_logger
 from delve.errors import ArgumentError, BackendLostError, RejectedError, UndeliveredError
 from delve.records import Metric, RunInfo, enumerate_epochs
+from delve.writers import LeftOut
 from delve_mlflow import addresses, database
+from delve_mlflow.handles import Handle
 from delve_mlflow.identity import Remembered, is_prefix, readable
 from delve_mlflow.limits import SHORT
 from delve_mlflow.mistakes import users_mistakes_named
@@ -47,6 +49,10 @@ class MLflowWriter:
         tags: Tags for it.
         prefix: What each metric's key begins with, such as ``fold0/``, where several runs of
             Delve's record into one run of the user's. A resumed run keeps its own.
+        run_id: A run that is there, such as that of a trainer's logger: it gets what is Delve's
+            alone, no params, and is never ended.
+        tracking_uri: Its server or store, where that is not the one in force.
+        leave_out: Names of scalars that a run which is not Delve's gets from its owner.
 
     Raises:
         ArgumentError: An argument is of no use to MLflow.
@@ -58,7 +64,12 @@ class MLflowWriter:
         run_name: str | None = None,
         tags: Mapping[str, str] | None = None,
         prefix: str = "",
+        run_id: str | None = None,
+        tracking_uri: str | None = None,
+        leave_out: Collection[str] = (),
     ) -> None:
+        self._handle = Handle(run_id, tracking_uri)
+        self._left_out = LeftOut(leave_out)
         self._run_name = readable(run_name or Path(savepath).resolve().name)
         self._tags = _checked_tags(tags or {})
         if not isinstance(prefix, str) or (prefix and not is_prefix(prefix)):
@@ -90,7 +101,8 @@ class MLflowWriter:
 
     def add_scalar(self, name: str, value: float) -> None:
         """Stage a scalar of the user's."""
-        self._row[name] = value
+        if self._owned or name not in self._left_out:
+            self._row[name] = value
 
     def add_scalars(self, value_dict: dict[Metric, float]) -> None:
         """Stage the layer metrics."""
@@ -106,6 +118,7 @@ class MLflowWriter:
         if epoch >= run.initial_epoch:
             self._ended = None  # it really goes on
         row, self._row = Row(epoch, timestamp, self._row, step), {}
+        self._left_out.remember(run)
         if row.values and self._points:
             refused = {} if self._waiting.has_room_for(row) else self._send_waiting(run)
             self._waiting.add(row)
@@ -249,9 +262,7 @@ class MLflowWriter:
     @cached_property
     def _uri(self) -> str:
         """The tracking URI that was in force when the run was opened."""
-        import mlflow
-
-        return mlflow.get_tracking_uri()
+        return self._handle.uri
 
     @cached_property
     def _patience(self) -> Patience:
@@ -274,6 +285,7 @@ class MLflowWriter:
             name=self._run_name,
             tags=self._tags,
             given_prefix=self._given_prefix,
+            users_run=self._handle.users_run,
             say=self._say_once,
         )
 
@@ -305,7 +317,9 @@ class MLflowWriter:
             owned=found.owned,
             prefix=found.prefix,
         )
-        log_params(self._client, self._run_id, run.config)
+        self._left_out.recall(run)
+        if self._handle.run_id is None:  # the owner of a run that is named has told its own
+            log_params(self._client, self._run_id, run.config)
         self._waiting = Waiting()
         self._points = Points(
             self._client, self._run_id, found.prefix, found.owned, found.last_point + 1

@@ -123,7 +123,7 @@ _SHAPES: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("owned", "online"), _is_flag),
     **dict.fromkeys(("attempt", "attempt_first"), _is_number),
     "segments": _is_numbers_by_name,
-    "config": _is_texts,
+    **dict.fromkeys(("config", "left_out"), _is_texts),
 }
 
 

@@ -123,10 +123,26 @@ def is_offline(options: Options) -> bool:
     return (options.mode or service.users_settings().mode) in ("offline", "dryrun")
 
 
+def users_run(options: Options) -> Run | None:
+    """The run that the user has named, else the active one.
+
+    Raises:
+        WriterConfigurationError: The one that was named has been finished.
+    """
+    named: Run | None = options.run
+    if named is not None and service.is_finished(named):
+        raise WriterConfigurationError(
+            f"writer 'wandb': W&B run {named.id}, which was given as run=, has been finished, and "
+            "takes nothing more; give the one that wandb.init() returned last"
+        )
+    return wandb.run if named is None else named
+
+
 def is_disabled(options: Options) -> bool:
     """Whether the user wants nothing of W&B."""
-    if wandb.run is not None and wandb.run.disabled:
-        return True
+    mine = users_run(options)
+    if mine is not None and (options.run is not None or mine.disabled):
+        return bool(mine.disabled)
     if options.mode:
         return options.mode == "disabled"
     # W&B no longer knows the variable; Transformers and others do.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from delve.errors import ArgumentError
 from delve_wandb.names import LONGEST_TAG, is_text
@@ -16,7 +18,7 @@ RUN_MODES = ("online", "offline", "disabled")
 class Options:
     """How to open a run of Delve's own; None leaves it to W&B's settings and environment.
 
-    ``prefix`` and ``commit`` say how values go into a run; see
+    ``prefix`` and ``commit`` say how values go into a run, ``run`` is one of the user's; see
     :class:`~delve_wandb.writer.WandbWriter`.
 
     Raises:
@@ -33,10 +35,15 @@ class Options:
     init_timeout: float | None = None
     prefix: str = ""
     commit: bool = False
+    run: Any = None  # a wandb.Run, which is imported where it is used
 
     def __post_init__(self) -> None:
         if self.mode not in (None, *RUN_MODES):
             raise ArgumentError(f"mode must be one of {', '.join(RUN_MODES)}, not {self.mode!r}")
+        if self.run is not None and not _is_run(self.run):
+            raise ArgumentError(
+                f"run must be a run of W&B's, as wandb.init() returns it, not {type(self.run)}"
+            )
         timeout = 1 if self.init_timeout is None else self.init_timeout
         if not isinstance(timeout, (int, float)) or not timeout > 0:
             raise ArgumentError(f"init_timeout must be seconds, above 0, not {timeout!r}")
@@ -49,6 +56,12 @@ class Options:
             value = getattr(self, what)
             if isinstance(value, str) and not is_text(value):
                 raise ArgumentError(f"{what} cannot be sent to W&B: {value!r} is no whole text")
+
+
+def _is_run(given: object) -> bool:
+    """Whether it is one; who has one has imported W&B."""
+    wandb: Any = sys.modules.get("wandb")
+    return wandb is not None and isinstance(given, wandb.Run)
 
 
 def tags_of(tags: object) -> tuple[str, ...] | None:

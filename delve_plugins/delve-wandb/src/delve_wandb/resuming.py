@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import shlex
 
-import wandb
 from wandb.errors import CommError
 
 from delve.base import get_logger
@@ -16,7 +15,7 @@ from delve.errors import WriterConfigurationError
 from delve.records import RunInfo
 from delve_wandb.identity import is_begun_here, is_marked, known_id, remember
 from delve_wandb.logs import EPOCH
-from delve_wandb.opening import finish_run, is_offline, open_run
+from delve_wandb.opening import finish_run, is_offline, open_run, users_run
 from delve_wandb.options import Options
 from delve_wandb.remote import rows_held
 from delve_wandb.segments import Segment, segments
@@ -32,7 +31,7 @@ def resume(options: Options, run: RunInfo) -> tuple[Session, int | None]:
     Returns the session and the first epoch that is to be fed again, None where nobody can tell.
     """
     run_id = known_id(run)
-    if wandb.run is not None:
+    if users_run(options) is not None:
         return resume_shared(options, run)
     if not run_id:
         _name_what_is_left(run)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import wandb
 from wandb import Run
 
 from delve.base import get_logger
@@ -16,7 +15,7 @@ from delve.records import RunInfo
 from delve_wandb import service
 from delve_wandb.identity import is_marked, known_id, mark, new_id, remember
 from delve_wandb.logs import Row, SteppedLog
-from delve_wandb.opening import address, finish_run, open_run
+from delve_wandb.opening import address, finish_run, open_run, users_run
 from delve_wandb.options import Options
 from delve_wandb.segments import Segment, segment_of
 from delve_wandb.shared_log import OpenRow, SharedLog
@@ -44,6 +43,11 @@ class Session:
     superseded: list[Segment] = field(default_factory=list)
     last_again: int | None = None
     _pace: Pace = field(default_factory=lambda: Pace(_SHARE))
+
+    @property
+    def is_users(self) -> bool:
+        """Whether others log to the run."""
+        return isinstance(self.log, SharedLog)
 
     def add(self, epoch: int, row: Row, run: RunInfo) -> None:
         """Send one epoch.
@@ -108,8 +112,9 @@ def start(options: Options, run: RunInfo) -> Session:
         WriterConfigurationError: Only the user can help.
         Exception: Of W&B's, where the server or the service fails.
     """
-    if wandb.run is not None:
-        return share(wandb.run, options, run, ours=False)
+    mine = users_run(options)
+    if mine is not None:
+        return share(mine, options, run, ours=False)
     if service.users_settings().run_id:
         # The user has named one run for the process: their own later `wandb.init()` gets it too.
         return share(open_run(options, run.state, reinit=None), options, run, ours=True)
@@ -158,7 +163,8 @@ def share(opened: Run, options: Options, run: RunInfo, ours: bool) -> Session:
     if not opened.disabled:
         _warn_of_another(opened, options, run)
         _remember_place(opened, run, owned=False)
-    _add_to_config(opened, run)
+    if options.run is None:  # the owner of a run that is named has told its own
+        _add_to_config(opened, run)
     log = SharedLog(_open_row(opened, options), run.run_id, options.prefix)
     return Session(log, ours)
 

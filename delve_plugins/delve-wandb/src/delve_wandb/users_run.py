@@ -6,15 +6,16 @@ It cannot be cut back, and what is logged again stays there twice.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from wandb import Run
 
 from delve.base import get_logger
-from delve.records import RunInfo, enumerate_epochs
+from delve.records import Metric, RunInfo, enumerate_epochs
 from delve_wandb.identity import remember
+from delve_wandb.logs import EPOCH
 from delve_wandb.options import Options
 from delve_wandb.segments import Segment, segment_of, segments
 from delve_wandb.sessions import Session, held_here, shared_log, start
@@ -74,6 +75,9 @@ def _by_summary(opened: Run, options: Options, run: RunInfo) -> set[int] | None:
     """The epochs up to the last that the run says it holds; offline, it knows those of now."""
     summary: Any = opened.summary
     last = summary.get(options.prefix + AXIS)
+    if last is None and not options.prefix and any(map(summary.get, run.metrics)):
+        # Rows of an earlier version of Delve: nothing lies behind this one, be it the user's.
+        last = summary.get(EPOCH)
     if not isinstance(last, int | float):
         return None
     held = set(range(int(last) + 1))
@@ -104,8 +108,19 @@ def _held_locally(opened: Run, options: Options, run: RunInfo) -> set[int] | Non
 
 def _delves_epochs(segment: Segment, options: Options) -> set[int]:
     """The epochs in a file's rows; the key is Delve's own."""
-    axis = options.prefix + AXIS
-    return {int(row[axis]) for row in segment.rows() if row.get(axis, "").isdecimal()}
+    places = (_place(row, options.prefix) for row in segment.rows())
+    return {int(place) for place in places if place.isdecimal()}
+
+
+def _place(row: Mapping[str, str], prefix: str) -> str:
+    """The epoch of Delve's that a row holds, as text.
+
+    Earlier versions of Delve called it ``epoch``, as users do: theirs are rows with layer metrics.
+    """
+    place = row.get(prefix + AXIS)
+    if place is None and not prefix and any(map(Metric.parse, row)):
+        place = row.get(EPOCH)
+    return place or ""
 
 
 def _mark_what_stays(opened: Run, held: Collection[int], run: RunInfo) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from delve.base import get_logger
 from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
 from delve.records import Metric, RunInfo
-from delve.writers import how_to_install
+from delve.writers import LeftOut, how_to_install
 from delve_wandb.names import refusal
 from delve_wandb.options import Options, tags_of
 
 if TYPE_CHECKING:
+    from wandb import Run
+
     from delve_wandb.figures import Figures
     from delve_wandb.logs import Row
     from delve_wandb.sessions import Session
@@ -50,6 +52,9 @@ class WandbWriter:
         commit: In a run that you opened yourself, send each epoch at once, as a row of its own. It
             closes your open row and moves your step on: W&B drops what you log under a lower
             ``step=``. By default an epoch joins the row that you log next.
+        run: A run that you have opened, such as that of a trainer's logger, where it is not the
+            active one. It gets what is Delve's alone, no configuration, and is never finished.
+        leave_out: Names of scalars that a run of yours gets from you or your trainer already.
         init_timeout: How long the server may take to open the run, in seconds. None: your W&B
             setting if you made one, else 5.
 
@@ -70,7 +75,10 @@ class WandbWriter:
         init_timeout: float | None = None,
         prefix: str = "",
         commit: bool = False,
+        run: Run | None = None,
+        leave_out: Collection[str] = (),
     ) -> None:
+        self._left_out = LeftOut(leave_out)
         self._options = Options(
             Path(savepath),
             project,
@@ -82,6 +90,7 @@ class WandbWriter:
             init_timeout,
             prefix,
             commit,
+            run,
         )
         self._wants_figures = figures
         self._figures: Figures | None = None
@@ -115,6 +124,8 @@ class WandbWriter:
         Raises:
             RejectedError: W&B stores nothing under this name.
         """
+        if self._session and self._session.is_users and name in self._left_out:
+            return
         self._refuse([name])
         self._row[name] = value
 
@@ -135,6 +146,7 @@ class WandbWriter:
             return
         if session is None:
             raise RuntimeError("no W&B run is open")
+        self._left_out.remember(run)
         row = replace(self._row_of(epoch, timestamp, session, run, step), step=step)
         try:
             session.add(epoch, row, run)
@@ -187,6 +199,7 @@ class WandbWriter:
         service.start()
         self._row = {}
         identity.pass_over_unusable(run)
+        self._left_out.recall(run)
         was_disabled, self._disabled = self._disabled, opening.is_disabled(self._options)
         if self._disabled and not was_disabled:
             logger.warning("W&B is disabled, so that Delve sends nothing to it")
