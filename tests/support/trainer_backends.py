@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorboard_runs import accumulator, read_points
-from wandb_files import read_run_file
+from wandb_files import RunFile, read_run_file
 
 from delve.records import Metric
 from delve.testing import journal_lines
@@ -52,18 +52,22 @@ def tensorboard_steps(run: Path) -> Rows:
     return _once(read_points(run))
 
 
-def mlflow_curves(database: Path) -> dict[str, Curves]:
-    """All points of each run that is not deleted, in the order in which they came."""
-    curves: dict[str, Curves] = {}
+def mlflow_curves(database: Path, name: str, value: str) -> Curves:
+    """All points of the one run with this parameter, in the order in which they came."""
+    curves: Curves = {}
     with sqlite3.connect(database) as connection:
+        (run,) = connection.execute(
+            "select r.run_uuid from runs r join params p on p.run_uuid = r.run_uuid "
+            "where r.lifecycle_stage = 'active' and p.key = ? and p.value = ?",
+            (name, value),
+        ).fetchall()
         found = connection.execute(
-            "select m.run_uuid, m.key, m.step, m.value, m.is_nan from metrics m join runs r on "
-            "r.run_uuid = m.run_uuid where r.lifecycle_stage = 'active' "
-            "order by m.timestamp, m.step"
+            "select key, step, value, is_nan from metrics where run_uuid = ? "
+            "order by timestamp, step",
+            run,
         )
-        for run, name, step, value, is_nan in found:
-            number = math.nan if is_nan else value
-            curves.setdefault(run, {}).setdefault(name, []).append((step, number))
+        for key, step, number, is_nan in found:
+            curves.setdefault(key, []).append((step, math.nan if is_nan else number))
     return curves
 
 
@@ -77,6 +81,8 @@ def layer_rows(curves: Curves, repeated: set[int] | None = None) -> Rows:
     ]
     if repeated is not None:
         for name, found in curves.items():
+            if not is_of_layer(name):
+                continue
             counts = Counter(step for step, _ in found)
             assert {step for step, n in counts.items() if n > 1} <= repeated, name
     return _once(points)
@@ -98,22 +104,32 @@ def users_tensorboard(folder: Path) -> Curves:
     return curves
 
 
-def wandb_rows(folder: Path) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The rows of each W&B run that an offline folder holds, by its id, oldest file first."""
+def wandb_files(folder: Path, name: str, value: str) -> list[RunFile]:
+    """The files of the W&B run whose configuration says so, oldest first."""
     files = sorted(folder.rglob("run-*.wandb"), key=lambda path: path.parent.name)
     contents = [read_run_file(path) for path in files]
-    return [(one.run_id, [one.rows[step] for step in sorted(one.rows)]) for one in contents]
+    ids = {one.run_id for one in contents if one.config.get(name) == value}
+    assert len(ids) == 1, ids
+    return [one for one in contents if one.run_id in ids]
 
 
-def wandb_steps(rows: list[dict[str, Any]], axis: str = "delve/step") -> Rows:
-    """Delve's values among these rows, by the step that stands beside them, each once."""
-    return _once(
-        (int(row[axis]), name, value)
-        for row in rows
-        if axis in row
-        for name, value in row.items()
-        if is_of_layer(name)
-    )
+def rows_of(file: RunFile) -> list[dict[str, Any]]:
+    """The rows of a file in their order."""
+    return [file.rows[step] for step in sorted(file.rows)]
+
+
+def wandb_steps(files: list[RunFile], axis: str) -> Rows:
+    """Delve's values in the files, by the step beside them; a later file goes over an earlier."""
+    held: Rows = {}
+    for file in files:
+        held |= _once(
+            (int(row[axis]), name, value)
+            for row in rows_of(file)
+            if axis in row
+            for name, value in row.items()
+            if is_of_layer(name)
+        )
+    return held
 
 
 def layers_of(rows: Rows) -> Rows:

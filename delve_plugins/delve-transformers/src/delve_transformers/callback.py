@@ -21,6 +21,7 @@ from delve.tracker import (
     write_state,
 )
 from delve_transformers.checkpoints import checkpoint_of, has_checkpoint, state_of
+from delve_transformers.loggers import runs_of
 
 # What the Trainer logs once, of the whole training, when it is over.
 _SUMMARY = frozenset(
@@ -125,8 +126,7 @@ class DelveCallback(TrainerCallback):  # type: ignore[misc]  # Transformers has 
                 "of before, but the training begins anew",
                 args.output_dir,
             )
-        # They have their runs by now, where Delve's writers look for the user's own.
-        found: dict[str, dict[str, Any]] = {name: {} for name in args.report_to or ()}
+        found = runs_of(args, self._held.carried)
         save_to, writer_args = resolve_loggers(self._save_to, self._writer_args, found)
         step = state.global_step
         self._held.open(
