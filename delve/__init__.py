@@ -1,7 +1,9 @@
 """Delve shows people who train neural networks what their layers are doing."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from delve.base.entry_points import part
 from delve.errors import DelveError
 from delve.hookspecs import hookimpl
 from delve.numerics.covariance import TorchCovarianceMatrix
@@ -25,3 +27,9 @@ __all__ = [
 # The modules that earlier versions had here and this one has elsewhere, such as delve.torch_utils,
 # lie in one folder, out of the way of who reads this one.
 __path__.append(str(Path(__file__).parent / "old_paths"))
+
+if not TYPE_CHECKING:  # for which all that is asked for would be there
+
+    def __getattr__(name: str) -> object:
+        """What a distribution adds for a trainer, such as ``delve.accelerate``."""
+        return part(__name__, name)

@@ -53,6 +53,28 @@ def load(entry_point: EntryPoint, kind: str) -> Any:
         ) from error
 
 
+TRAINERS = "delve.trainers"
+OUR_TRAINERS = frozenset({"accelerate", "keras", "lightning", "transformers"})
+
+
+def part(package: str, name: str) -> object:
+    """The module that a distribution adds to Delve for a trainer, imported when it is asked for.
+
+    Args:
+        package: Where it was looked for, for the message.
+        name: Its name: ``accelerate``.
+
+    Raises:
+        AttributeError: There is none of this name.
+        WriterLoadError: It cannot be imported; the cause is chained.
+    """
+    entry_point = None if name.startswith("_") else find(TRAINERS, name)
+    if entry_point is not None:
+        return load(entry_point, "trainer")
+    how = f"; install it: pip install ./delve_plugins/delve-{name}" if name in OUR_TRAINERS else ""
+    raise AttributeError(f"module {package!r} has no attribute {name!r}{how}")
+
+
 def distribution(entry_point: EntryPoint) -> str:
     """The name of the distribution that an entry point belongs to."""
     return entry_point.dist.name if entry_point.dist else "unknown"

@@ -4,6 +4,7 @@ Public is what stands here.
 """
 
 from delve.tracker.row_times import Every, RowTimes
+from delve.tracker.state_files import read_state, write_state
 from delve.tracker.tracker import SaturationTracker
 from delve.tracker.trainer_config import trainers_config
 from delve.tracker.trainer_loggers import (
@@ -22,6 +23,8 @@ __all__ = [
     "earlier_runs",
     "forget_earlier_runs",
     "name_earlier_runs",
+    "read_state",
     "resolve_loggers",
     "trainers_config",
+    "write_state",
 ]

@@ -18,7 +18,7 @@ from delve.tracker.hyperparameters import resolve
 from delve.tracker.tracker import SaturationTracker
 
 # What a callback gives itself, or has under a name of its own.
-_OF_THE_CALLBACK = ("savefile", "save_to", "modules", "initial_epoch", "initial_step", "every")
+_OF_THE_CALLBACK = ("savefile", "save_to", "modules", "initial_epoch", "initial_step")
 
 logger = get_logger("delve.tracker")
 
@@ -38,8 +38,8 @@ def check_names(arguments: Mapping[str, Any]) -> None:
         if name in known:
             continue
         close = difflib.get_close_matches(name, known, n=1)
-        meant = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(known)}"
-        raise ArgumentError(f"DelveCallback takes no argument {name!r}; {meant}")
+        meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+        raise ArgumentError(f"no argument for the tracker is called {name!r}; {meant}")
 
 
 def trainers_config(*sources: Any) -> dict[str, Any]:

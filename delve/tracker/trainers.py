@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeVar
 from delve.base.log import get_logger
 from delve.base.printable import printable
 from delve.errors import DelveError, WriterFailedError
-from delve.journal.reading import contents_in
 from delve.numerics import processes
 from delve.records import Axis
 from delve.tracker.endings import check_ends_well, what_went_wrong
@@ -20,6 +19,7 @@ from delve.tracker.hyperparameters import resolve
 from delve.tracker.row_times import Every, RowTimes
 from delve.tracker.tracker import SaturationTracker
 from delve.tracker.trainer_config import as_scalar, check_names
+from delve.tracker.trainer_places import place_of
 
 T = TypeVar("T")
 
@@ -48,9 +48,13 @@ class TrainersTracker:
         axis: What the x axis of the run is: the trainer's ``step``, or its ``epoch``, where its own
             loggers count these. Then all steps that the calls are given are epochs that are over,
             each of which ends with a row.
+        has_rows_of_scalars: Whether scalars of the trainer's have rows of their own between those
+            of layers; else the next row has the last of each name.
 
     Attributes:
         tracker: The tracker itself, while there is one.
+        carried: The names of all scalars of the trainer's that came by :meth:`carry`: its own runs
+            have them, so a writer that records there is to leave them out.
 
     Raises:
         ArgumentError: An argument cannot be used.
@@ -62,13 +66,16 @@ class TrainersTracker:
         gather: Literal["window", "last"] = "window",
         arguments: Mapping[str, Any] | None = None,
         axis: Axis = "step",
+        has_rows_of_scalars: bool = True,
     ) -> None:
         self._times = RowTimes(every, gather)
         self._arguments = dict(arguments or {})
         self._has_steps = axis == "step"
+        self._has_rows_of_scalars = has_rows_of_scalars and self._has_steps
         check_names(self._arguments)
         self._ends_well = check_ends_well(self._arguments.get("ends_well", ()))
         self.tracker: SaturationTracker | None = None
+        self.carried: set[str] = set()
         self._step = 0
         self._scalars: dict[str, float] = {}
         self._mode = contextlib.ExitStack()
@@ -83,7 +90,7 @@ class TrainersTracker:
         writer_args: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
         evaluates: bool = False,
-        step: int = 0,
+        step: int | None = 0,
         state: Mapping[str, Any] | None = None,
     ) -> None:
         """Make the tracker, once the trainer knows where it begins or goes on.
@@ -99,7 +106,8 @@ class TrainersTracker:
             config: Hyperparameters of the trainer, see :func:`trainers_config`; those that the user
                 gave as an argument go before.
             evaluates: Whether the trainer will evaluate.
-            step: The training steps that lie behind; 0 begins a new run.
+            step: The training steps that lie behind; 0 begins a new run. None: some, nobody knows
+                how many, so that without a state the run goes on behind its last row.
             state: What :meth:`state` gave for the checkpoint that the training goes on from.
                 Without one the run goes on behind its rows up to ``step``.
 
@@ -110,56 +118,44 @@ class TrainersTracker:
         arguments: dict[str, Any] = dict(self._arguments)
         arguments["config"] = {**(config or {}), **resolve(arguments.get("config") or {})}
         arguments["writer_args"] = writer_args
+        place = processes.raise_in_all_ranks(lambda: place_of(folder, step, state, self._has_steps))
         self.tracker = self._guarded(
             "the opening of the run",
             lambda: _made_in_all_ranks(
-                lambda: SaturationTracker(
-                    folder, save_to, modules, **(arguments | self._place(folder, step, state))
-                )
+                lambda: SaturationTracker(folder, save_to, modules, **(arguments | place))
             ),
             raised=(DelveError, TypeError),
         )
-        self._step, self._scalars = step, {}
-        self._times.begin(evaluates, step)
-        if step and self.tracker is not None:
-            if state:
-                self._load(self.tracker, state)
+        self._step, self._scalars = step or 0, {}
+        self._times.begin(evaluates, step or 0)
+        if step != 0 and self.tracker is not None:
+            self._load(self.tracker, state)
             # What comes before the next training step was there before the checkpoint.
             self.tracker.stop()
 
-    def _place(
-        self, folder: str | os.PathLike[str], step: int, state: Mapping[str, Any] | None
-    ) -> dict[str, int]:
-        """Where the run goes on, as rank zero decides."""
-        if not step or not processes.is_rank_zero():
-            return {}
-        if state:
-            return {"initial_epoch": state["tracker"]["epoch"]}
-        if not self._has_steps:
-            return {"initial_epoch": step}
-        contents = contents_in(Path(folder))
-        if contents is None or not contents.places:
-            logger.info("%s holds no row of before step %d: a run begins there", folder, step)
-            return {}
-        logger.warning(
-            "%s: the checkpoint of step %d holds no state of Delve, so the samples between the row "
-            "before it and that step are missing from the next row",
-            folder,
-            step,
-        )
-        return {"initial_step": step}
+    def _load(self, tracker: SaturationTracker, state: Mapping[str, Any] | None) -> None:
+        def load() -> None:
+            if state:
+                tracker.load_state_dict(state["tracker"])
+                self._scalars = dict(state["scalars"])
 
-    def _load(self, tracker: SaturationTracker, state: Mapping[str, Any]) -> None:
         self._guarded(
-            "going on from the state in the checkpoint",
-            lambda: processes.raise_in_all_ranks(lambda: tracker.load_state_dict(state["tracker"])),
+            "going on from the state in the checkpoint", lambda: processes.raise_in_all_ranks(load)
         )
-        self._scalars = dict(state["scalars"])
 
     @property
     def folder(self) -> Path | None:
         """The run's folder, while the tracker is open."""
         return self.tracker.savefile if self.tracker else None
+
+    def row(self, step: int | None = None) -> None:
+        """Take a row now, for one who knows when by himself. Collective.
+
+        Args:
+            step: The training step, in a run that has them as its x axis.
+        """
+        self._has_steps = step is not None
+        self._record(step or 0, has_layers=True)
 
     def before_step(self, step: int) -> None:
         """A training step begins, of this number, counted from 1: take the row that is due."""
@@ -199,13 +195,14 @@ class TrainersTracker:
             for name, value in scalars.items()
             if name not in _NO_SCALARS and (number := as_scalar(value)) is not None
         }
+        self.carried |= self._scalars.keys()
 
     def flush(self) -> None:
         """Take the row that is due, if one is, or that of scalars alone. Collective."""
         due = self._times.take()
         if due is not None:
             self._record(due, has_layers=True)
-        elif self._scalars and self._has_steps:
+        elif self._scalars and self._has_rows_of_scalars:
             self._record(self._step, has_layers=False)
 
     def _record(self, step: int, has_layers: bool) -> None:

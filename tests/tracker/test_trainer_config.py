@@ -54,10 +54,10 @@ def test_what_cannot_be_had_is_left_out_and_named(source, left, caplog):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"stat": ["lsat"]}, "takes no argument 'stat'; did you mean 'stats'?"),
-        ({"initial_epoch": 3}, "takes no argument 'initial_epoch'"),
-        ({"modules": None}, "takes no argument 'modules'"),
-        ({"nothing_like_it": 3}, "it takes layer_filter, "),
+        ({"stat": ["lsat"]}, "is called 'stat'; did you mean 'stats'?"),
+        ({"initial_epoch": 3}, "is called 'initial_epoch'"),
+        ({"modules": None}, "is called 'modules'"),
+        ({"nothing_like_it": 3}, "there are layer_filter, "),
     ],
 )
 def test_an_argument_that_the_tracker_has_not_is_a_mistake_at_once(arguments, message):

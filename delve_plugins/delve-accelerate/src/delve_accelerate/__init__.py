@@ -1,0 +1,7 @@
+"""Delve in a training loop of Accelerate's."""
+
+from delve_accelerate.loop import LoopTracker, resume_loggers, track
+
+__version__ = "1.0.0"
+
+__all__ = ["LoopTracker", "resume_loggers", "track"]

@@ -1,0 +1,241 @@
+"""A tracker in a training loop of Accelerate's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from accelerate import Accelerator
+from torch import nn
+
+from delve.errors import ArgumentError
+from delve.tracker import (
+    SaturationTracker,
+    TrainersTracker,
+    name_earlier_runs,
+    read_state,
+    resolve_loggers,
+    trainers_config,
+    write_state,
+)
+from delve_accelerate.trackers import Listener, runs_of
+
+
+def track(
+    accelerator: Accelerator,
+    model: nn.Module,
+    save_to: Any = "loggers",
+    *,
+    savefile: str | os.PathLike[str] | None = None,
+    carry_scalars: bool = False,
+    writer_args: Mapping[str, Any] | None = None,
+    **tracker_arguments: Any,
+) -> LoopTracker:
+    """Record what the layers of a model do in a loop of Accelerate's.
+
+    To be called in each process, once the model is prepared and before ``load_state``. The tracker
+    itself is made at ``accelerator.load_state``, or at the model's first forward pass.
+
+    - ``accelerator.save_state`` and ``load_state`` take it along, each process's state in a file of
+      its own, ``delve-<rank>.pt``, so that a training goes on in its run, in mid-epoch too.
+    - ``accelerator.end_training`` ends the run.
+
+    Args:
+        accelerator: The accelerator.
+        model: The model, as ``accelerator.prepare`` returned it.
+        save_to: The writers, as for :class:`~delve.SaturationTracker`; ``"loggers"`` stands for the
+            MLflow, W&B and TensorBoard of ``log_with``, in the runs that these trackers log to, and
+            for csv where there is none of these.
+        savefile: The run's folder; ``<project_dir>/delve`` by default.
+        carry_scalars: Whether to record what ``accelerator.log`` is given too: of each name the
+            last value before a row.
+        writer_args: Arguments for writers.
+        tracker_arguments: All further arguments of :class:`~delve.SaturationTracker`.
+
+    Raises:
+        ArgumentError: An argument cannot be used; what only the model or the folder tells is
+            raised when the tracker is made. Later failures of Delve's stop no training.
+
+    Example::
+
+        tracker = delve.accelerate.track(accelerator, model)
+        for epoch in range(epochs):
+            train(model)
+            evaluate(model)
+            tracker.add_saturations(step=step)
+        accelerator.end_training()
+    """
+    return LoopTracker(
+        accelerator,
+        model,
+        save_to,
+        folder_of(accelerator, savefile),
+        carry_scalars,
+        writer_args,
+        tracker_arguments,
+    )
+
+
+def resume_loggers(
+    accelerator: Accelerator, savefile: str | os.PathLike[str] | None = None
+) -> None:
+    """Have the MLflow and W&B of ``log_with`` go on in the runs that they had before.
+
+    To be called before ``accelerator.init_trackers``, where the training is about to go on.
+
+    Args:
+        accelerator: The accelerator.
+        savefile: As for :func:`track`.
+    """
+    if accelerator.is_main_process:
+        name_earlier_runs(folder_of(accelerator, savefile))
+
+
+def folder_of(accelerator: Accelerator, savefile: str | os.PathLike[str] | None) -> Path:
+    """The run's folder.
+
+    Raises:
+        ArgumentError: Neither the user nor the accelerator names one.
+    """
+    if savefile is not None:
+        return Path(savefile)
+    if accelerator.project_dir is None:
+        raise ArgumentError(
+            "track: nothing says where the run is to lie; give savefile=..., or the accelerator a "
+            "project_dir"
+        )
+    return Path(accelerator.project_dir) / "delve"
+
+
+class LoopTracker:
+    """The tracker of one loop, see :func:`track`; its calls are those of the tracker.
+
+    Its run ends with ``accelerator.end_training``, or as that of a
+    :class:`~delve.SaturationTracker` does: by ``close``, or at the end of ``with``.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: nn.Module,
+        save_to: Any,
+        folder: Path,
+        carries: bool,
+        writer_args: Mapping[str, Any] | None,
+        arguments: dict[str, Any],
+    ) -> None:
+        self._held = TrainersTracker(arguments=arguments, has_rows_of_scalars=False)
+        self._accelerator = accelerator
+        self._model = model
+        self._save_to = save_to
+        self._folder = folder
+        self._writer_args = writer_args
+        self._is_open = False  # or was
+        self._is_over = False
+        self._first = model.register_forward_pre_hook(self._before_the_first_pass)
+        self._hooks = (
+            accelerator.register_save_state_pre_hook(self._keep),
+            accelerator.register_load_state_pre_hook(self._go_on),
+        )
+        self._listener = Listener(self.close, self._carry if carries else None)
+        accelerator.trackers.append(self._listener)
+
+    @property
+    def tracker(self) -> SaturationTracker | None:
+        """The tracker itself, while there is one."""
+        return self._held.tracker
+
+    @property
+    def savefile(self) -> Path:
+        """The run's folder."""
+        return self._folder
+
+    def add_scalar(self, name: str, value: Any) -> None:
+        """Log a number of your own for the row to come, see the tracker's."""
+        if (tracker := self._opened()) is not None:
+            tracker.add_scalar(name, value)
+
+    def add_saturations(self, *, step: int | None = None) -> None:
+        """Take a row of all that came since the last one, in each process.
+
+        Args:
+            step: The training step at which it is taken; all rows of a run have one, or none has.
+        """
+        self._held.row(step)
+
+    def mode(
+        self, mode: Literal["train", "eval", "off"]
+    ) -> contextlib.AbstractContextManager[None]:
+        """See :meth:`delve.SaturationTracker.mode`."""
+        tracker = self._opened()
+        return contextlib.nullcontext() if tracker is None else tracker.mode(mode)
+
+    def mask(self, mask: Any) -> contextlib.AbstractContextManager[None]:
+        """See :meth:`delve.SaturationTracker.mask`."""
+        tracker = self._opened()
+        return contextlib.nullcontext() if tracker is None else tracker.mask(mask)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the run; a second call does nothing."""
+        self._is_open = self._is_over = True
+        self._first.remove()
+        for hook in self._hooks:
+            hook.remove()
+        self._held.close(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close(error)
+
+    def _opened(self) -> SaturationTracker | None:
+        """The tracker, made if it was not yet; None where that failed, or after the end."""
+        if not self._is_open:
+            self._open(step=0)
+        return self._held.tracker
+
+    def _before_the_first_pass(self, model: nn.Module, inputs: Any) -> None:
+        self._opened()
+
+    def _keep(self, models: Any, weights: Any, output_dir: str) -> None:
+        write_state(output_dir, self._accelerator.process_index, self._held.state())
+
+    def _go_on(self, models: Any, input_dir: str) -> None:
+        if not self._is_over:
+            state = read_state(input_dir, self._accelerator.process_index)
+            self._open(step=None, state=state)
+
+    def _open(self, step: int | None, state: Mapping[str, Any] | None = None) -> None:
+        self._is_open = True
+        self._first.remove()
+        accelerator = self._accelerator
+        found = runs_of(accelerator, self._held.carried)
+        save_to, writer_args = resolve_loggers(self._save_to, self._writer_args, found)
+        own = {
+            "mixed_precision": accelerator.mixed_precision,
+            "gradient_accumulation_steps": accelerator.gradient_accumulation_steps,
+            "num_processes": accelerator.num_processes,
+        }
+        self._held.open(
+            self._folder,
+            save_to,
+            self._model,
+            writer_args=writer_args,
+            config=trainers_config(self._listener.config, own),
+            step=step,
+            state=state,
+        )
+        self._held.before_step(1)
+
+    def _carry(self, values: Mapping[str, Any]) -> None:
+        self._held.carry(values, 0)

@@ -1,0 +1,7 @@
+"""Delve in Keras 3 on PyTorch."""
+
+from delve_keras.callback import DelveCallback
+
+__version__ = "1.0.0"
+
+__all__ = ["DelveCallback"]

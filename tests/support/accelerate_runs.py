@@ -1,0 +1,113 @@
+"""Loops of Accelerate's in a process of their own, which may be killed.
+
+``python accelerate_runs.py SCENARIO...`` with each scenario a JSON object; see :func:`train`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+EPOCHS = 2
+BATCHES = 12
+ROW_EVERY = 5  # optimizer steps
+SAVE_EVERY = 4
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def train(scenario: dict[str, Any]) -> None:
+    """Train once.
+
+    Args:
+        scenario: ``out``, the folder; ``delve``, the arguments of ``track``, None for none;
+            ``log_with``; ``accelerator``, further arguments; ``batch``, its size; ``kill_at``, a
+            step; ``resume``, whether to go on from the last checkpoint.
+    """
+    out = Path(scenario["out"])
+    accelerator = Accelerator(
+        project_dir=str(out),
+        log_with=scenario.get("log_with"),
+        cpu=True,
+        **scenario.get("accelerator", {}),
+    )
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(4 * BATCHES, 6, generator=generator) * torch.arange(1.0, 7)
+    labels = inputs.abs().argmax(1) % 3
+    batch_size = scenario.get("batch", 4)
+    loader = DataLoader(TensorDataset(inputs, labels), batch_size=batch_size)
+    held_out = DataLoader(TensorDataset(inputs[:8], labels[:8]), batch_size=batch_size)
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    model, optimizer, loader, held_out = accelerator.prepare(model, optimizer, loader, held_out)
+    if scenario.get("resume_loggers"):
+        from delve_accelerate import resume_loggers
+
+        resume_loggers(accelerator)
+    if scenario.get("log_with"):
+        accelerator.init_trackers("loops", {"lr": 0.01, "name": scenario["name"]})
+    tracker = None
+    if (options := scenario.get("delve")) is not None:
+        import delve
+
+        tracker = delve.accelerate.track(accelerator, model, **options)
+    step = batches_done = 0
+    if scenario.get("resume"):
+        last = max(out.glob("state-*"), key=lambda path: int(path.name.partition("-")[2]))
+        accelerator.load_state(str(last))
+        step, batches_done = json.loads((last / "place.json").read_text())
+    for epoch in range(EPOCHS):
+        begin = epoch * len(loader)
+        if batches_done >= begin + len(loader):
+            continue
+        batches: Any = loader
+        if batches_done > begin:
+            batches = accelerator.skip_first_batches(loader, batches_done - begin)
+        for batch, target in batches:
+            model.train()
+            with accelerator.accumulate(model):
+                loss = nn.functional.cross_entropy(model(batch), target)
+                accelerator.backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+            batches_done += 1
+            if not accelerator.sync_gradients:
+                continue
+            step += 1
+            if scenario.get("kill_at") == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if scenario.get("log_with") or (options or {}).get("carry_scalars"):
+                accelerator.log({"loss": loss.item()}, step=step)
+            if step % ROW_EVERY == 0:
+                model.eval()
+                with torch.no_grad():
+                    for batch, _ in held_out:
+                        model(batch)
+                if tracker is not None:
+                    tracker.add_saturations(step=step)
+            if step % SAVE_EVERY == 0:
+                folder = out / f"state-{step}"
+                accelerator.save_state(str(folder))
+                if accelerator.is_main_process:
+                    (folder / "place.json").write_text(json.dumps([step, batches_done]))
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    for text in sys.argv[1:]:
+        AcceleratorState._reset_state(reset_partial_state=True)  # of the training before
+        GradientState._reset_state()
+        train(json.loads(text))
