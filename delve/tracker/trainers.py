@@ -50,6 +50,7 @@ class TrainersTracker:
             each of which ends with a row.
         has_rows_of_scalars: Whether scalars of the trainer's have rows of their own between those
             of layers; else the next row has the last of each name.
+        offset: What the x axis adds to the trainer's step, where its own loggers count otherwise.
 
     Attributes:
         tracker: The tracker itself, while there is one.
@@ -67,11 +68,13 @@ class TrainersTracker:
         arguments: Mapping[str, Any] | None = None,
         axis: Axis = "step",
         has_rows_of_scalars: bool = True,
+        offset: int = 0,
     ) -> None:
         self._times = RowTimes(every, gather)
         self._arguments = dict(arguments or {})
         self._has_steps = axis == "step"
         self._has_rows_of_scalars = has_rows_of_scalars and self._has_steps
+        self._offset = offset
         check_names(self._arguments)
         self._ends_well = check_ends_well(self._arguments.get("ends_well", ()))
         self.tracker: SaturationTracker | None = None
@@ -119,6 +122,8 @@ class TrainersTracker:
         arguments["config"] = {**(config or {}), **resolve(arguments.get("config") or {})}
         arguments["writer_args"] = writer_args
         place = processes.raise_in_all_ranks(lambda: place_of(folder, step, state, self._has_steps))
+        if "initial_step" in place:
+            place["initial_step"] += self._offset
         self.tracker = self._guarded(
             "the opening of the run",
             lambda: _made_in_all_ranks(
@@ -213,7 +218,8 @@ class TrainersTracker:
         for name, number in scalars.items():
             self._guarded(f"the scalar {name!r}", partial(tracker.add_scalar, name, number))
         take = tracker.add_saturations if has_layers else tracker.save
-        self._guarded("a row", lambda: take(step=step if self._has_steps else None))
+        at = step + self._offset if self._has_steps else None
+        self._guarded("a row", lambda: take(step=at))
 
     def state(self) -> dict[str, Any] | None:
         """What this process's checkpoint has to keep, after the row that is due: plain values.
