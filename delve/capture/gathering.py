@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from delve.capture.activations import SamplingMethods, samples
 from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.layouts import Layouts
 from delve.records import MODES, LayerKey
 
 
@@ -40,10 +41,12 @@ class Gatherer:
 
     Args:
         gathering: How much is gathered, and where.
+        layouts: How outputs are spread over processes.
     """
 
-    def __init__(self, gathering: Gathering) -> None:
+    def __init__(self, gathering: Gathering, layouts: Layouts | None = None) -> None:
         self._gathering = gathering
+        self.layouts = layouts or Layouts()
         self._covariances: dict[LayerKey, TorchCovarianceMatrix] = {}
         self._calls: Counter[LayerKey] = Counter()
         self._fresh: Counter[LayerKey] = Counter()  # samples since the last statistics
@@ -61,11 +64,16 @@ class Gatherer:
             Exception: It cannot be turned into samples, for whatever reason a function has that a
                 user has registered; see :meth:`spoil`.
         """
-        if key in self._spoiled:
+        if not self._is_turn(key):
             return
-        is_empty = isinstance(output, Tensor) and not output.numel()
-        if self._is_due(key) and not is_empty:
-            self._take(key, samples(layer, output, self._gathering.methods))
+        # All processes that share the output come here, whatever else they have of the layer.
+        part = self.layouts.here(key[1], layer, output)
+        is_elsewhere = part is None and output is not None
+        if key in self._spoiled or self._is_full(key) or is_elsewhere:
+            return
+        is_empty = isinstance(part, Tensor) and not part.numel()
+        if not is_empty:
+            self._take(key, samples(layer, part, self._gathering.methods))
 
     def spoil(self, key: LayerKey) -> None:
         """Leave a layer out until the next statistics: what there is of it is not the whole."""
@@ -83,9 +91,10 @@ class Gatherer:
             if (key := (mode, name)) in self._fresh
         }
 
-    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, TorchCovarianceMatrix]:
-        """Of these, what was gathered at all, also if statistics were taken since."""
-        return {key: self._covariances[key] for key in keys if key in self._covariances}
+    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, TorchCovarianceMatrix]:
+        """Of these, or of all, what was gathered at all, also if statistics were taken since."""
+        wanted = self._covariances if keys is None else keys
+        return {key: self._covariances[key] for key in wanted if key in self._covariances}
 
     def mark_used(self, forget: bool) -> None:
         """The statistics were taken; drop the samples too, where ``forget`` says so."""
@@ -103,6 +112,7 @@ class Gatherer:
     def state_dict(self) -> dict[str, Any]:
         """What was gathered so far, of tensors and plain values."""
         return {
+            "layouts": self.layouts.state_dict(),
             "left_out": [list(key) for key in self._spoiled],
             "calls": [[*key, calls] for key, calls in self._calls.items()],
             "covariances": [
@@ -114,6 +124,8 @@ class Gatherer:
     def load_state_dict(self, state: Mapping[str, Any], names: Iterable[str]) -> None:
         """Go on from a :meth:`state_dict`, of the layers of these names alone."""
         known = set(names)
+        if "layouts" in state:  # earlier builds knew of none
+            self.layouts.load_state_dict(state["layouts"])
         self._spoiled = dict.fromkeys(
             (mode, name) for mode, name in _keys(state.get("left_out", ())) if name in known
         )
@@ -126,12 +138,14 @@ class Gatherer:
                 if fresh:
                     self._fresh[mode, name] = fresh
 
-    def _is_due(self, key: LayerKey) -> bool:
-        """Count a call of a layer, and tell whether its samples are wanted."""
+    def _is_turn(self, key: LayerKey) -> bool:
+        """Count a call of a layer, and tell whether it is one of those that are used."""
         self._calls[key] += 1
+        return (self._calls[key] - 1) % self._gathering.interval == 0
+
+    def _is_full(self, key: LayerKey) -> bool:
         most = self._gathering.most
-        is_full = most is not None and self._fresh[key] >= most
-        return not is_full and (self._calls[key] - 1) % self._gathering.interval == 0
+        return most is not None and self._fresh[key] >= most
 
     def _take(self, key: LayerKey, rows: Tensor) -> None:
         if not rows.is_floating_point() or rows.dim() not in (2, 3):

@@ -22,6 +22,7 @@ from delve.capture.modes import PassMode, mode_of
 from delve.capture.stand_ins import stands_for_data
 from delve.errors import ArgumentError
 from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.layouts import Layouts, has_spread_weights
 from delve.records import LayerKey
 
 _COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
@@ -40,6 +41,7 @@ class LayerHooks:
         order: Names of layers whose forward order is known from an earlier part of the run.
         roots: For each of the modules, the model whose mode its passes have; a module that is
             missing here has its own.
+        layouts: How outputs are spread over processes.
 
     Attributes:
         is_recording: Whether passes are recorded now.
@@ -52,10 +54,12 @@ class LayerHooks:
         gathering: Gathering,
         order: Iterable[str] = (),
         roots: Mapping[nn.Module, nn.Module] | None = None,
+        layouts: Layouts | None = None,
     ) -> None:
         self.is_recording = True
         self.mode = PassMode()
-        self._gatherer = Gatherer(gathering)
+        self._gatherer = Gatherer(gathering, layouts)
+        self._elsewhere: tuple[str, ...] = ()  # layers that other processes have
         self._hooked: dict[str, tuple[nn.Module, RemovableHandle]] = {}
         self._order = dict.fromkeys(name for name in order if name in layers)
         self._called: set[str] = set()  # since the last statistics, whether or not it was recorded
@@ -70,12 +74,21 @@ class LayerHooks:
     @property
     def layers(self) -> tuple[str, ...]:
         """All layers in the order of their first calls; those not called yet come last."""
-        return tuple(dict.fromkeys((*self._order, *self._hooked)))
+        return tuple(dict.fromkeys((*self._order, *self._hooked, *self._elsewhere)))
+
+    @property
+    def layouts(self) -> Layouts:
+        """How outputs are spread over processes."""
+        return self._gatherer.layouts
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The tracked modules by name."""
         return {name: layer for name, (layer, _) in self._hooked.items()}
+
+    def know_of(self, names: Iterable[str]) -> None:
+        """Layers that other processes have: the later stages of a pipeline."""
+        self._elsewhere = tuple(names)
 
     def track(self, name: str, layer: nn.Module, root: nn.Module | None = None) -> None:
         """Hook one layer, under a name that no other has; one that is hooked keeps its name.
@@ -97,7 +110,9 @@ class LayerHooks:
             )
         self._let_go_of(layer)
         hook = _Hook(self, name, layer, layer if root is None else root)
-        self._hooked[name] = layer, layer.register_forward_hook(hook)
+        # Before the hooks by which a parallel style makes an output local.
+        is_first = has_spread_weights(layer)
+        self._hooked[name] = layer, layer.register_forward_hook(hook, prepend=is_first)
 
     def untrack(self, name: str) -> None:
         """Take the hook off a layer, and forget what was gathered of it."""
@@ -143,8 +158,8 @@ class LayerHooks:
         """What saw new samples since :meth:`mark_used`, in forward order."""
         return self._gatherer.fresh(self.layers)
 
-    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, TorchCovarianceMatrix]:
-        """Of these, what was gathered at all, also if :meth:`mark_used` came since."""
+    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, TorchCovarianceMatrix]:
+        """Of these, or of all, what was gathered, also if :meth:`mark_used` came since."""
         return self._gatherer.held(keys)
 
     def mark_used(self, forget: bool, used: Iterable[LayerKey] = ()) -> None:
@@ -205,7 +220,7 @@ class LayerHooks:
     def _warn_of_unseen(self, seen: set[str]) -> None:
         """A layer whose hook never fires while others do must not go unnoticed."""
         known = {*seen, *self._gatherer.spoiled, *self._warned}
-        unseen = [name for name in self.layers if name not in known]
+        unseen = [name for name in self.layers if name in self._hooked and name not in known]
         if unseen and self.is_recording:
             self._warned.update(unseen)
             logger.warning(

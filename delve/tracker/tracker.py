@@ -13,21 +13,24 @@ from delve.capture.hooks import LayerHooks
 from delve.capture.layers import LayerFilter, Modules
 from delve.capture.replaced import LayerWatch
 from delve.delivery.attempts import PATIENCE
-from delve.errors import ArgumentError
 from delve.numerics import processes
-from delve.records import MODES, LayerKey, StagedEpoch
+from delve.numerics.layouts import Layouts
+from delve.numerics.reduction import CovarianceReducer
+from delve.numerics.waiting import meet
+from delve.records import MODES, LayerKey
 from delve.stats.computation import Results
 from delve.tracker import console
-from delve.tracker.old_names import OldNames
+from delve.tracker.checkpoints import Checkpoints
 from delve.tracker.opening import open_run
 from delve.tracker.settings import check_settings
 
 
-class SaturationTracker(OldNames):
+class SaturationTracker(Checkpoints):
     """Records what the layers of a model do, epoch by epoch, in every backend named.
 
-    Under ``torch.distributed`` each process makes one, and a mistake in one is raised in all. Its
-    methods are for one thread at a time.
+    Under ``torch.distributed`` each process makes one, and a mistake in one is raised in all; the
+    first process records. How a layer is spread over processes is known where its weights or its
+    outputs are DTensors. Its methods are for one thread at a time.
 
     A tracker that nobody closes is closed when Python ends. The run then counts as failed if an
     exception was not caught, but as complete after ``sys.exit``, whatever its status: Python keeps
@@ -85,6 +88,12 @@ class SaturationTracker(OldNames):
         ends_well: Classes of exceptions that are a good end, such as ``KeyboardInterrupt``: one of
             them ends the run as finished, and what was logged before is kept as one more epoch.
             Optuna's ``TrialPruned`` is always one.
+        process_group: The processes that train this model together, where these are not all; the
+            first of them records. Default: all.
+        mesh: The ``DeviceMesh`` of these processes, where the model is parallel without DTensors:
+            outputs of processes along a dimension called ``tp``, ``tensor``, ``model``, ``cp``,
+            ``context``, ``sp`` or ``sequence`` count once where they are the same, and are left
+            out where they are not.
 
     Raises:
         ArgumentError: An argument cannot be used. No file was touched.
@@ -128,7 +137,11 @@ class SaturationTracker(OldNames):
         on_writer_error: Literal["warn", "raise"] = "warn",
         patience: float = PATIENCE,
         ends_well: type[BaseException] | Iterable[type[BaseException]] = (),
+        process_group: Any = None,
+        mesh: Any = None,
     ) -> None:
+        group = processes.check_group(process_group, mesh)
+        meet("SaturationTracker()", group)
         settings = processes.raise_in_all_ranks(
             lambda: check_settings(
                 modules,
@@ -150,13 +163,20 @@ class SaturationTracker(OldNames):
                 on_writer_error=on_writer_error,
                 patience=patience,
                 ends_well=ends_well,
-            )
+            ),
+            group,
         )
         averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
         with contextlib.ExitStack() as undo:  # an interrupt, or a mistake in another process
-            run, place = open_run(savefile, save_to, writer_args, initial_epoch, settings, undo)
+            run, place = open_run(
+                savefile, save_to, writer_args, initial_epoch, settings, undo, group
+            )
             hooks = LayerHooks(
-                settings.layers, settings.gathering, place.order, settings.selection.roots()
+                settings.layers,
+                settings.gathering,
+                place.order,
+                settings.selection.roots(),
+                Layouts(mesh),
             )
             super().__init__(run, place.folder, place.epoch, hooks, settings.ends_well, averages)
             undo.pop_all()
@@ -165,7 +185,10 @@ class SaturationTracker(OldNames):
         self._averages = averages
         self._verbose = verbose
         self._forget = reset_covariance
-        self._reducer = processes.CovarianceReducer()
+        self._group = group
+        self._reducer = CovarianceReducer(group)
+        self._writer = 0
+        self._is_settled = processes.has_group()
         self._saturations: dict[LayerKey, float] = {}
 
     def add_saturations(self, save: bool = True) -> None:
@@ -178,13 +201,17 @@ class SaturationTracker(OldNames):
             save: Whether that ends the epoch. False leaves it to :meth:`save`.
         """
         self._check_open()
+        meet("add_saturations()", self._group)
+        self._settle()
         # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
-        seen = processes.union(self._hooks.fresh())
-        covariances = self._reducer.reduce(self._hooks.held(seen))
+        seen = self._seen_anywhere()
+        covariances = self._reducer.reduce(
+            self._hooks.held(seen), self._hooks.layouts, writer=self._writer
+        )
 
         def record() -> None:
             results = None
-            if processes.is_rank_zero():
+            if self._is_writing:
                 results = self._statistics.compute(covariances)
             with self._whole():
                 self._check_open()  # a handler may have closed it meanwhile
@@ -195,7 +222,7 @@ class SaturationTracker(OldNames):
                 if save:
                     self.save()
 
-        processes.raise_in_all_ranks(record)
+        processes.raise_in_all_ranks(record, self._group)
 
     def saturation(self) -> None:
         """Draw the current saturation of each layer on the console, as bars.
@@ -208,48 +235,14 @@ class SaturationTracker(OldNames):
             self._saturations = self._statistics.saturations(fresh)
         console.show_saturations(self._saturations)
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint taken inside an epoch needs to go on exactly there.
-
-        Made of tensors and plain values, so ``torch.load(..., weights_only=True)`` reads it back.
-        Under ``torch.distributed`` each process has samples of its own, so each must keep its own
-        state.
-        """
-        return {
-            "epoch": self._epoch,
-            "staged": self._staged.state_dict(),
-            "recorder": self._hooks.state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`, in a tracker that was made with its epoch.
-
-        Under ``torch.distributed`` each process loads the state that it kept itself: one state for
-        all would count its samples once a process.
-
-        Example::
-
-            state = checkpoint["tracker"]
-            tracker = SaturationTracker(..., initial_epoch=state["epoch"])
-            tracker.load_state_dict(state)
-
-        Raises:
-            ArgumentError: The state is of another epoch than this tracker's current one.
-        """
-        self._check_open()
-        if state["epoch"] != self._epoch:
-            raise ArgumentError(
-                f"the state is of epoch {state['epoch']}, but the tracker is at epoch "
-                f"{self._epoch}; make it with initial_epoch={state['epoch']}"
-            )
-        with self._whole():
-            self._hooks.load_state_dict(state["recorder"])
-            staged = StagedEpoch.from_state_dict(state["staged"])
-            for name, number in staged.scalars.items():
-                self._log(name, number)
-            self._staged.metrics |= staged.metrics
-            self._staged.arrays |= staged.arrays
-            self._staged.few_samples |= staged.few_samples
+    def _seen_anywhere(self) -> list[LayerKey]:
+        """What saw new samples in any process, by mode and in the order of layers."""
+        own = self._hooks.modules
+        order = [name for name in self._hooks.layers if name in own]
+        names = processes.union(order, self._group)
+        self._hooks.know_of(name for name in names if name not in own)
+        fresh = set(processes.union(self._hooks.fresh(), self._group))
+        return [(mode, name) for mode in MODES for name in names if (mode, name) in fresh]
 
     def _stage(self, results: Results) -> None:
         self._staged.metrics |= results.scalars

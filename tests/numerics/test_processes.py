@@ -19,7 +19,7 @@ from pathlib import Path
 import torch, torch.distributed as dist
 from torch import nn
 from delve import SaturationTracker
-from delve.numerics.processes import CovarianceReducer
+from delve.numerics.reduction import CovarianceReducer
 from delve.numerics.covariance import TorchCovarianceMatrix
 dist.init_process_group("gloo")
 rank, folder = dist.get_rank(), Path(sys.argv[1])
