@@ -15,6 +15,7 @@ from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.layouts import Layouts
 from delve.numerics.moments import Moments
 from delve.numerics.processes import Group, device, gather, is_distributed, named, ranks_of
+from delve.numerics.weight_marks import Marks, unlike
 from delve.records import LayerKey, shortened
 
 Covariances = Mapping[LayerKey, TorchCovarianceMatrix]
@@ -34,12 +35,14 @@ class _Part:
         features: The number of features of each covariance that has samples.
         known: The layers whose samples are counted once already.
         sharing: Ranks of processes that work on the same data together.
+        marks: Numbers by which the weights of its layers are known.
     """
 
     rank: int
     features: dict[LayerKey, int]
     known: list[str]
     sharing: list[tuple[int, ...]]
+    marks: Marks
 
 
 class CovarianceReducer:
@@ -54,18 +57,23 @@ class CovarianceReducer:
         self._named: set[tuple[str, str]] = set()  # what was said, of which layer
 
     def reduce(
-        self, covariances: Covariances, layouts: Layouts | None = None, writer: int = 0
+        self,
+        covariances: Covariances,
+        layouts: Layouts | None = None,
+        marks: Marks | None = None,
+        writer: int = 0,
     ) -> dict[LayerKey, TorchCovarianceMatrix]:
         """The covariances over the samples of all processes, complete in the one that writes.
 
         Collective where a process group is there. A process that lacks a layer, or has no sample
         at all, takes part with none. Left out, with one warning, is a layer whose number of
-        features is not the same in all processes, and one of which processes that work on the same
-        data hold what nobody can tell.
+        features is not the same in all processes, one that is another in each, and one of which
+        processes that work on the same data hold what nobody can tell.
 
         Args:
             covariances: This process's.
             layouts: What is known of how outputs are spread over the processes.
+            marks: Numbers by which the weights of this process's layers are known.
             writer: The rank, within the group, of the process that writes.
         """
         if not is_distributed(self._group):
@@ -78,55 +86,80 @@ class CovarianceReducer:
                 {key: one.features for key, one in mine.items()},
                 list(layouts.known),
                 sorted(layouts.sharing),
+                marks or {},
             ),
             self._group,
         )
         counts = _feature_counts(parts)
         self._warn_of_unequal(counts)
-        for key in self._counted_elsewhere(mine, parts):
+        apart = self._other_layers(parts)
+        elsewhere, unknown = self._shared(mine, parts)
+        for key in elsewhere:
             mine.pop(key, None)
         # Every process goes through the same keys in the same order.
-        keys = [key for key, features in counts.items() if len(features) == 1]
-        left_out = self._left_out
         return {
-            key: self._reduced(mine.get(key), next(iter(counts[key])), writer)
-            for key in keys
-            if key not in left_out
+            key: self._reduced(mine.get(key), next(iter(features)), writer)
+            for key, features in counts.items()
+            if len(features) == 1 and key not in unknown and key[1] not in apart
         }
 
-    def _counted_elsewhere(self, mine: Covariances, parts: list[_Part]) -> list[LayerKey]:
-        """The keys of which another process has the same samples, and counts them.
+    def _shared(
+        self, mine: Covariances, parts: list[_Part]
+    ) -> tuple[list[LayerKey], dict[LayerKey, tuple[int, ...]]]:
+        """Compare what processes hold that work on the same data.
 
-        Those of which nobody can tell are noted as left out.
+        Returns:
+            The keys of which another process has the same samples, and counts them; and those of
+            which nobody can tell, with the processes.
         """
-        self._left_out: dict[LayerKey, tuple[int, ...]] = {}
+        unknown: dict[LayerKey, tuple[int, ...]] = {}
         sharing = sorted({ranks for part in parts for ranks in part.sharing})
         if not sharing:
-            return []
+            return [], unknown
         known = {layer for part in parts for layer in part.known}
         plain = {key: _signature(one) for key, one in mine.items() if key[1] not in known}
         signatures = {
             part.rank: theirs
             for part, theirs in zip(parts, gather(plain, self._group), strict=True)
         }
-        own, elsewhere = dist.get_rank(), []
+        own, elsewhere = dist.get_rank(), list[LayerKey]()
         for ranks in sharing:
             for key in dict.fromkeys(key for rank in ranks for key in signatures.get(rank, ())):
                 holders = [rank for rank in ranks if key in signatures.get(rank, ())]
                 if not _are_same([signatures[rank][key] for rank in holders]):
-                    self._left_out[key] = ranks
+                    unknown[key] = ranks
                 elif own in holders[1:]:
                     elsewhere.append(key)
         self._warn(
             "different",
-            {layer: named(ranks) for (_, layer), ranks in self._left_out.items()},
+            {layer: named(ranks) for (_, layer), ranks in unknown.items()},
             lambda told: (
                 "these layers are left out, since processes that work on the same data hold "
                 f"different outputs of them, and nothing tells what part each holds: {told}. "
                 "Where their weights are DTensors, as parallelize_module() makes them, it is known"
             ),
         )
-        return elsewhere
+        return elsewhere, unknown
+
+    def _other_layers(self, parts: list[_Part]) -> set[str]:
+        """The names under which processes have other layers."""
+        known = {layer for part in parts for layer in part.known}
+        found = {
+            layer: named([parts[process].rank for process in processes])
+            for layer, processes in unlike([part.marks for part in parts]).items()
+            if layer not in known
+        }
+        self._warn(
+            "apart",
+            found,
+            lambda told: (
+                "these layers are left out, since processes have other weights under their name, a "
+                f"stage or a part of the model each: {told}. Give each a name of its own, as in "
+                'modules={f"stage{rank}": stage}; where each process trains a model of its own, '
+                "give each process_group="
+            ),
+        )
+        return set(found)
 
     def _warn_of_unequal(self, counts: Mapping[LayerKey, set[int]]) -> None:
         self._warn(

@@ -12,6 +12,7 @@ from delve.errors import ArgumentError
 from delve.numerics import processes
 from delve.numerics.reduction import CovarianceReducer
 from delve.numerics.waiting import meet
+from delve.numerics.weight_marks import marks_of
 from delve.records import StagedEpoch
 from delve.tracker.old_names import OldNames
 from delve.tracker.opening import settle
@@ -95,7 +96,7 @@ class Checkpoints(OldNames):
         self._settle()
         content = self._content()
         covariances = self._reducer.reduce(
-            self._hooks.held(), self._hooks.layouts, writer=self._writer
+            self._hooks.held(), self._hooks.layouts, marks_of(self._hooks.modules), self._writer
         )
         fresh: dict[tuple[str, str], int] = {}
         for counts in processes.gather(fresh_in(content["recorder"]), self._group):

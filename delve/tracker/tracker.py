@@ -17,6 +17,7 @@ from delve.numerics import processes
 from delve.numerics.layouts import Layouts
 from delve.numerics.reduction import CovarianceReducer
 from delve.numerics.waiting import meet
+from delve.numerics.weight_marks import marks_of
 from delve.records import MODES, LayerKey
 from delve.stats.computation import Results
 from delve.tracker import console
@@ -206,7 +207,10 @@ class SaturationTracker(Checkpoints):
         # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
         seen = self._seen_anywhere()
         covariances = self._reducer.reduce(
-            self._hooks.held(seen), self._hooks.layouts, writer=self._writer
+            self._hooks.held(seen),
+            self._hooks.layouts,
+            marks_of(self._hooks.modules),
+            self._writer,
         )
 
         def record() -> None:
