@@ -61,8 +61,7 @@ def assert_one_row(done, samples):
     assert row == pytest.approx(expected(samples), rel=1e-5)
 
 
-@pytest.mark.parametrize("hidden", [12, 13])
-@pytest.mark.parametrize("when", ["after", "before"])
+@pytest.mark.parametrize(("hidden", "when"), [(12, "after"), (13, "after"), (12, "before")])
 def test_columns_and_rows_count_once(tmp_path, hidden, when):
     body = f"""
         mesh, model = init_device_mesh("cpu", (2,)), two_layers({hidden})
@@ -246,22 +245,25 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mesh_or_group_that_cannot_be_used_is_named_at_the_call(tmp_path, mistake):
-    argument, message = MISTAKES[mistake]
+def test_a_mesh_or_group_that_cannot_be_used_is_named_at_the_call(tmp_path):
+    arguments = ", ".join(f"dict({argument})" for argument, _ in MISTAKES.values())
     body = f"""
-        try:
-            tracked(model, {argument})
-        except Exception as error:
-            say("FOUND", type(error).__name__, error)
+        for number, argument in enumerate([{arguments}]):
+            try:
+                tracked(model, **argument)
+            except Exception as error:
+                say("FOUND", number, type(error).__name__, error)
         assert not folder.exists()
         tracked(model).close()
     """
     done = run_ranks(tmp_path, BEGIN, body)
     assert done.returncode == 0, done.stderr
     found = lines_of(done, "FOUND")
-    assert len(found) == 2
-    assert all(line.startswith("FOUND ArgumentError ") and message in line for line in found)
+    assert len(found) == 2 * len(MISTAKES)
+    for number, (_, message) in enumerate(MISTAKES.values()):
+        said = [line for line in found if line.startswith(f"FOUND {number} ArgumentError ")]
+        assert len(said) == 2
+        assert all(message in line for line in said)
     assert "has waited" not in done.stderr
 
 

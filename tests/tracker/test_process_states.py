@@ -111,8 +111,7 @@ def test_the_tracker_itself_is_stateful_for_distributed_checkpoints(tmp_path):
     assert_whole(run_ranks(tmp_path, BEGIN, body), *BEFORE, *SINCE)
 
 
-@pytest.mark.parametrize("merged", [False, True])
-@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize(("merged", "processes"), [(False, 1), (True, 3)])
 def test_another_number_of_processes_takes_all_of_them(tmp_path, merged, processes):
     body = f"""
         tracker = begun()
