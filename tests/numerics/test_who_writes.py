@@ -56,14 +56,13 @@ def test_a_process_that_is_not_the_first_touches_nothing_and_says_why(tmp_path, 
 
 
 BEFORE_THE_GROUP = """
-dist.destroy_process_group()
 def made(folder, **environment):
-    for name in ("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK"):
+    for name in ("RANK", "LOCAL_RANK", "GROUP_RANK"):
         os.environ.pop(name, None)
     os.environ.update(environment)
     tracker = SaturationTracker(folder, Saying(), model, stats=["n"])
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
-    dist.init_process_group("gloo")
+    init()
     return tracker
 def epochs(tracker):
     for _ in range(2):
@@ -81,7 +80,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_trackers_made_before_the_group_write_once(tmp_path, case):
-    done = run_ranks(tmp_path, BEFORE_THE_GROUP, f"epochs({CASES[case]})")
+    done = run_ranks(tmp_path, BEFORE_THE_GROUP, f"epochs({CASES[case]})", has_group=False)
     assert done.returncode == 0, done.stderr
     row = '{"train-samples/0": 20.0, "train-samples/2": 20.0}'
     assert lines_of(done, "ROW") == [f"ROW 0 {row}", f"ROW 1 {row}"]
@@ -96,7 +95,7 @@ def test_where_none_would_write_all_are_told(tmp_path):
         except Exception as error:
             say("FOUND", type(error).__name__, error)
     """
-    done = run_ranks(tmp_path, BEFORE_THE_GROUP, body)
+    done = run_ranks(tmp_path, BEFORE_THE_GROUP, body, has_group=False)
     assert done.returncode == 0, done.stderr
     found = lines_of(done, "FOUND")
     assert len(found) == 2

@@ -12,22 +12,23 @@ from pathlib import Path
 import torch, torch.distributed as dist
 from torch import nn
 from delve import SaturationTracker
-dist.init_process_group("gloo", timeout=timedelta(seconds={timeout}))
-rank, folder = dist.get_rank(), Path(sys.argv[1])
+rank, folder = int(os.environ["RANK"]), Path(sys.argv[1])
 logging.basicConfig(format="%(message)s")
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # at once, whole
 class Saying:
     def add_scalars(self, value_dict, global_step):
         say("ROW", global_step, json.dumps(value_dict))
+def init():
+    dist.init_process_group("gloo", timeout=timedelta(seconds={timeout}))
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
 """
 
 
-def torchrun(program, *arguments, processes=2, cwd=None, python=sys.executable):
+def torchrun(program, *arguments, processes=2, cwd=None):
     command = [
-        str(python),
+        sys.executable,
         *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
         *map(str, (program, *arguments)),
     ]
@@ -41,13 +42,23 @@ def torchrun(program, *arguments, processes=2, cwd=None, python=sys.executable):
     )
 
 
-def run_ranks(tmp_path, begin, body, processes=2, timeout=300, python=sys.executable):
-    """Run ``begin`` as it stands, then ``body``, in each process after the prologue."""
+def run_ranks(tmp_path, begin, body, processes=2, timeout=300, has_group=True):
+    """Run ``begin`` as it stands, then ``body``, in each process after the prologue.
+
+    Args:
+        tmp_path: Where the program is written, and runs.
+        begin: What comes first.
+        body: What follows; it may be indented.
+        processes: How many there are.
+        timeout: The process group's, in seconds.
+        has_group: False leaves it to the program to call ``init()``.
+    """
     program = tmp_path / "program.py"
     end = "\ndist.destroy_process_group()\n"
-    parts = (PROLOGUE.format(timeout=timeout), begin, textwrap.dedent(body), end)
+    start = "init()\n" if has_group else ""
+    parts = (PROLOGUE.format(timeout=timeout), start, begin, textwrap.dedent(body), end)
     program.write_text("".join(parts))
-    return torchrun(program, tmp_path / "run", processes=processes, cwd=tmp_path, python=python)
+    return torchrun(program, tmp_path / "run", processes=processes, cwd=tmp_path)
 
 
 def lines_of(done, word):
