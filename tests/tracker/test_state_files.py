@@ -7,17 +7,31 @@ import torch
 
 from delve.tracker import read_state, write_state
 
-STATE = {"tracker": {"epoch": 3, "sums": torch.arange(3)}, "scalars": {"loss": 0.5}}
+STATE = {"tracker": {"epoch": 3, "processes": 1, "process-0": b"a"}, "scalars": {"loss": 0.5}}
 
 
-def test_each_process_finds_its_own(tmp_path):
-    write_state(tmp_path, 0, STATE)
-    write_state(tmp_path, 1, {**STATE, "scalars": {}})
-    assert read_state(tmp_path, 0)["scalars"] == {"loss": 0.5}
-    assert read_state(tmp_path, 0)["tracker"]["sums"].tolist() == [0, 1, 2]
-    assert read_state(tmp_path, 1)["scalars"] == {}
-    assert read_state(tmp_path, 2) is None
+def of_two(rank):
+    kept = {"epoch": 3, "processes": 2, f"process-{rank}": b"a"}
+    return {"tracker": kept, "scalars": {"loss": float(rank)}}
+
+
+def test_each_process_finds_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("delve.numerics.processes.place", lambda: (0, 2))
+    for rank in (0, 1):
+        write_state(tmp_path, rank, of_two(rank))
+    assert [read_state(tmp_path, rank) for rank in (0, 1)] == [of_two(0), of_two(1)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["delve-0.pt", "delve-1.pt"]
+
+
+def test_another_number_of_processes_finds_what_all_kept(tmp_path):
+    for rank in (0, 1):
+        write_state(tmp_path, rank, of_two(rank))
+    state = read_state(tmp_path, 0)
+    assert [sorted(kept) for kept in state["tracker"]] == [
+        ["epoch", "process-0", "processes"],
+        ["epoch", "process-1", "processes"],
+    ]
+    assert state["scalars"] == {"loss": 0.0}
 
 
 def test_without_a_tracker_nothing_is_kept(tmp_path):
