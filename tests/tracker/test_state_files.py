@@ -64,8 +64,9 @@ def test_no_code_in_a_file_is_run(tmp_path, caplog):
 @pytest.mark.parametrize("kind", ["link", "other"])
 def test_what_is_no_state_is_none(tmp_path, kind):
     if kind == "link":
-        write_state(tmp_path, 1, STATE)
-        (tmp_path / "delve-0.pt").symlink_to(tmp_path / "delve-1.pt")
+        (tmp_path / "other").mkdir()
+        write_state(tmp_path / "other", 0, STATE)
+        (tmp_path / "delve-0.pt").symlink_to(tmp_path / "other" / "delve-0.pt")
     else:
         torch.save({"weights": 3}, tmp_path / "delve-0.pt")
     assert read_state(tmp_path, 0) is None

@@ -78,7 +78,10 @@ class DelveCallback(keras.callbacks.Callback):  # type: ignore[misc]
             )
         self._counts_batches = every not in (None, "epoch")
         self._held = TrainersTracker(
-            every or "epoch", gather, tracker_arguments, "step" if self._counts_batches else "epoch"
+            "epoch" if every is None else every,
+            gather,
+            tracker_arguments,
+            "step" if self._counts_batches else "epoch",
         )
         self._save_to = save_to
         self._writer_args = writer_args
