@@ -43,6 +43,7 @@ def run(folder, *scenarios, expect=0, **variables):
         "WANDB_MODE": "offline",
         "WANDB_DIR": str(folder),
         "WANDB_SILENT": "true",
+        "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "0.05",
         "CUDA_VISIBLE_DEVICES": "",
         **variables,
     }
