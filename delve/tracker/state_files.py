@@ -12,6 +12,7 @@ import torch
 from delve.base.log import get_logger
 from delve.files.plain import open_plain
 from delve.files.whole import replacing
+from delve.numerics import processes
 
 logger = get_logger("delve.tracker")
 
@@ -42,8 +43,28 @@ def write_state(folder: str | os.PathLike[str], rank: int, state: Mapping[str, A
 
 
 def read_state(folder: str | os.PathLike[str], rank: int) -> dict[str, Any] | None:
-    """What this process kept in a checkpoint; None where that is nothing, or cannot be read."""
-    path = _path(folder, rank)
+    """What this process kept in a checkpoint; None where that is nothing, or cannot be read.
+
+    Where there were more or fewer processes than now, it is what all of them kept, of which each
+    takes its share.
+    """
+    own = _read(_path(folder, rank))
+    if own is not None and own["tracker"].get("processes", 1) == processes.place()[1]:
+        return own
+    found = [_read(path) for path in sorted(Path(folder).glob("delve-*.pt"))]
+    states = [state for state in found if state is not None]
+    if not states:
+        return None
+    return {**states[0], "tracker": [state["tracker"] for state in states]}
+
+
+def epoch_of(state: Mapping[str, Any]) -> int:
+    """The epoch in which a state of :func:`read_state` was kept."""
+    kept = state["tracker"]
+    return int((kept if isinstance(kept, Mapping) else kept[0])["epoch"])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
         with open(path, "rb", opener=lambda _, flags: open_plain(path, flags)) as file:
             state = torch.load(file, map_location="cpu", weights_only=True)
@@ -52,7 +73,11 @@ def read_state(folder: str | os.PathLike[str], rank: int) -> dict[str, Any] | No
     except Exception as error:  # torch's own differ by what is wrong with the file
         logger.warning("%s cannot be read and is passed over: %s", path, error)
         return None
-    return state if isinstance(state, dict) and {"tracker", "scalars"} <= state.keys() else None
+    match state:
+        case {"tracker": {"epoch": int()}, "scalars": dict()}:
+            return dict(state)
+        case _:
+            return None
 
 
 def _path(folder: str | os.PathLike[str], rank: int) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 from delve.base.log import get_logger
 from delve.journal.reading import contents_in
 from delve.numerics import processes
+from delve.tracker.state_files import epoch_of
 
 logger = get_logger("delve.tracker")
 
@@ -34,7 +35,7 @@ def place_of(
     if step == 0 or not processes.is_rank_zero():
         return {}
     if state:
-        return {"initial_epoch": state["tracker"]["epoch"]}
+        return {"initial_epoch": epoch_of(state)}
     if not has_steps and step is not None:
         return {"initial_epoch": step}
     contents = contents_in(Path(folder))

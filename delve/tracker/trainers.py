@@ -200,7 +200,7 @@ class TrainersTracker:
             for name, value in scalars.items()
             if name not in _NO_SCALARS and (number := as_scalar(value)) is not None
         }
-        self.carried |= self._scalars.keys()
+        self.carried.update(self._scalars)  # the same set: writers look into it
 
     def flush(self) -> None:
         """Take the row that is due, if one is, or that of scalars alone. Collective."""

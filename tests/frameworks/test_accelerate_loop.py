@@ -1,11 +1,5 @@
 """Loops of Accelerate's, with the real accelerator, read back from each backend."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from support.trainer_backends import (
     csv_steps,
@@ -20,10 +14,11 @@ from support.trainer_backends import (
     wandb_files,
     wandb_steps,
 )
+from support.trainer_processes import run_trainings
 
 pytest.importorskip("accelerate")
 pytest.importorskip("delve_accelerate")
-SCRIPT = Path(__file__).parents[1] / "support" / "accelerate_runs.py"
+PROGRAM = "accelerate_runs.py"
 STATS = ["lsat", "n", "trc"]
 LOGGERS = ["mlflow", "tensorboard", "wandb"]
 OF_ITS_OWN = {"delve": {"save_to": ["csv", "mlflow", "tensorboard", "wandb"], "stats": STATS}}
@@ -32,26 +27,6 @@ SHARED = {
     "delve": {"save_to": ["loggers", "csv"], "stats": STATS, "carry_scalars": True},
     "resume_loggers": True,
 }
-
-
-def run(folder, *scenarios, ranks=1, expect=0):
-    variables = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "WANDB_MODE": "offline",
-        "WANDB_DIR": str(folder),
-        "WANDB_SILENT": "true",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    command = [sys.executable]
-    if ranks > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command += [str(SCRIPT), *map(json.dumps, scenarios)]
-    done = subprocess.run(
-        command, cwd=folder, env=variables, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == expect, done.stderr[-4000:]
-    assert "goes on without it" not in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +38,8 @@ def loops(tmp_path_factory):
         return {"out": str(folder / name), "name": name, **options}
 
     exact = {"gradient_accumulation_steps": 2, "mixed_precision": "bf16"}
-    run(
+    run_trainings(
+        PROGRAM,
         folder,
         scenario("bare", log_with=LOGGERS),
         scenario("plain", **SHARED),
@@ -71,13 +47,14 @@ def loops(tmp_path_factory):
         scenario("killed", **OF_ITS_OWN, kill_at=11),
         expect=-9,
     )
-    run(
+    run_trainings(
+        PROGRAM,
         folder,
         scenario("killed", **OF_ITS_OWN, resume=True),
         scenario("found", **SHARED, kill_at=11),
         expect=-9,
     )
-    run(folder, scenario("found", **SHARED, resume=True))
+    run_trainings(PROGRAM, folder, scenario("found", **SHARED, resume=True))
     return folder
 
 
@@ -162,10 +139,10 @@ def test_two_processes_count_as_one(tmp_path, expected):
         "batch": 2,
         "name": "two",
     }
-    run(tmp_path, {**options, "kill_at": 11}, ranks=2, expect=1)
+    run_trainings(PROGRAM, tmp_path, {**options, "kill_at": 11}, ranks=2, expect=1)
     kept = {path.name for path in (tmp_path / "out" / "state-8").glob("delve-*")}
     assert kept == {"delve-0.pt", "delve-1.pt"}
-    run(tmp_path, {**options, "resume": True}, ranks=2)
+    run_trainings(PROGRAM, tmp_path, {**options, "resume": True}, ranks=2)
     rows = layers_of(journal_steps(tmp_path / "out" / "delve"))
     assert csv_steps(tmp_path / "out" / "delve") == rows
     for step, row in expected.items():

@@ -1,9 +1,5 @@
 """The callback for Transformers: trainings with the real Trainer, read back from each backend."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +20,11 @@ from support.trainer_backends import (
     wandb_files,
     wandb_steps,
 )
+from support.trainer_processes import run_trainings
 
 pytest.importorskip("transformers")
 pytest.importorskip("delve_transformers")
-SCRIPT = Path(__file__).parents[1] / "support" / "transformers_runs.py"
+PROGRAM = "transformers_runs.py"
 STATS = ["lsat", "n", "trc"]
 LOGGERS = ["mlflow", "tensorboard", "wandb"]
 EVALUATIONS = [5, 10, 15, 20, 24]  # the last at the end
@@ -54,27 +51,6 @@ FOUND_AGAIN = {
     },
     "arguments": {"report_to": ["mlflow", "wandb"]},
 }
-
-
-def run(folder, *scenarios, ranks=1, expect=0):
-    """Train one after another in a process, or in several, with backends in a folder."""
-    variables = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "WANDB_MODE": "offline",
-        "WANDB_DIR": str(folder),
-        "WANDB_SILENT": "true",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    command = [sys.executable]
-    if ranks > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command += [str(SCRIPT), *map(json.dumps, scenarios)]
-    done = subprocess.run(
-        command, cwd=folder, env=variables, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == expect, done.stderr[-4000:]
-    assert "goes on without it" not in done.stderr
 
 
 class Training(NamedTuple):
@@ -110,7 +86,8 @@ def trainings(tmp_path_factory):
         return {"out": str(folder / name), **options}
 
     carried = {"stats": STATS, "carry_scalars": True}
-    run(
+    run_trainings(
+        PROGRAM,
         folder,
         scenario("bare", arguments={"report_to": LOGGERS}),
         scenario(
@@ -127,13 +104,14 @@ def trainings(tmp_path_factory):
     )
     assert list(journal_steps(folder / "killed" / "delve")) == [5, 10]
     assert (folder / "killed" / "checkpoint-8" / "delve-0.pt").exists()
-    run(
+    run_trainings(
+        PROGRAM,
         folder,
         scenario("killed", **OF_ITS_OWN, resume=True),
         scenario("found", **FOUND_AGAIN, kill_at=12),
         expect=-9,
     )
-    run(folder, scenario("found", **FOUND_AGAIN, resume=True))
+    run_trainings(PROGRAM, folder, scenario("found", **FOUND_AGAIN, resume=True))
     names = ("bare", "plain", "accumulated", "every", "epochs", "killed", "found")
     return {name: Training(folder, folder / name) for name in names}
 
@@ -283,10 +261,10 @@ def test_two_processes_count_as_one(tmp_path, expected):
             "per_device_eval_batch_size": 4,
         },
     }
-    run(tmp_path, {**options, "kill_at": 12}, ranks=2, expect=1)
+    run_trainings(PROGRAM, tmp_path, {**options, "kill_at": 12}, ranks=2, expect=1)
     kept = {path.name for path in (tmp_path / "out" / "checkpoint-8").glob("delve-*")}
     assert kept == {"delve-0.pt", "delve-1.pt"}
-    run(tmp_path, {**options, "resume": True}, ranks=2)
+    run_trainings(PROGRAM, tmp_path, {**options, "resume": True}, ranks=2)
     rows = layers_of(journal_steps(tmp_path / "out" / "delve"))
     assert csv_steps(tmp_path / "out" / "delve") == rows
     assert list(rows) == EVALUATIONS

@@ -16,9 +16,14 @@ def project(folder):
     return tomllib.loads((folder / "pyproject.toml").read_text())["project"]
 
 
-def test_all_six_plugins_are_there():
-    names = ["csv", "mlflow", "npy", "plot", "tensorboard", "wandb"]
-    assert [path.name for path in PLUGINS] == [f"delve-{name}" for name in names]
+WRITERS = ["csv", "mlflow", "npy", "plot", "tensorboard", "wandb"]
+TRAINERS = ["accelerate", "keras", "lightning", "transformers"]
+
+
+def test_all_writers_and_trainers_are_there():
+    assert [path.name for path in PLUGINS] == [
+        f"delve-{name}" for name in sorted(WRITERS + TRAINERS)
+    ]
 
 
 @pytest.mark.parametrize("folder", PLUGINS, ids=lambda path: path.name)
@@ -29,7 +34,10 @@ def test_a_plugin_has_the_cores_version_and_needs_the_core(folder):
     assert "delve>=1.0,<2" in project(folder)["dependencies"]
     assert project(folder)["requires-python"] == project(ROOT)["requires-python"]
     assert (package / "py.typed").exists()
-    assert list(project(folder)["entry-points"]["delve.writers"]) == [folder.name[6:]]
+    group = "delve.writers" if folder.name[6:] in WRITERS else "delve.trainers"
+    assert {name: list(offers) for name, offers in project(folder)["entry-points"].items()} == {
+        group: [folder.name[6:]]
+    }
     assert (folder / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     assert project(folder)["license-files"] == ["LICENSE"]
 

@@ -8,6 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in ROOT.glob("delve_plugins/*/pyproject.toml"))
+WRITERS = [path for path in PLUGINS if "delve.writers" in (path / "pyproject.toml").read_text()]
+TRAINERS = [path for path in PLUGINS if path not in WRITERS]
 
 
 def imported_modules(source, code):
@@ -36,20 +38,35 @@ def test_imports_are_found_in_programs_too():
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 def test_plugins_tests_need_nothing_of_the_cores(plugin):
     sources = list(plugin.glob("tests/**/*.py"))
-    assert any(source.name == "test_contract.py" for source in sources)
+    assert sources
+    assert plugin in TRAINERS or any(source.name == "test_contract.py" for source in sources)
     for source in sources:
         found = set(imported_modules(source, source.read_text(encoding="utf-8")))
         assert {module for module in found if module.partition(".")[0] == "support"} == set()
         assert "parents[3]" not in source.read_text(encoding="utf-8"), source
 
 
-@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
-def test_a_plugin_is_in_every_environment(plugin):
-    """Installed for the tests, type-checked, and tried at the lowest versions that it allows."""
+def environments():
+    """The sections of tox.ini by their names."""
     text = (ROOT / "tox.ini").read_text(encoding="utf-8")
-    environments = dict(re.findall(r"^\[(testenv.*?)\]\n(.*?)(?=^\[|\Z)", text, re.M | re.S))
+    return dict(re.findall(r"^\[(testenv.*?)\]\n(.*?)(?=^\[|\Z)", text, re.M | re.S))
+
+
+@pytest.mark.parametrize("plugin", TRAINERS, ids=lambda plugin: plugin.name)
+def test_what_is_for_a_trainer_is_installed_and_tested_beside_it(plugin):
     folder = f"delve_plugins/{plugin.name}"
-    assert f"./{folder}" in environments["testenv"]
-    assert f"mypy --config-file tests/mypy.ini {folder}/tests" in environments["testenv:types"]
-    assert f"./{folder}" in environments["testenv:lowest"]
-    assert f"{folder}/tests/test_contract.py" in environments["testenv:lowest"]
+    beside = environments()["testenv:frameworks"]
+    assert f"./{folder}" in beside
+    assert f" {folder}/tests" in beside
+    assert f"mypy --config-file tests/mypy.ini {folder}/tests" in environments()["testenv:types"]
+
+
+@pytest.mark.parametrize("plugin", WRITERS, ids=lambda plugin: plugin.name)
+def test_a_writer_is_in_every_environment(plugin):
+    """Installed for the tests, type-checked, and tried at the lowest versions that it allows."""
+    folder = f"delve_plugins/{plugin.name}"
+    known = environments()
+    assert f"./{folder}" in known["testenv"]
+    assert f"mypy --config-file tests/mypy.ini {folder}/tests" in known["testenv:types"]
+    assert f"./{folder}" in known["testenv:lowest"]
+    assert f"{folder}/tests/test_contract.py" in known["testenv:lowest"]

@@ -1,4 +1,7 @@
-"""What each backend holds of the rows of a training, by the trainer's step, read back from it."""
+"""What each backend holds of the rows of a training, by the trainer's step, read back from it.
+
+Readers of backends are imported by who asks: the core's tests run without any too.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tensorboard_runs import accumulator, read_points
-from wandb_files import RunFile, read_run_file
+import numpy as np
 
 from delve.records import Metric
 from delve.testing import journal_lines
@@ -49,6 +51,8 @@ def csv_steps(run: Path, table: str = "metrics.csv") -> Rows:
 
 def tensorboard_steps(run: Path) -> Rows:
     """The points of Delve's event files."""
+    from tensorboard_runs import read_points
+
     return _once(read_points(run))
 
 
@@ -95,6 +99,8 @@ def is_of_layer(name: str) -> bool:
 
 def users_tensorboard(folder: Path) -> Curves:
     """The curves of a trainer's own event files, wherever below a folder they lie."""
+    from tensorboard_runs import accumulator
+
     curves: Curves = {}
     for file in folder.rglob("events.out.tfevents*"):
         if "tensorboard" not in file.parts:
@@ -104,8 +110,10 @@ def users_tensorboard(folder: Path) -> Curves:
     return curves
 
 
-def wandb_files(folder: Path, name: str, value: str) -> list[RunFile]:
+def wandb_files(folder: Path, name: str, value: str) -> list[Any]:
     """The files of the W&B run whose configuration says so, oldest first."""
+    from wandb_files import read_run_file
+
     files = sorted(folder.rglob("run-*.wandb"), key=lambda path: path.parent.name)
     contents = [read_run_file(path) for path in files]
     ids = {one.run_id for one in contents if one.config.get(name) == value}
@@ -113,12 +121,12 @@ def wandb_files(folder: Path, name: str, value: str) -> list[RunFile]:
     return [one for one in contents if one.run_id in ids]
 
 
-def rows_of(file: RunFile) -> list[dict[str, Any]]:
+def rows_of(file: Any) -> list[dict[str, Any]]:
     """The rows of a file in their order."""
     return [file.rows[step] for step in sorted(file.rows)]
 
 
-def wandb_steps(files: list[RunFile], axis: str) -> Rows:
+def wandb_steps(files: list[Any], axis: str) -> Rows:
     """Delve's values in the files, by the step beside them; a later file goes over an earlier."""
     held: Rows = {}
     for file in files:
@@ -143,8 +151,6 @@ def layers_of(rows: Rows) -> Rows:
 
 def nearly(rows: Rows) -> Rows:
     """The same as TensorBoard keeps it, which is in single precision."""
-    import numpy as np
-
     return {
         step: {name: float(np.float32(value)) for name, value in row.items()}
         for step, row in rows.items()

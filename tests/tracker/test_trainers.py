@@ -85,6 +85,36 @@ def test_rows_come_at_evaluations_with_all_of_their_passes(tmp_path):
     assert trainer.writer.hooks[-1] == "close"
 
 
+def test_writers_can_look_into_the_names_that_came(tmp_path):
+    held = TrainersTracker(5)
+    names = held.carried
+    Trainer(held, tmp_path).fit(until=3)
+    assert names == {"loss"}
+    assert names is held.carried
+    held.close()
+
+
+def test_without_rows_of_scalars_the_next_row_has_the_last(tmp_path):
+    held = TrainersTracker(5, has_rows_of_scalars=False)
+    Trainer(held, tmp_path, evaluates=False).fit(until=7)
+    held.close()
+    assert {step: row["loss"] for step, row in values(tmp_path).items()} == {5: 1 / 5}
+
+
+def test_a_row_for_one_who_knows_when(tmp_path):
+    model = network()
+    held = TrainersTracker(arguments={"every": 2, "stats": ["n"]})
+    held.open(tmp_path, Recorder(), model)
+    for step in range(1, 6):
+        model(batch(step, 0))
+        held.row(10 * step)
+    held.close()
+    assert {step: row["train-samples/0"] for step, row in values(tmp_path).items()} == {
+        20: 16,
+        40: 16,
+    }
+
+
 def test_scalars_between_rows_have_rows_of_their_own(tmp_path):
     held = TrainersTracker(5, arguments={"stats": ["n"]})
     Trainer(held, tmp_path).fit()
