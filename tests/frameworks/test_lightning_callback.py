@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -357,21 +358,39 @@ def parallel(tmp_path_factory):
         scenarios[1] | {"trainer": until},
         scenarios[1] | {"resume": "step=5.ckpt"},
     )
+    (folder / "alone").mkdir()
+    shutil.copytree(folder / "whole/checkpoints", folder / "alone/checkpoints")
+    alone = {
+        "out": f"{folder}/alone",
+        "delve": {"stats": STATS, "savefile": f"{folder}/whole/delve", "every": 4},
+        "trainer": {"max_steps": 8},
+        "resume": "step=5.ckpt",
+    }
+    shutil.copytree(folder / "whole", folder / "kept")
+    run(folder, alone)
     return folder
 
 
 def test_two_processes_make_one_row(parallel):
-    rows = journal_steps(parallel / "whole/delve")
+    rows = journal_steps(parallel / "kept/delve")
     assert list(rows) == [3, 7, 11]
     for step, row in rows.items():
         count, trace = witnessed(parallel / "whole/seen", step - 3, step, True, ranks=2)
         assert row["train-samples/net.2"] == count == 32
         np.testing.assert_allclose(row["train-covariance-trace/net.2"], trace, 1e-6)
-    assert csv_steps(parallel / "whole/delve") == rows
+    assert csv_steps(parallel / "kept/delve") == rows
 
 
 def test_two_processes_go_on_with_a_state_each(parallel):
-    assert journal_steps(parallel / "again/delve") == journal_steps(parallel / "whole/delve")
+    assert journal_steps(parallel / "again/delve") == journal_steps(parallel / "kept/delve")
+
+
+def test_one_process_goes_on_where_two_have_stopped(parallel):
+    rows = journal_steps(parallel / "whole/delve")
+    assert list(rows) == [3, 7]
+    assert rows[3] == journal_steps(parallel / "kept/delve")[3]
+    # The step of before the checkpoint in two processes, and three more in one.
+    assert rows[7]["train-samples/net.2"] == 2 * 4 + 3 * 4
 
 
 # --- servers, and the other package ---------------------------------------------------------------
