@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import sys
+import time
 import warnings
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,25 @@ def data(count: int, seed: int) -> TensorDataset:
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(count, 6, generator=generator)
     return TensorDataset(inputs, (inputs.sum(1) > 0).long())
+
+
+class Resumable(DataLoader):
+    """A loader that goes on in the middle of an epoch, as some do and torch's own does not."""
+
+    taken = 0
+    begun = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self.taken, self.begun = self.begun, 0
+        for batch in itertools.islice(super().__iter__(), self.taken, None):
+            self.taken += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"taken": self.taken % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.begun = state["taken"]
 
 
 def network(package: Any, witness: str | None = None, **hparams: Any) -> Any:
@@ -72,7 +94,7 @@ def network(package: Any, witness: str | None = None, **hparams: Any) -> Any:
 
         def on_fit_end(self) -> None:
             if witness:
-                torch.save(self.seen, witness)
+                torch.save(self.seen, f"{witness}.{self.global_rank}")
 
     torch.manual_seed(0)
     return Network(**hparams)
@@ -94,6 +116,7 @@ def killer(package: Any, batch: int) -> Any:
 
         def on_after_backward(self, *_: Any) -> None:
             if Killer.count == batch:
+                time.sleep(0.5)  # W&B writes a run of the user's when it likes to
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return Killer()
@@ -132,7 +155,7 @@ def train(scenario: dict[str, Any]) -> None:
     resume = scenario.get("resume")
     trainer.fit(
         network(package, scenario.get("witness"), **scenario.get("hparams", {})),
-        DataLoader(data(SAMPLES, 1), batch_size=4),
+        Resumable(data(SAMPLES, 1), batch_size=4),
         DataLoader(data(16, 2), batch_size=8) if scenario.get("validates", True) else None,
         ckpt_path=out / "checkpoints" / resume if resume else None,
     )

@@ -114,6 +114,19 @@ def test_epochs_that_were_redone_are_marked(tmp_path, caplog):
     assert "MLflow cannot drop points" in caplog.text
 
 
+def test_what_an_earlier_run_of_the_folder_has_left_is_marked(tmp_path):
+    named = {"run_id": trainers_run()}
+    train(tmp_path / "a", "mlflow", range(3), writer_args=named)
+    train(tmp_path / "a", "mlflow", range(2), writer_args=named)
+    train(tmp_path / "b", "mlflow", range(2), writer_args=named)
+    client = MlflowClient()
+    tags = client.get_run(named["run_id"]).data.tags
+    (mark,) = [json.loads(tags[tag]) for tag in tags if tag.startswith("delve.void.")]
+    times = [p.timestamp for p in client.get_metric_history(named["run_id"], "train-saturation/0")]
+    assert mark[0]["from_step"] == 0
+    assert sum(time < mark[0]["before"] for time in times) == 3
+
+
 def test_no_mark_where_nothing_became_void(tmp_path):
     named = {"run_id": trainers_run()}
     run = Recording(tmp_path / "a")

@@ -8,10 +8,6 @@ from typing import Any
 import torch
 from torch import distributed
 
-from delve.base import get_logger
-
-logger = get_logger(__name__)
-
 
 def gathered(own: Mapping[str, Any] | None) -> list[Any]:
     """The states of all processes, in the one that writes the checkpoint; collective.
@@ -30,23 +26,19 @@ def gathered(own: Mapping[str, Any] | None) -> list[Any]:
 
 
 def own_state(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The state that this process goes on from; None for all, where there is not one for each."""
+    """The state that this process goes on from, whatever the number of processes before.
+
+    None, in each process, where one of those before kept none.
+    """
     states = checkpoint.get("states")
-    count = distributed.get_world_size() if _is_distributed() else 1
-    rank = distributed.get_rank() if _is_distributed() else 0
     if not isinstance(states, list) or not all(isinstance(state, dict) for state in states):
         return None
-    if len(states) != count:
-        if rank == 0:
-            logger.warning(
-                "the checkpoint was written by %d processes, and %d go on from it: the samples of "
-                "each since the last row are missing from the next one",
-                len(states),
-                count,
-            )
-        return None
-    own: dict[str, Any] = states[rank]
-    return own
+    count = distributed.get_world_size() if _is_distributed() else 1
+    if len(states) == count:
+        own: dict[str, Any] = states[distributed.get_rank() if _is_distributed() else 0]
+        return own
+    trackers = [state["tracker"] for state in states]
+    return {"tracker": trackers, "scalars": states[0]["scalars"]} if states else None
 
 
 def _is_distributed() -> bool:

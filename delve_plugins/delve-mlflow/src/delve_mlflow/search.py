@@ -276,9 +276,7 @@ class Search:
         our_keys = self._keys.layers if was_recorded else set()
         if runs.last_step(known, our_keys) >= first_void:
             self._say_that_points_stay(known, "is your own", first_void)
-            tag = VOID + self._identity.run_id
-            mark = with_void_mark(known.data.tags.get(tag), first_void, int(time.time() * 1000))
-            runs.tag(self._client, known, {tag: mark})
+            self._mark_as_void(known, first_void)
         self._as_guest(known)
         return self._found(known, owned=False, our_keys=our_keys)
 
@@ -294,11 +292,18 @@ class Search:
                 known.info.run_id,
                 shown(", ".join(beside)),
             )
+        if self._identity.savefile in others and not self._identity.records_into(known.data.tags):
+            self._mark_as_void(known, 0)  # an earlier run in this folder, which this one replaces
         tags = {RECORDS + self._identity.run_id: self._identity.savefile}
         if self._prefix:
             tags[PREFIX + self._identity.run_id] = self._prefix
         runs.tag(self._client, known, tags)
         return self._found(known, owned=False, our_keys=set())
+
+    def _mark_as_void(self, known: Run, first: int) -> None:
+        """Say in a run of the user's which of Delve's points no longer count."""
+        tag, now = VOID + self._identity.run_id, int(time.time() * 1000)
+        runs.tag(self._client, known, {tag: with_void_mark(known.data.tags.get(tag), first, now)})
 
     def _found(self, known: Run, owned: bool, our_keys: set[str]) -> Found:
         return Found(
