@@ -109,7 +109,7 @@ def products(maps: Tensor) -> list[Block]:
     Returns:
         Blocks of the lower triangle, each with its rows: from, to, and (rows x columns to there).
     """
-    with _exact_products(maps.device):
+    with exact_products(maps.device):
         blocks = _lower_triangle(maps)
         return _lower_triangle(maps.double()) if _leave_range(blocks, maps) else blocks
 
@@ -140,7 +140,7 @@ def _lower_triangle(maps: Tensor) -> list[Block]:
 
 
 @contextlib.contextmanager
-def _exact_products(device: torch.device) -> Iterator[None]:
+def exact_products(device: torch.device) -> Iterator[None]:
     """Switch off what would demote float32 products: autocast, TF32 and bfloat16 inside BLAS."""
     get, change, exact = _product_precision(device)
     before = get()

@@ -1,0 +1,349 @@
+"""A sketch of the covariance of a stream of samples: its trace, and its products with directions.
+
+For layers so wide that their covariance, (features x features), is not to be held. What the sums
+prove of the spectrum is in :mod:`delve.numerics.bounds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from delve.numerics.bounds import Proof, SpectrumBounds
+from delve.numerics.directions import BAND, PROBES, Directions
+from delve.numerics.moments import exact_products
+
+_PART_ROWS = 256  # that are multiplied at once: more would leave the cache, fewer pass sums often
+_GPU_PART_ELEMENTS = 2**22
+_LEAST_BLOCK = 32  # rows
+
+
+class Sketch:
+    """One pass over samples: count, mean, trace, and the scatter's products with directions.
+
+    With S the scatter, the sum over samples of (x - mean)(x - mean)', it sums S times the
+    directions, from float32 products that are added up in float64, and, in float64 throughout, the
+    trace of S and S times a few random combinations of the directions: the difference shows how
+    much was rounded. Rows are taken around the mean of their part, and the way from the mean so far
+    to that of the part is one more row (Chan, Golub and LeVeque 1979), so all that is added is
+    positive, and nothing cancels, however the mean drifts.
+
+    Args:
+        directions: What the products are taken with.
+
+    Attributes:
+        samples: How many samples were seen.
+        directions: As given.
+        saved_samples: None: none are kept.
+    """
+
+    saved_samples: Tensor | None = None
+
+    def __init__(self, directions: Directions) -> None:
+        self.directions = directions
+        self.samples = 0
+        self._parts = 0  # how often something was added to the sums
+        self._largest = 1  # rows of a part
+        self._origin: Tensor | None = None  # (features,): a sample, so that equal ones give zeros
+        self._block: Tensor | None = None  # (rows x features), as they came
+        self._rows = 0  # of the block that are in use
+        features, device = directions.features, directions.matrix.device
+        self._taken = 0  # samples in the sums
+        self._mean = torch.zeros(features, dtype=torch.float64, device=device)  # less the origin
+        self._products = torch.zeros(directions.matrix.shape, dtype=torch.float64, device=device)
+        self._probes = torch.zeros(features, PROBES, dtype=torch.float64, device=device)
+        self._trace = torch.zeros((), dtype=torch.float64, device=device)
+
+    @property
+    def features(self) -> int:
+        """The dimension of the samples."""
+        return self.directions.features
+
+    @property
+    def device(self) -> torch.device:
+        """Where the sums are."""
+        return self.directions.matrix.device
+
+    def update(self, x: Tensor) -> None:
+        """Take one batch of any floating dtype; an empty one is ignored.
+
+        Args:
+            x: (samples x features), or (batch x positions x features).
+
+        Raises:
+            ValueError: The number of features is not that of the directions.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            if x.shape[-1] != self.features:
+                raise ValueError(
+                    f"samples of {x.shape[-1]} features cannot follow samples of {self.features}"
+                )
+            is_to_cpu = self.device.type == "cpu"
+            rows = x.detach().to(self.device, non_blocking=not is_to_cpu)
+            rows = rows.reshape(-1, self.features)
+            if not len(rows):
+                return
+            if self._origin is None:
+                self._origin = rows[0].double()
+            self._take(rows)
+
+    def mean(self) -> Tensor:
+        """The mean of all samples so far, (features,), float64."""
+        self._empty_block()
+        return self._mean if self._origin is None else self._mean + self._origin
+
+    def trace(self) -> float:
+        """The trace of the population covariance of all samples so far."""
+        self._empty_block()
+        return float(self._trace) / self.samples if self.samples else float("nan")
+
+    @torch.no_grad()
+    def bounds(self) -> tuple[SpectrumBounds, Directions]:
+        """What is proven of the spectrum, and the directions for the epoch that follows."""
+        self._empty_block()
+        trace = float(self._trace)
+        proof = Proof(
+            self._products,
+            self._probes,
+            self.directions,
+            trace=trace,
+            samples=self.samples,
+            additions=self._parts,
+            rows=self._largest,
+            spread=(float(self._mean.square().sum()) * self.samples + trace) ** 0.5,
+        )
+        turn = proof.turn
+        renewed = self.directions if turn is None else self.directions.renewed(self._products, turn)
+        return proof.bounds, renewed
+
+    @torch.no_grad()
+    def merge(self, other: Sketch) -> None:
+        """Add what another sketch with the same directions has seen.
+
+        Raises:
+            ValueError: The directions are others.
+        """
+        if other.directions is not self.directions and (
+            other.directions.identity != self.directions.identity
+        ):
+            raise ValueError("sketches with different directions do not add up")
+        other._empty_block()
+        self._empty_block()
+        if not other._taken or other._origin is None:
+            return
+        if self._origin is None:
+            self._origin = other._origin.to(self.device)
+        self.samples += other._taken
+        offset = (other._origin.to(self.device) - self._origin) + other._mean.to(self.device)
+        self._products.add_(other._products.to(self.device))
+        self._probes.add_(other._probes.to(self.device))
+        self._trace.add_(other._trace.to(self.device))
+        self._parts += other._parts
+        self._largest = max(self._largest, other._largest)
+        self._move(offset, other._taken)
+
+    def add_scatter(self, samples: int, mean: Tensor, lower: Tensor) -> None:
+        """Add samples that were gathered exactly.
+
+        Args:
+            samples: How many.
+            mean: (features,), float64.
+            lower: (features x features), float64: their scatter, right on and below the diagonal.
+        """
+        if self._origin is None:
+            self._origin = mean.double().clone()
+        self._empty_block()
+        self.samples += samples
+        for sums, columns in (
+            (self._products, self.directions.matrix.double()),
+            (self._probes, self.directions.images),
+        ):
+            _add_symmetric(sums, lower, columns)
+        self._trace.add_(lower.diagonal().sum())
+        self._parts += 2 + len(lower) // _PART_ROWS
+        self._move(mean.double() - self._origin, samples)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that :meth:`from_state_dict` needs to go on, but the directions."""
+        self._empty_block()
+        return {
+            "sketched": True,
+            "samples": self.samples,
+            "parts": self._parts,
+            "largest": self._largest,
+            "origin": None if self._origin is None else self._origin.clone(),
+            "mean": self._mean.clone(),
+            "products": self._products.clone(),
+            "probes": self._probes.clone(),
+            "trace": self._trace.clone(),
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any], directions: Directions) -> Sketch:
+        """What a :meth:`state_dict` was made of.
+
+        Args:
+            state: The state.
+            directions: Those that the sketch had.
+        """
+        self = cls(directions)
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.clone().to(directions.matrix.device)
+
+        self.samples = self._taken = state["samples"]
+        self._parts, self._largest = state["parts"], state["largest"]
+        self._origin = None if state["origin"] is None else moved(state["origin"])
+        self._mean, self._products = moved(state["mean"]), moved(state["products"])
+        self._probes, self._trace = moved(state["probes"]), moved(state["trace"])
+        return self
+
+    def _take(self, rows: Tensor) -> None:
+        capacity = max(_LEAST_BLOCK, self.directions.columns // 2)
+        if len(rows) < capacity:
+            self._put(rows, capacity)
+            return
+        self._empty_block()
+        most = _PART_ROWS
+        if self.device.type != "cpu":
+            most = max(most, _GPU_PART_ELEMENTS // self.features)
+        for part in torch.split(rows, most):
+            self._add(part)
+            self.samples += len(part)
+
+    def _put(self, rows: Tensor, capacity: int) -> None:
+        """Keep few rows until there are more of them."""
+        if self._block is not None and self._block.dtype != rows.dtype:
+            self._empty_block()
+            self._block = None
+        if self._rows + len(rows) > capacity:
+            self._empty_block()
+        if self._block is None:
+            self._block = rows.new_empty(capacity, self.features)
+        self._block[self._rows : self._rows + len(rows)] = rows
+        self._rows += len(rows)
+        self.samples += len(rows)
+
+    def _empty_block(self) -> None:
+        if self._block is not None and self._rows:
+            with torch.inference_mode(False), torch.no_grad():
+                self._add(self._block[: self._rows])
+            self._rows = 0
+
+    def _add(self, rows: Tensor) -> None:
+        """Add rows to the sums; all that takes memory comes before the first sum changes."""
+        assert self._origin is not None
+        count = len(rows)
+        total = self._taken + count
+        width = min(self.features, BAND)
+        part = _Part(self, rows, (self._taken * count / total) ** 0.5, width)
+        with exact_products(self.device):
+            images, probes = part.images()
+            summands = images.new_empty(width, self.directions.columns)
+            offset = part.mean - self._mean
+            for band in part.bands():
+                torch.mm(part.plain.T, images, out=summands[: part.width])
+                self._products[band].add_(summands[: part.width])
+                self._probes[band].addmm_(part.exact.T, probes)
+        self._trace.add_(part.squares)
+        self._mean.add_(offset, alpha=count / total)
+        self._taken = total
+        self._parts += 1
+        self._largest = max(self._largest, count + 1)
+
+    def _move(self, mean: Tensor, count: int) -> None:
+        """Have sums of others count around the mean of all: they were around their own."""
+        total = self._taken + count
+        offset = mean - self._mean
+        weight = self._taken * count / total
+        self._products.addr_(offset, self.directions.transposed_product(offset), alpha=weight)
+        self._probes.addr_(offset, offset @ self.directions.images, alpha=weight)
+        self._trace.add_(offset.square().sum(), alpha=weight)
+        self._mean.add_(offset, alpha=count / total)
+        self._taken = total
+        self._parts += 1
+
+
+def _add_symmetric(sums: Tensor, lower: Tensor, columns: Tensor) -> None:
+    """Add the product of a symmetric matrix, of which the lower triangle is there, with columns."""
+    for begin in range(0, len(lower), _PART_ROWS):
+        band = lower[begin : begin + _PART_ROWS]
+        end = begin + len(band)
+        left, corner = band[:, :begin], band[:, begin:end].tril()
+        square = corner + corner.tril(-1).T
+        sums[begin:end].add_(left @ columns[:begin]).add_(square @ columns[begin:end])
+        sums[:begin].add_(left.T @ columns[begin:end])
+
+
+class _Part:
+    """Rows around their mean, and the way there as one more row, a band of features at a time.
+
+    Attributes:
+        mean: (features,), float64: of the rows, less the sketch's origin.
+        squares: The sum of the squares of all rows, once :meth:`images` was called.
+        exact: (rows + 1 x width), float64: the band at hand.
+        plain: The same in the precision of the products.
+        width: How many features it has.
+    """
+
+    def __init__(self, sketch: Sketch, rows: Tensor, weight: float, width: int) -> None:
+        self._sketch, self._rows, self._weight = sketch, rows, weight
+        dtype = torch.float64 if rows.dtype == torch.float64 else torch.float32
+        shape = (len(rows) + 1, width)
+        self._exact = torch.empty(shape, dtype=torch.float64, device=rows.device)
+        self._plain = torch.empty(shape, dtype=dtype, device=rows.device)
+        self._step, self._at = width, -1
+        self.mean = torch.zeros_like(sketch._mean)
+        self.squares = torch.zeros_like(sketch._trace)
+        self._is_known = False  # whether the mean is
+
+    @property
+    def width(self) -> int:
+        return min(self._step, self._sketch.features - self._at)
+
+    @property
+    def exact(self) -> Tensor:
+        return self._exact[:, : self.width]
+
+    @property
+    def plain(self) -> Tensor:
+        return self._plain[:, : self.width]
+
+    def images(self) -> tuple[Tensor, Tensor]:
+        """The rows' products with the directions, and with their random combinations."""
+        directions = self._sketch.directions
+        count, dtype = len(self._exact), self._plain.dtype
+        images = self._plain.new_zeros(count, directions.columns)
+        probes = self._exact.new_zeros(count, PROBES)
+        for band in self.bands():
+            images.addmm_(self.plain, directions.matrix[band].to(dtype))
+            probes.addmm_(self.exact, directions.images[band])
+            if self.width == self._sketch.features:
+                flat = self._exact.view(-1)
+                self.squares.add_(torch.dot(flat, flat))
+            else:
+                self.squares.add_(self.exact.square().sum())
+        self._is_known = True
+        return images, probes
+
+    def bands(self) -> Iterator[slice]:
+        """Go through the bands; what is at hand already is not made again."""
+        for begin in range(0, self._sketch.features, self._step):
+            band = slice(begin, begin + self._step)
+            if self._at != begin:
+                self._at = begin
+                self._fill(band)
+            yield band
+
+    def _fill(self, band: slice) -> None:
+        origin, exact, mean = self._sketch._origin, self.exact, self.mean[band]
+        assert origin is not None
+        torch.sub(self._rows[:, band], origin[band], out=exact[:-1])
+        if not self._is_known:
+            torch.mean(exact[:-1], dim=0, out=mean)
+        exact[:-1].sub_(mean)
+        torch.sub(mean, self._sketch._mean[band], out=exact[-1]).mul_(self._weight)
+        self.plain.copy_(exact)
