@@ -34,6 +34,7 @@ Different multiples of w give bounds that hold all; the best of them is taken.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -139,7 +140,7 @@ class Proof:
         squares, vectors = torch.linalg.eigh(self._gram)
         squares, vectors = squares.flip(0), vectors.flip(1)
         kept = squares > _NOISE * squares[0]
-        turn = (self._scaling @ vectors[:, kept]) / squares[kept].sqrt() / self.trace
+        turn: Tensor = (self._scaling @ vectors[:, kept]) / squares[kept].sqrt() / self.trace
         return turn.to(self.products.device)
 
     def _of(self, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -192,19 +193,19 @@ class Proof:
     @cached_property
     def _norms(self) -> tuple[float, float]:
         """The Frobenius norm of the directions, and their spectral norm."""
-        gram = sum(
-            (band.double().T @ band.double()).cpu() for band in self.directions.matrix.split(BAND)
+        gram = _sum(
+            band.double().T @ band.double() for band in torch.split(self.directions.matrix, BAND)
         )
-        assert isinstance(gram, Tensor)
-        return float(gram.trace()) ** 0.5, float(torch.linalg.eigvalsh(gram)[-1]) ** 0.5 * (1 + 1e-9)
+        largest = float(torch.linalg.eigvalsh(gram)[-1])
+        return float(gram.trace()) ** 0.5, largest**0.5 * (1 + 1e-9)
 
     @cached_property
     def _decomposed(self) -> tuple[Tensor, Tensor, float]:
         """T falling, U, and w."""
-        bands = zip(self.directions.matrix.split(BAND), self.products.split(BAND), strict=True)
-        core = sum(band.double().T @ products for band, products in bands)
-        assert isinstance(core, Tensor)
-        core = core.cpu() / self.trace
+        bands = zip(
+            torch.split(self.directions.matrix, BAND), torch.split(self.products, BAND), strict=True
+        )
+        core = _sum(band.double().T @ products for band, products in bands) / self.trace
         values, vectors = torch.linalg.eigh((core + core.T) / 2)
         features, columns = self.directions.matrix.shape
         rounded = _UNIT * (features + 8 * columns) * self._norms[0] * self._size
@@ -232,8 +233,11 @@ class Proof:
     def _gram(self) -> Tensor:
         """B'B; that of fewer columns is its leading part."""
         scaling = self._scaling.to(self.products.device) / self.trace
-        gram = sum(
-            (part := products @ scaling).T @ part for products in self.products.split(BAND)
+        return _sum(
+            (part := products @ scaling).T @ part for products in torch.split(self.products, BAND)
         )
-        assert isinstance(gram, Tensor)
-        return gram.cpu()
+
+
+def _sum(matrices: Iterable[Tensor]) -> Tensor:
+    """Small matrices added up, on the CPU."""
+    return torch.stack([matrix.cpu() for matrix in matrices]).sum(dim=0)

@@ -38,7 +38,7 @@ class Directions:
         features, columns = matrix.shape
         # Independent of the directions and of the samples, as the bound on rounding needs.
         self.gauge = _normal((columns, PROBES), features, columns, -1).double().to(matrix.device)
-        self.images = torch.cat([band.double() @ self.gauge for band in matrix.split(BAND)])
+        self.images = torch.cat([band.double() @ self.gauge for band in torch.split(matrix, BAND)])
 
     @classmethod
     def random(cls, features: int, columns: int, device: torch.device) -> Directions:
@@ -65,8 +65,8 @@ class Directions:
 
     def transposed_product(self, vector: Tensor) -> Tensor:
         """(columns,), float64: each column's product with a vector."""
-        parts = zip(self.matrix.split(BAND), vector.split(BAND), strict=True)
-        return sum((part @ band.double() for band, part in parts), vector.new_zeros(self.columns))
+        parts = zip(torch.split(self.matrix, BAND), torch.split(vector, BAND), strict=True)
+        return torch.stack([part @ band.double() for band, part in parts]).sum(dim=0)
 
     def renewed(self, products: Tensor, turn: Tensor) -> Directions:
         """The next epoch's: along the range of what these have captured.

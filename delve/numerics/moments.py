@@ -40,8 +40,8 @@ class Moments:
     @classmethod
     def none(cls, features: int, device: torch.device) -> Moments:
         """The moments of no samples."""
-        zeros = torch.zeros(features + 1, features, dtype=torch.float64, device=device)
-        return cls(0, zeros[0].clone(), zeros[1:].clone())
+        mean = torch.zeros(features, dtype=torch.float64, device=device)
+        return cls(0, mean, torch.zeros(features, features, dtype=torch.float64, device=device))
 
     def merge(self, other: Moments) -> None:
         """Add the moments of another set of samples."""
@@ -63,7 +63,7 @@ class Moments:
     def add_products(self, blocks: Iterable[Block]) -> None:
         """Add products, of which :meth:`centre_products` has to follow."""
         for begin, end, product in blocks:
-            self.scatter[begin:end, :end].add_(product.double())
+            self.scatter[begin:end, :end].add_(product)  # as float64, without a copy
 
     def centre_products(self, samples: int, centre: Tensor, rest: Tensor) -> None:
         """Have the samples whose products were added count around the mean of all."""

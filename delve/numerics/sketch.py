@@ -6,17 +6,17 @@ prove of the spectrum is in :mod:`delve.numerics.bounds`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from delve.numerics.bounds import Proof, SpectrumBounds
-from delve.numerics.directions import BAND, PROBES, Directions
+from delve.numerics.directions import PROBES, Directions
 from delve.numerics.moments import exact_products
+from delve.numerics.sketch_parts import PART_ROWS, RowPart, add_symmetric
 
-_PART_ROWS = 256  # that are multiplied at once: more would leave the cache, fewer pass sums often
 _GPU_PART_ELEMENTS = 2**22
 _LEAST_BLOCK = 32  # rows
 
@@ -161,9 +161,9 @@ class Sketch:
             (self._products, self.directions.matrix.double()),
             (self._probes, self.directions.images),
         ):
-            _add_symmetric(sums, lower, columns)
+            add_symmetric(sums, lower, columns)
         self._trace.add_(lower.diagonal().sum())
-        self._parts += 2 + len(lower) // _PART_ROWS
+        self._parts += 2 + len(lower) // PART_ROWS
         self._move(mean.double() - self._origin, samples)
 
     def state_dict(self) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class Sketch:
             self._put(rows, capacity)
             return
         self._empty_block()
-        most = _PART_ROWS
+        most = PART_ROWS
         if self.device.type != "cpu":
             most = max(most, _GPU_PART_ELEMENTS // self.features)
         for part in torch.split(rows, most):
@@ -235,14 +235,15 @@ class Sketch:
 
     def _add(self, rows: Tensor) -> None:
         """Add rows to the sums; all that takes memory comes before the first sum changes."""
-        assert self._origin is not None
-        count = len(rows)
+        origin, count = self._origin, len(rows)
+        assert origin is not None
         total = self._taken + count
-        width = min(self.features, BAND)
-        part = _Part(self, rows, (self._taken * count / total) ** 0.5, width)
+        part = RowPart(
+            rows, self.directions, origin, self._mean, (self._taken * count / total) ** 0.5
+        )
         with exact_products(self.device):
             images, probes = part.images()
-            summands = images.new_empty(width, self.directions.columns)
+            summands = images.new_empty(part.step, self.directions.columns)
             offset = part.mean - self._mean
             for band in part.bands():
                 torch.mm(part.plain.T, images, out=summands[: part.width])
@@ -265,85 +266,3 @@ class Sketch:
         self._mean.add_(offset, alpha=count / total)
         self._taken = total
         self._parts += 1
-
-
-def _add_symmetric(sums: Tensor, lower: Tensor, columns: Tensor) -> None:
-    """Add the product of a symmetric matrix, of which the lower triangle is there, with columns."""
-    for begin in range(0, len(lower), _PART_ROWS):
-        band = lower[begin : begin + _PART_ROWS]
-        end = begin + len(band)
-        left, corner = band[:, :begin], band[:, begin:end].tril()
-        square = corner + corner.tril(-1).T
-        sums[begin:end].add_(left @ columns[:begin]).add_(square @ columns[begin:end])
-        sums[:begin].add_(left.T @ columns[begin:end])
-
-
-class _Part:
-    """Rows around their mean, and the way there as one more row, a band of features at a time.
-
-    Attributes:
-        mean: (features,), float64: of the rows, less the sketch's origin.
-        squares: The sum of the squares of all rows, once :meth:`images` was called.
-        exact: (rows + 1 x width), float64: the band at hand.
-        plain: The same in the precision of the products.
-        width: How many features it has.
-    """
-
-    def __init__(self, sketch: Sketch, rows: Tensor, weight: float, width: int) -> None:
-        self._sketch, self._rows, self._weight = sketch, rows, weight
-        dtype = torch.float64 if rows.dtype == torch.float64 else torch.float32
-        shape = (len(rows) + 1, width)
-        self._exact = torch.empty(shape, dtype=torch.float64, device=rows.device)
-        self._plain = torch.empty(shape, dtype=dtype, device=rows.device)
-        self._step, self._at = width, -1
-        self.mean = torch.zeros_like(sketch._mean)
-        self.squares = torch.zeros_like(sketch._trace)
-        self._is_known = False  # whether the mean is
-
-    @property
-    def width(self) -> int:
-        return min(self._step, self._sketch.features - self._at)
-
-    @property
-    def exact(self) -> Tensor:
-        return self._exact[:, : self.width]
-
-    @property
-    def plain(self) -> Tensor:
-        return self._plain[:, : self.width]
-
-    def images(self) -> tuple[Tensor, Tensor]:
-        """The rows' products with the directions, and with their random combinations."""
-        directions = self._sketch.directions
-        count, dtype = len(self._exact), self._plain.dtype
-        images = self._plain.new_zeros(count, directions.columns)
-        probes = self._exact.new_zeros(count, PROBES)
-        for band in self.bands():
-            images.addmm_(self.plain, directions.matrix[band].to(dtype))
-            probes.addmm_(self.exact, directions.images[band])
-            if self.width == self._sketch.features:
-                flat = self._exact.view(-1)
-                self.squares.add_(torch.dot(flat, flat))
-            else:
-                self.squares.add_(self.exact.square().sum())
-        self._is_known = True
-        return images, probes
-
-    def bands(self) -> Iterator[slice]:
-        """Go through the bands; what is at hand already is not made again."""
-        for begin in range(0, self._sketch.features, self._step):
-            band = slice(begin, begin + self._step)
-            if self._at != begin:
-                self._at = begin
-                self._fill(band)
-            yield band
-
-    def _fill(self, band: slice) -> None:
-        origin, exact, mean = self._sketch._origin, self.exact, self.mean[band]
-        assert origin is not None
-        torch.sub(self._rows[:, band], origin[band], out=exact[:-1])
-        if not self._is_known:
-            torch.mean(exact[:-1], dim=0, out=mean)
-        exact[:-1].sub_(mean)
-        torch.sub(mean, self._sketch._mean[band], out=exact[-1]).mul_(self._weight)
-        self.plain.copy_(exact)
