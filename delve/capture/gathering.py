@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from delve.capture.accumulators import Accumulators
 from delve.capture.activations import SamplingMethods
 from delve.capture.layer_types import samples_of
 from delve.capture.masks import Mask
-from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.capture.memory import MemoryPlan
+from delve.numerics.sketch import Accumulator
 from delve.records import MODES, LayerKey
 
 
@@ -28,6 +30,7 @@ class Gathering:
         most: Stop at so many samples per layer, mode and epoch; None never does. Each process of
             ``torch.distributed`` counts its own.
         keep_samples: Whether to keep the first samples themselves.
+        plan: Which layers are gathered by sketch.
     """
 
     methods: SamplingMethods = field(default_factory=SamplingMethods)
@@ -35,6 +38,7 @@ class Gathering:
     interval: int = 1
     most: int | None = None
     keep_samples: bool = False
+    plan: MemoryPlan = field(default_factory=MemoryPlan)
 
 
 class Gatherer:
@@ -46,7 +50,7 @@ class Gatherer:
 
     def __init__(self, gathering: Gathering) -> None:
         self._gathering = gathering
-        self._covariances: dict[LayerKey, TorchCovarianceMatrix] = {}
+        self._covariances = Accumulators(gathering.plan, gathering.device, gathering.keep_samples)
         self._calls: Counter[LayerKey] = Counter()
         self._fresh: Counter[LayerKey] = Counter()  # samples since the last statistics
         self._spoiled: dict[LayerKey, None] = {}  # until then, by an output that was no sample
@@ -98,10 +102,10 @@ class Gatherer:
     def spoil(self, key: LayerKey) -> None:
         """Leave a layer out until the next statistics: what there is of it is not the whole."""
         self._spoiled[key] = None
-        self._covariances.pop(key, None)
+        self._covariances.pop(key)
         del self._fresh[key]
 
-    def fresh(self, order: Iterable[str]) -> dict[LayerKey, TorchCovarianceMatrix]:
+    def fresh(self, order: Iterable[str]) -> dict[LayerKey, Accumulator]:
         """What saw new samples since the last statistics, by mode and in the order of layers."""
         names = tuple(order)
         return {
@@ -111,7 +115,7 @@ class Gatherer:
             if (key := (mode, name)) in self._fresh
         }
 
-    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, TorchCovarianceMatrix]:
+    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, Accumulator]:
         """Of these, what was gathered at all, also if statistics were taken since."""
         return {key: self._covariances[key] for key in keys if key in self._covariances}
 
@@ -124,8 +128,8 @@ class Gatherer:
 
     def drop(self, layer: str) -> None:
         """Forget a layer that is no longer tracked."""
+        self._covariances.drop(layer)
         for mode in MODES:
-            self._covariances.pop((mode, layer), None)
             del self._fresh[mode, layer]
 
     def state_dict(self) -> dict[str, Any]:
@@ -133,6 +137,7 @@ class Gatherer:
         return {
             "left_out": [list(key) for key in self._spoiled],
             "calls": [[*key, calls] for key, calls in self._calls.items()],
+            "directions": self._covariances.state_dict(),
             "covariances": [
                 [*key, self._fresh[key], covariance.state_dict()]
                 for key, covariance in self._covariances.items()
@@ -146,11 +151,11 @@ class Gatherer:
             (mode, name) for mode, name in _keys(state.get("left_out", ())) if name in known
         )
         self._calls = Counter({(mode, name): calls for mode, name, calls in state["calls"]})
-        self._covariances, self._fresh = {}, Counter()
+        self._covariances.load_state_dict(state.get("directions", {}), known)
+        self._fresh = Counter()
         for mode, name, fresh, covariance_state in state["covariances"]:
             if name in known:
-                covariance = self._covariance((mode, name))
-                covariance.load_state_dict(covariance_state)
+                self._covariances.load((mode, name), covariance_state)
                 if fresh:
                     self._fresh[mode, name] = fresh
 
@@ -168,15 +173,8 @@ class Gatherer:
         if most is not None and self._fresh[key] + count > most:
             count = most - self._fresh[key]
             rows = rows.reshape(-1, rows.shape[-1])[:count]
-        self._covariance(key).update(rows)
+        self._covariances.add(key, rows)
         self._fresh[key] += count
-
-    def _covariance(self, key: LayerKey) -> TorchCovarianceMatrix:
-        if key not in self._covariances:
-            self._covariances[key] = TorchCovarianceMatrix(
-                device=self._gathering.device, save_data=self._gathering.keep_samples
-            )
-        return self._covariances[key]
 
 
 def _checked(rows: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ from delve.capture.pass_masks import PassMasks
 from delve.capture.root_passes import RootPasses
 from delve.capture.stand_ins import stands_for_data
 from delve.errors import ArgumentError
-from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.memory import is_out_of_memory
+from delve.numerics.sketch import Accumulator
 from delve.records import LayerKey
 
 logger = get_logger(__name__)
@@ -160,10 +161,11 @@ class LayerHooks:
             try:
                 self._order.setdefault(name)
                 self._gatherer.add(key, layer, tensor, mask)
-            except (MemoryError, torch.cuda.OutOfMemoryError):  # says nothing about the layer
-                raise
             except Exception as error:  # whatever a function that a user registered may raise
-                self._leave_out(key, layer, output, error)
+                if is_out_of_memory(error):  # says nothing about the layer
+                    self._pass_over(key)
+                else:
+                    self._leave_out(key, layer, output, error)
             finally:
                 self._holder = None
         return True
@@ -187,11 +189,11 @@ class LayerHooks:
                     if hook is not None and self.modules.get(name) is layer and not self._is_closed:
                         self._hooked[name] = layer, layer.register_forward_hook(hook)
 
-    def fresh(self) -> dict[LayerKey, TorchCovarianceMatrix]:
+    def fresh(self) -> dict[LayerKey, Accumulator]:
         """What saw new samples since :meth:`mark_used`, in forward order."""
         return self._gatherer.fresh(self.layers)
 
-    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, TorchCovarianceMatrix]:
+    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, Accumulator]:
         """Of these, what was gathered at all, also if :meth:`mark_used` came since."""
         return self._gatherer.held(keys)
 
@@ -249,6 +251,17 @@ class LayerHooks:
         for number, hook in list(layer._forward_hooks.items()):
             if isinstance(hook, LayerHook) and hook.belongs_to(self):
                 del layer._forward_hooks[number]
+
+    def _pass_over(self, key: LayerKey) -> None:
+        """There was no memory for an output of a layer: the others of the epoch count."""
+        mode, name = key
+        if (name, "memory") not in self._named:
+            self._named.add((name, "memory"))
+            logger.warning(
+                "no memory was left for an output of layer %s (%s), which does not count",
+                name,
+                mode,
+            )
 
     def _leave_out(self, key: LayerKey, layer: nn.Module, output: Any, error: Exception) -> None:
         mode, name = key

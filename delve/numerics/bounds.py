@@ -34,6 +34,7 @@ Different multiples of w give bounds that hold all; the best of them is taken.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -165,7 +166,7 @@ class Proof:
     @cached_property
     def _size(self) -> float:
         """The Frobenius norm of Y, as a share of the trace."""
-        return float(self.products.norm()) / self.trace
+        return float(torch.linalg.vector_norm(self.products)) / self.trace
 
     @cached_property
     def _error(self) -> float:
@@ -174,16 +175,16 @@ class Proof:
         errors = (self.products @ gauge - self.probes).square().sum() / self.trace**2 / PROBES
         features, columns = self.directions.matrix.shape
         terms = features + columns + self.rows + self.additions + 16
-        lengths = float(gauge.square().sum() / PROBES) ** 0.5
+        lengths = math.sqrt(gauge.square().mean() * len(gauge))
         worst = 4 * _UNIT * terms * self._norms[0] * lengths
-        return _CAUTION * (float(errors) ** 0.5 + worst)
+        return _CAUTION * (math.sqrt(errors) + worst)
 
     @cached_property
     def _shifted(self) -> float:
         """The trace norm of the change of S that rounded means stand for, as a share of t."""
         steps = 2 * self.rows + 8 + self.additions**1.5
-        away = _UNIT * steps * self.spread / self.trace**0.5
-        return 2 * away + away**2
+        away = float(_UNIT * steps * self.spread / math.sqrt(self.trace))
+        return 2 * away + away * away
 
     @cached_property
     def _trace_doubt(self) -> float:

@@ -81,18 +81,6 @@ class TorchCovarianceMatrix(Intake):
         covariance = moments.covariance()
         return covariance if center else covariance.addr_(moments.mean, moments.mean)
 
-    def lower_triangle(self, consume: bool = False) -> Tensor:
-        """As :meth:`fix`, but right on and below the diagonal only, which is all that LAPACK reads.
-
-        Args:
-            consume: Give the sums away, rather than a copy: no sample counts as seen any more.
-
-        Raises:
-            ValueError: No sample was seen yet.
-        """
-        moments = self.take() if consume else self.moments()
-        return moments.scatter.div_(moments.samples)
-
     @torch.no_grad()
     def moments(self) -> Moments:
         """The moments of all samples so far.
@@ -108,8 +96,8 @@ class TorchCovarianceMatrix(Intake):
         return moments
 
     @torch.no_grad()
-    def take(self) -> Moments:
-        """The moments of all samples so far, themselves: none counts as seen any more.
+    def settled(self) -> Moments:
+        """As :meth:`moments`, themselves rather than a copy.
 
         Raises:
             ValueError: No sample was seen yet.
@@ -117,9 +105,7 @@ class TorchCovarianceMatrix(Intake):
         if self._block is None:
             raise ValueError("there is no covariance yet: no sample was seen; call update() first")
         self._empty_block()
-        moments = self._moments or self._no_moments()
-        self.clear()
-        return moments
+        return self._moments or self._no_moments()
 
     @torch.no_grad()
     def rows_below_features(self) -> Tensor | None:
@@ -128,6 +114,11 @@ class TorchCovarianceMatrix(Intake):
             return None
         rows = self._block.rows.double()
         return rows.sub_(rows.mean(dim=0))
+
+    def parts(self) -> tuple[Moments | None, Tensor | None, Tensor | None]:
+        """What is held, itself: moments, and samples less the shift, with the shift."""
+        rows = None if self._block is None else self._block.rows
+        return self._moments, rows, self._shift
 
     def merge_moments(self, moments: Moments) -> None:
         """Add the moments of samples that were seen elsewhere."""

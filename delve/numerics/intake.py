@@ -35,6 +35,16 @@ class Intake:
         self._waiting = 0  # samples of the batch under way that are not in yet
 
     @property
+    def waiting(self) -> int:
+        """How many samples of the last batch did not get in, as memory was not enough."""
+        return self._waiting
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the sums are what they say; not after an error that came while they changed."""
+        return not self._changes
+
+    @property
     def features(self) -> int:
         """The dimension of the samples; 0 before the first."""
         return 0 if self._shift is None else len(self._shift)

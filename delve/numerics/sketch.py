@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from delve.numerics.bounds import Proof, SpectrumBounds
+from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.directions import PROBES, Directions
 from delve.numerics.moments import exact_products
 from delve.numerics.sketch_parts import PART_ROWS, RowPart, add_symmetric
@@ -37,6 +38,7 @@ class Sketch:
     Attributes:
         samples: How many samples were seen.
         directions: As given.
+        following: The directions for the next epoch, once the bounds were asked for.
         saved_samples: None: none are kept.
     """
 
@@ -45,6 +47,8 @@ class Sketch:
     def __init__(self, directions: Directions) -> None:
         self.directions = directions
         self.samples = 0
+        self.following: Directions | None = None
+        self._known: tuple[int, SpectrumBounds] | None = None  # the last bounds, of how many
         self._parts = 0  # how often something was added to the sums
         self._largest = 1  # rows of a part
         self._origin: Tensor | None = None  # (features,): a sample, so that equal ones give zeros
@@ -56,6 +60,11 @@ class Sketch:
         self._products = torch.zeros(directions.matrix.shape, dtype=torch.float64, device=device)
         self._probes = torch.zeros(features, PROBES, dtype=torch.float64, device=device)
         self._trace = torch.zeros((), dtype=torch.float64, device=device)
+
+    def clear(self) -> None:
+        """Forget all samples, and give back what they took; what follows stays."""
+        self.samples, self._block, self._rows, self._taken = 0, None, 0, 0
+        self._products = self._probes = self._products.new_empty(0)
 
     @property
     def features(self) -> int:
@@ -101,8 +110,10 @@ class Sketch:
         return float(self._trace) / self.samples if self.samples else float("nan")
 
     @torch.no_grad()
-    def bounds(self) -> tuple[SpectrumBounds, Directions]:
-        """What is proven of the spectrum, and the directions for the epoch that follows."""
+    def bounds(self) -> SpectrumBounds:
+        """What is proven of the spectrum."""
+        if self._known and self._known[0] == self.samples:
+            return self._known[1]
         self._empty_block()
         trace = float(self._trace)
         proof = Proof(
@@ -116,8 +127,10 @@ class Sketch:
             spread=(float(self._mean.square().sum()) * self.samples + trace) ** 0.5,
         )
         turn = proof.turn
-        renewed = self.directions if turn is None else self.directions.renewed(self._products, turn)
-        return proof.bounds, renewed
+        if turn is not None:
+            self.following = self.directions.renewed(self._products, turn)
+        self._known = self.samples, proof.bounds
+        return self._known[1]
 
     @torch.no_grad()
     def merge(self, other: Sketch) -> None:
@@ -266,3 +279,16 @@ class Sketch:
         self._mean.add_(offset, alpha=count / total)
         self._taken = total
         self._parts += 1
+
+
+Accumulator = TorchCovarianceMatrix | Sketch  # what samples of a layer are added to
+
+
+def sketch_of(covariance: TorchCovarianceMatrix, sketch: Sketch) -> None:
+    """Add what was gathered exactly to a sketch; nothing of that size is made for it."""
+    moments, rows, shift = covariance.parts()
+    if moments is not None:
+        sketch.add_scatter(moments.samples, moments.mean, moments.scatter)
+    if rows is not None and shift is not None:
+        for part in torch.split(rows, PART_ROWS):
+            sketch.update(part.double() + shift)

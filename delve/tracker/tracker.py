@@ -111,6 +111,14 @@ class SaturationTracker(Checkpoints):
         include: What else to track: types, as ``[nn.LayerNorm, nn.GELU]``, and functions that tell
             of a module whether to. Of what has no weight, an output of four dimensions or more is
             taken for feature maps.
+        memory_limit: What the covariances of all layers may take, in both modes: bytes, as
+            ``"2GiB"``, or a share of the memory that is free when the first pass comes. Default: a
+            quarter. Layers that do not fit, the widest first, are gathered by sketch: their
+            saturation is exact where its bounds agree; otherwise it is the middle between
+            ``saturation-low`` and ``saturation-high``, which stand beside it and always hold the
+            exact value. The bounds are wide in the first epoch, and where eigenvalues fall slowly.
+        exact: Names of layers that are gathered exactly, whatever that takes.
+        sketch: Names of layers that are gathered by sketch, however much memory there is.
 
     Raises:
         ArgumentError: An argument cannot be used. No file was touched.
@@ -160,6 +168,9 @@ class SaturationTracker(Checkpoints):
         initial_step: int | None = None,
         every: int = 1,
         gather: Literal["window", "last"] = "window",
+        memory_limit: float | str | None = None,
+        exact: Sequence[str] = (),
+        sketch: Sequence[str] = (),
     ) -> None:
         turns = processes.raise_in_all_ranks(lambda: Turns(every, gather))
         settings = processes.raise_in_all_ranks(
@@ -180,6 +191,9 @@ class SaturationTracker(Checkpoints):
                 device=device,
                 log_interval=log_interval,
                 max_samples=max_samples,
+                memory_limit=memory_limit,
+                exact=exact,
+                sketch=sketch,
                 mask=mask,
                 config=config,
                 images=not nosave,
@@ -244,7 +258,7 @@ class SaturationTracker(Checkpoints):
         def record() -> None:
             results = None
             if processes.is_rank_zero():
-                results = self._statistics.compute(covariances)
+                results = self._statistics.compute(covariances, consume=self._forget)
             with self._whole():
                 self._check_open()  # a handler may have closed it meanwhile
                 if results is not None:

@@ -103,8 +103,8 @@ class Case:
         return epochs
 
 
-def sketched(case: Case) -> list[tuple[Tensor, Sketch, Directions]]:
-    """The samples of each epoch, their sketch, and the directions for the next."""
+def sketched(case: Case) -> list[tuple[Tensor, Sketch]]:
+    """The samples of each epoch, and their sketch."""
     directions = Directions.random(
         case.features, min(case.columns, case.features), torch.device("cpu")
     )
@@ -119,8 +119,9 @@ def sketched(case: Case) -> list[tuple[Tensor, Sketch, Directions]]:
         whole = parts[0]
         for part in parts[1:]:
             whole.merge(part)
-        _, directions = whole.bounds()
-        results.append((torch.cat(batches), whole, directions))
+        whole.bounds()
+        directions = whole.following or directions
+        results.append((torch.cat(batches), whole))
     return results
 
 
