@@ -10,10 +10,11 @@ from torch import Tensor
 
 from delve.base.log import get_logger
 from delve.capture.memory import MemoryPlan
+from delve.numerics.accumulator import Accumulator, sketch_of
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.directions import Directions
 from delve.numerics.memory import is_out_of_memory
-from delve.numerics.sketch import Accumulator, Sketch, sketch_of
+from delve.numerics.sketch import Sketch
 from delve.records import MODES, LayerKey
 
 logger = get_logger(__name__)
@@ -37,6 +38,7 @@ class Accumulators:
         self._keep_samples = keep_samples
         self._all: dict[LayerKey, Accumulator] = {}
         self._directions: dict[str, Directions] = {}
+        self._found: dict[str, Directions] = {}  # for the time when all samples are dropped
         self._named: set[str] = set()  # layers for which memory was not enough
 
     def __contains__(self, key: LayerKey) -> bool:
@@ -73,12 +75,18 @@ class Accumulators:
 
     def clear(self) -> None:
         """Forget all samples; sketches look along what they have found from now on."""
-        for mode in reversed(MODES):  # those of training go before those of evaluation
-            for (other, layer), accumulator in self._all.items():
-                following = accumulator.following if isinstance(accumulator, Sketch) else None
-                if other == mode and following is not None:
-                    self._directions[layer] = following
+        for layer, found in self._found.items():
+            self._directions[layer] = found
+            self._plan.set_columns(layer, found.features, found.columns)
+        self._found.clear()
         self._all.clear()
+
+    def follow(self, gathered: Mapping[LayerKey, Accumulator]) -> None:
+        """Look along the ranges that sketches have found, once their samples are dropped."""
+        for mode in reversed(MODES):  # those of training go before those of evaluation
+            for (other, layer), one in gathered.items():
+                if other == mode and isinstance(one, Sketch) and one.following is not None:
+                    self._found[layer] = one.following
 
     def items(self) -> Iterable[tuple[LayerKey, Accumulator]]:
         """All of them, by key."""
@@ -138,9 +146,10 @@ class Accumulators:
         self._plan.set_columns(layer, features, columns)
         directions = self._directions_of(layer, features, columns, device)
         sketch = Sketch(directions)
-        if is_whole:
-            sketch_of(covariance, sketch)
+        is_whole = is_whole and _converted(covariance, sketch)
         covariance.clear()
+        if not is_whole:
+            sketch = Sketch(directions)
         self._all[key] = sketch
         if layer not in self._named:
             self._named.add(layer)
@@ -156,3 +165,14 @@ class Accumulators:
             )
         flat = rows.reshape(-1, features)
         sketch.update(flat[len(flat) - waiting :] if is_whole else flat)
+
+
+def _converted(covariance: TorchCovarianceMatrix, sketch: Sketch) -> bool:
+    """Add what was gathered exactly to a sketch; whether there was memory for that."""
+    try:
+        sketch_of(covariance, sketch)
+    except Exception as error:
+        if is_out_of_memory(error):
+            return False
+        raise
+    return True

@@ -17,16 +17,17 @@ from delve.base.log import get_logger
 from delve.capture.calls import CallHooks
 from delve.capture.gathering import Gatherer, Gathering
 from delve.capture.hook_guards import heed_hooks
-from delve.capture.layer_hook import LayerHook
+from delve.capture.layer_hook import LayerHook, registered
 from delve.capture.masks import Mask
 from delve.capture.modes import PassMode
 from delve.capture.outputs import describe, tensor_in
 from delve.capture.pass_masks import PassMasks
 from delve.capture.root_passes import RootPasses
-from delve.capture.stand_ins import stands_for_data
+from delve.capture.stand_ins import is_recomputing, stands_for_data
 from delve.errors import ArgumentError
+from delve.numerics.accumulator import Accumulator
+from delve.numerics.layouts import Layouts
 from delve.numerics.memory import is_out_of_memory
-from delve.numerics.sketch import Accumulator
 from delve.records import LayerKey
 
 logger = get_logger(__name__)
@@ -44,6 +45,7 @@ class LayerHooks:
         roots: For each of the modules, the model whose mode its passes have; a module that is
             missing here has its own.
         takes_masks: Whether a mask of padding that such a model is called with counts.
+        layouts: How outputs are spread over processes.
 
     Attributes:
         is_recording: Whether passes are recorded now.
@@ -60,13 +62,15 @@ class LayerHooks:
         order: Iterable[str] = (),
         roots: Mapping[nn.Module, nn.Module] | None = None,
         takes_masks: bool = False,
+        layouts: Layouts | None = None,
     ) -> None:
         self.is_recording = True
         self.is_idle = False
         self.mode = PassMode()
-        self._gatherer = Gatherer(gathering)
+        self._gatherer = Gatherer(gathering, layouts)
         self.masks = PassMasks(self._gatherer)
         self._calls = CallHooks(self.masks) if takes_masks else None
+        self._elsewhere: tuple[str, ...] = ()  # layers that other processes have
         self._hooked: dict[str, tuple[nn.Module, RemovableHandle]] = {}
         self._order = dict.fromkeys(name for name in order if name in layers)
         self._passes: dict[nn.Module, RootPasses] = {}
@@ -83,12 +87,21 @@ class LayerHooks:
     @property
     def layers(self) -> tuple[str, ...]:
         """All layers in the order of their first calls; those not called yet come last."""
-        return tuple(dict.fromkeys((*self._order, *self._hooked)))
+        return tuple(dict.fromkeys((*self._order, *self._hooked, *self._elsewhere)))
+
+    @property
+    def layouts(self) -> Layouts:
+        """How outputs are spread over processes."""
+        return self._gatherer.layouts
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The tracked modules by name."""
         return {name: layer for name, (layer, _) in self._hooked.items()}
+
+    def know_of(self, names: Iterable[str]) -> None:
+        """Layers that other processes have: the later stages of a pipeline."""
+        self._elsewhere = tuple(names)
 
     def track(self, name: str, layer: nn.Module, root: nn.Module | None = None) -> None:
         """Hook one layer, under a name that no other has; one that is hooked keeps its name.
@@ -112,7 +125,7 @@ class LayerHooks:
         root = layer if root is None else root
         receive = functools.partial(self.receive, name)
         hook = LayerHook(self, name, layer, root, receive, self._passes_of(root, layer), self.masks)
-        self._hooked[name] = layer, layer.register_forward_hook(hook)
+        self._hooked[name] = layer, registered(layer, hook)
         heed_hooks()
 
     def follow(self, roots: Iterable[nn.Module]) -> None:
@@ -153,7 +166,7 @@ class LayerHooks:
         if self.mode.is_off:
             return False
         self._called.add(name)
-        if not self.is_recording or _is_recomputing():
+        if not self.is_recording or is_recomputing():
             return False
         key = (self.mode.of(mode), name)
         with self._lock, torch.inference_mode(False), torch.no_grad():
@@ -162,10 +175,7 @@ class LayerHooks:
                 self._order.setdefault(name)
                 self._gatherer.add(key, layer, tensor, mask)
             except Exception as error:  # whatever a function that a user registered may raise
-                if is_out_of_memory(error):  # says nothing about the layer
-                    self._pass_over(key)
-                else:
-                    self._leave_out(key, layer, output, error)
+                self._leave_out(key, layer, output, error)
             finally:
                 self._holder = None
         return True
@@ -187,15 +197,19 @@ class LayerHooks:
             finally:
                 for name, layer, hook in hooks:
                     if hook is not None and self.modules.get(name) is layer and not self._is_closed:
-                        self._hooked[name] = layer, layer.register_forward_hook(hook)
+                        self._hooked[name] = layer, registered(layer, hook)
 
     def fresh(self) -> dict[LayerKey, Accumulator]:
         """What saw new samples since :meth:`mark_used`, in forward order."""
         return self._gatherer.fresh(self.layers)
 
-    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, Accumulator]:
-        """Of these, what was gathered at all, also if :meth:`mark_used` came since."""
+    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, Accumulator]:
+        """Of these, or of all, what was gathered, also if :meth:`mark_used` came since."""
         return self._gatherer.held(keys)
+
+    def follow_ranges(self, gathered: Mapping[LayerKey, Accumulator]) -> None:
+        """Have sketches look along what those of all processes have found."""
+        self._gatherer.follow_ranges(gathered)
 
     def mark_used(self, forget: bool, used: Iterable[LayerKey] = ()) -> None:
         """The statistics of the fresh samples were taken.
@@ -252,37 +266,25 @@ class LayerHooks:
             if isinstance(hook, LayerHook) and hook.belongs_to(self):
                 del layer._forward_hooks[number]
 
-    def _pass_over(self, key: LayerKey) -> None:
-        """There was no memory for an output of a layer: the others of the epoch count."""
-        mode, name = key
-        if (name, "memory") not in self._named:
-            self._named.add((name, "memory"))
-            logger.warning(
-                "no memory was left for an output of layer %s (%s), which does not count",
-                name,
-                mode,
-            )
-
     def _leave_out(self, key: LayerKey, layer: nn.Module, output: Any, error: Exception) -> None:
         mode, name = key
-        self._gatherer.spoil(key)
         reason = traceback.format_exception_only(error)[0].partition("\n")[0]
         what = f"{describe(output)}, which cannot be turned into samples ({reason})"
+        left_out = "it is left out of this epoch"
+        if is_out_of_memory(error):  # says nothing about the layer
+            what, left_out = "an output that no memory was left for", "this one does not count"
+        else:
+            self._gatherer.spoil(key)
         if (name, what) not in self._named:
             self._named.add((name, what))
-            logger.warning(
-                "layer %s (%s) gave %s; it is left out of this epoch (%s)",
-                name,
-                type(layer).__name__,
-                what,
-                mode,
-            )
+            kind = type(layer).__name__
+            logger.warning("layer %s (%s) gave %s; %s (%s)", name, kind, what, left_out, mode)
         logger.debug("what went wrong in layer %s:", name, exc_info=error)
 
     def _warn_of_unseen(self, seen: set[str]) -> None:
         """A layer whose hook never fires while others do must not go unnoticed."""
         known = {*seen, *self._gatherer.spoiled, *self._warned}
-        unseen = [name for name in self.layers if name not in known]
+        unseen = [name for name in self.layers if name in self._hooked and name not in known]
         if unseen and self.is_recording:
             self._warned.update(unseen)
             logger.warning(
@@ -293,9 +295,3 @@ class LayerHooks:
                 "torch.func.vmap alone, or is their model a copy of the tracked one?",
                 ", ".join(unseen),
             )
-
-
-def _is_recomputing() -> bool:
-    """Whether this forward pass is activation checkpointing's second one, inside backward."""
-    current = getattr(torch._C, "_current_graph_task_id", None)
-    return current is not None and current() != -1

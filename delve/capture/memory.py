@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from delve.numerics.directions import PROBES
 from delve.numerics.memory import free_memory
 from delve.records import MODES, shortened
 
-DEFAULT_SHARE = 0.25
+DEFAULT_SHARE, DEFAULT_BYTES = 0.25, 3 * 2**30
 MOST_COLUMNS = 256  # of a sketch: beyond, hooks cost as much as exact ones
 _LEAST_COLUMNS, _STEP = 16, 16
 _WORTH_A_WORD = 0.1  # of the free memory
@@ -49,11 +50,11 @@ class MemoryLimit:
 
     Attributes:
         share: Of what is free when the first pass comes; None where bytes are given.
-        bytes: So many.
+        bytes: So many at most; 0: as many as the share is.
     """
 
     share: float | None = DEFAULT_SHARE
-    bytes: int = 0
+    bytes: int = DEFAULT_BYTES
 
     @classmethod
     def of(cls, given: Any) -> MemoryLimit:
@@ -72,7 +73,7 @@ class MemoryLimit:
             if isinstance(given, numbers.Integral) and int(given) > 1:
                 return cls(None, int(given))
             if 0 < float(given) <= 1:
-                return cls(float(given))
+                return cls(float(given), 0)
         raise ArgumentError(
             "memory_limit must be bytes, as 2_000_000_000 or '2GiB', or a share of the free memory "
             f"in (0, 1], not {given!r}"
@@ -80,7 +81,9 @@ class MemoryLimit:
 
     def in_bytes(self, device: torch.device) -> int:
         """The limit on a device, as it is now."""
-        return self.bytes if self.share is None else int(self.share * free_memory(device))
+        if self.share is None:
+            return self.bytes
+        return min(int(self.share * free_memory(device)), self.bytes or sys.maxsize)
 
 
 @dataclass
@@ -209,9 +212,15 @@ class MemoryPlan:
 
     def _total(self, sketched: Iterable[str], columns: int) -> int:
         names = set(sketched)
-        return sum(
-            _bytes_of(width, min(columns, _most_columns(width)) if layer in names else 0)
-            for layer, width in self.widths.items()
+        exact = [width for layer, width in self.widths.items() if layer not in names]
+        return (
+            sum(
+                sketch_bytes(width, min(columns, _most_columns(width)))
+                for layer, width in self.widths.items()
+                if layer in names
+            )
+            + sum(_bytes_of(width, 0) for width in exact)
+            + max(map(ending_bytes, exact), default=0)
         )
 
 

@@ -13,6 +13,7 @@ from delve.capture.layers import Layers
 from delve.capture.memory import MemoryLimit, MemoryPlan
 from delve.capture.wrappers import adapted
 from delve.errors import ArgumentError
+from delve.numerics.processes import gather, is_distributed
 
 
 def plan_of(
@@ -36,6 +37,16 @@ def plan_of(
         raise ArgumentError(f"exact and sketch both name {', '.join(sorted(both))}; choose one")
     widths = {name: width for name, layer in layers.items() if (width := width_of(layer, methods))}
     return MemoryPlan(limit, chosen["exact"], chosen["sketch"], widths)
+
+
+def agree(plan: MemoryPlan, layers: Layers, device: torch.device | None, group: Any) -> None:
+    """Have the processes of a training decide alike: by the least memory that one of them has.
+
+    Collective where a process group is there.
+    """
+    if is_distributed(group):
+        allowed = plan.limit.in_bytes(device or device_of(layers))
+        plan.limit = MemoryLimit(None, min(gather(allowed, group)))
 
 
 def device_of(layers: Layers) -> torch.device:

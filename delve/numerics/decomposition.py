@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
+from delve.numerics.accumulator import Accumulator, sketch_of
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.directions import Directions
 from delve.numerics.memory import is_out_of_memory
-from delve.numerics.sketch import Accumulator, Sketch, sketch_of
+from delve.numerics.sketch import Sketch
 from delve.numerics.spectrum import Spectrum
 
 _COLUMNS = 128  # of the sketch of a matrix that there is no memory to decompose

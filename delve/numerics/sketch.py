@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from delve.numerics.bounds import Proof, SpectrumBounds
-from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.directions import PROBES, Directions
 from delve.numerics.moments import exact_products
 from delve.numerics.sketch_parts import PART_ROWS, RowPart, add_symmetric
@@ -62,9 +61,10 @@ class Sketch:
         self._trace = torch.zeros((), dtype=torch.float64, device=device)
 
     def clear(self) -> None:
-        """Forget all samples, and give back what they took; what follows stays."""
-        self.samples, self._block, self._rows, self._taken = 0, None, 0, 0
-        self._products = self._probes = self._products.new_empty(0)
+        """Forget all samples; what follows stays."""
+        following = self.following
+        self.__init__(self.directions)  # type: ignore[misc]
+        self.following = following
 
     @property
     def features(self) -> int:
@@ -108,6 +108,13 @@ class Sketch:
         """The trace of the population covariance of all samples so far."""
         self._empty_block()
         return float(self._trace) / self.samples if self.samples else float("nan")
+
+    def signature(self) -> list[float]:
+        """Numbers by which equal samples are known: their count, and what they add up to."""
+        mean, trace = self.mean().cpu(), float(self._trace)
+        turns = torch.arange(1, self.features + 1, dtype=torch.float64).cos()
+        size = float(mean.abs().sum()) + (trace / max(self.samples, 1)) ** 0.5
+        return [float(self.samples), float(mean @ turns), trace, size, trace]
 
     @torch.no_grad()
     def bounds(self) -> SpectrumBounds:
@@ -279,16 +286,3 @@ class Sketch:
         self._mean.add_(offset, alpha=count / total)
         self._taken = total
         self._parts += 1
-
-
-Accumulator = TorchCovarianceMatrix | Sketch  # what samples of a layer are added to
-
-
-def sketch_of(covariance: TorchCovarianceMatrix, sketch: Sketch) -> None:
-    """Add what was gathered exactly to a sketch; nothing of that size is made for it."""
-    moments, rows, shift = covariance.parts()
-    if moments is not None:
-        sketch.add_scatter(moments.samples, moments.mean, moments.scatter)
-    if rows is not None and shift is not None:
-        for part in torch.split(rows, PART_ROWS):
-            sketch.update(part.double() + shift)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from delve.base.log import get_logger
+from delve.numerics.accumulator import Accumulator
 from delve.numerics.decomposition import spectrum_of
-from delve.numerics.sketch import Accumulator
 from delve.numerics.spectrum import Spectrum
 from delve.records import LayerKey, Metric
 from delve.stats.functions import saturation

@@ -84,6 +84,7 @@ def check_settings(
     on_writer_error: str,
     patience: float,
     ends_well: type[BaseException] | Iterable[type[BaseException]],
+    group: processes.Group = None,
 ) -> Settings:
     """Check arguments of :class:`~delve.SaturationTracker`, which documents them.
 
@@ -108,7 +109,7 @@ def check_settings(
     where = check_device(device)
     plan = plan_of(layers, methods, memory_limit, exact, sketch)
     gathering = Gathering(methods, where, log_interval, max_samples, statistics.needs_samples, plan)
-    if processes.is_rank_zero():
+    if processes.is_rank_zero(group):
         coverage.tell(selection, layers)
         plan.tell(where or device_of(layers))
     return Settings(
