@@ -8,7 +8,7 @@ from torch import Tensor
 
 _ROUGH_FROM = 256  # features, from which float32 saves time
 # How large the solver's backward error may be in float32, in roundings of the matrix's norm: by
-# features, and at least. The most seen was 21 in up to 1024 features 51 and 60 in 2048 and 4096,
+# features, and at least. The most seen was 21 in up to 1024 features, 51 in 2048, 60 in 4096,
 # over spectra flat, falling as powers, exponential, with gaps and of low rank.
 _ROUGH_ERROR_PER_FEATURE, _LEAST_ROUGH_ERROR = 1 / 16, 64
 _ROUNDING = 2.0**-24  # of float32
