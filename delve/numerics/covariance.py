@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from delve.numerics.moments import Moments, parts_of, products
+from delve.numerics.feature_maps import add_maps, are_maps
+from delve.numerics.moments import Moments, products
 
 BLOCK_ELEMENTS = 2**19  # of a block of samples: 2 MiB of float32 stay in a core's cache
 GPU_BLOCK_ELEMENTS = 2**22  # where starting an operation costs more than memory does
@@ -189,7 +190,7 @@ class TorchCovarianceMatrix:
             self._begin(x)
         self._save(x)
         self.samples += x.numel() // x.shape[-1]
-        if x.dim() == 3 and x.stride(-1) >= x.shape[1] and x.shape[1] >= 2 * x.shape[2]:
+        if x.dim() == 3 and are_maps(x):
             self._add_maps(x.transpose(1, 2))
         else:
             self._add_rows(x)
@@ -237,14 +238,6 @@ class TorchCovarianceMatrix:
             self._block = larger
         return self._block
 
-    def _space(self, elements: int) -> Tensor:
-        """So many elements of the block, while it holds no rows."""
-        assert self._block is not None
-        rows = -(-elements // self.features)
-        if len(self._block) < rows:
-            self._block = self._block.new_empty(rows, self.features)
-        return self._block.view(-1)[:elements]
-
     def _empty_block(self) -> None:
         assert self._block is not None
         if self._rows:
@@ -266,19 +259,11 @@ class TorchCovarianceMatrix:
         moments.add(len(rows), centre, rows.mean(dim=0), products(rows[None].transpose(1, 2)))
 
     def _add_maps(self, maps: Tensor) -> None:
-        """Feature maps with many positions, (batch x features x positions): no transposed copy."""
+        """Feature maps with many positions, (batch x features x positions)."""
         self._empty_block()  # which holds rows less the shift that is about to move
         assert self._shift is not None
         self._moments = self._moments or self._no_moments()
-        rest = torch.zeros_like(self._moments.mean)
-        for part in parts_of(maps, self._block_elements):
-            # Memory that is taken anew for each part would cost more than the subtraction.
-            centred = self._space(part.numel()).view(part.shape)
-            torch.sub(part, self._shift[:, None], out=centred)
-            self._moments.add_products(products(centred))
-            rest.add_(centred.sum(dim=(0, 2)))
-        samples = maps.shape[0] * maps.shape[2]
-        self._moments.centre_products(samples, self._shift, rest / samples)
+        add_maps(self._moments, maps, self._shift, self._block_elements)
         self._shift_to_mean()
 
     def _shift_to_mean(self) -> None:

@@ -1,0 +1,112 @@
+"""The moments of feature maps, without a transposed copy of them and, mostly, without any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from delve.numerics.moments import Moments, products
+from delve.numerics.scratch import scratch
+
+# By how much the features' squares may exceed their variances where nothing was subtracted: that is
+# by how much more float32 may round than around the mean, 1e-7 of it in a product.
+_MOST_OF_RAW = 4
+_RAW_PART = 2**22  # elements that are multiplied at once as they are
+# Fewer samples a feature, or elements, are faster copied to where rows wait for more.
+_LEAST_SAMPLES, _LEAST_MAPS = 4, 2**17
+_LEAST_PART = 8  # matrices: adding up products of less would cost as much as to make them
+
+
+def are_maps(x: Tensor) -> bool:
+    """Whether (batch x positions x features) lies in memory feature by feature, and is large."""
+    samples, features = x.shape[0] * x.shape[1], x.shape[2]
+    if x.stride(-1) < x.shape[1] or not x.is_cpu:
+        return x.stride(-1) >= x.shape[1] >= 2 * features
+    return samples >= _LEAST_SAMPLES * features and x.numel() >= _LEAST_MAPS
+
+
+def add_maps(moments: Moments, maps: Tensor, shift: Tensor, most: int) -> None:
+    """Add the positions of feature maps as samples.
+
+    Products are taken of the maps as they are where their means are not much larger than what they
+    vary by, as their squares tell afterwards; else around the shift.
+
+    Args:
+        moments: What they are added to.
+        maps: (batch x features x positions).
+        shift: (features,): a value near the samples.
+        most: Elements that are copied at once.
+    """
+    raw, centred = _Left(moments.mean), _Left(moments.mean)
+    is_raw = maps.is_cpu and maps.dtype is torch.float32 and _may_be_raw(moments)
+    for part in parts_of(maps, _RAW_PART) if is_raw else (maps,):
+        if not is_raw or not _add_raw(moments, part, raw):
+            _add_centred(moments, part, shift, most, centred)
+    for left, centre in ((raw, torch.zeros_like(shift)), (centred, shift)):
+        if left.samples:
+            moments.centre_products(left.samples, centre, left.sums / left.samples)
+
+
+def _add_raw(moments: Moments, maps: Tensor, left: _Left) -> bool:
+    """Add products of maps as they are; False, and none added, where they would round too much."""
+    count = maps.shape[0] * maps.shape[2]
+    blocks, sums = products(maps), _sums(maps)
+    squares = torch.cat([product[:, begin:].diagonal() for begin, _, product in blocks]).double()
+    if not _varies_enough(squares, sums / count, count):
+        return False
+    moments.add_products(blocks)
+    left.add(count, sums)
+    return True
+
+
+def _add_centred(moments: Moments, maps: Tensor, shift: Tensor, most: int, left: _Left) -> None:
+    for part in parts_of(maps, max(most, _LEAST_PART * maps.shape[1] ** 2)):
+        space = scratch(part.shape, shift.dtype, part.device)
+        torch.sub(part, shift[:, None], out=space)
+        moments.add_products(products(space))
+        left.add(part.shape[0] * part.shape[2], _sums(space))
+
+
+def parts_of(maps: Tensor, most: int) -> Iterator[Tensor]:
+    """Split maps, (batch x features x positions), into parts of at most so many elements."""
+    features, positions = maps.shape[1:]
+    for images in torch.split(maps, max(1, most // (features * positions))):
+        yield from torch.split(images, most // features, dim=2)
+
+
+class _Left:
+    """What samples have left whose products were added, but not around their mean."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.samples = 0
+        self.sums = torch.zeros_like(like)
+
+    def add(self, samples: int, sums: Tensor) -> None:
+        """Add some."""
+        self.samples += samples
+        self.sums.add_(sums)
+
+
+def _sums(maps: Tensor) -> Tensor:
+    return maps.sum(dim=2).sum(dim=0, dtype=torch.float64)
+
+
+def _may_be_raw(moments: Moments) -> bool:
+    """Whether what was seen so far speaks for it."""
+    if not moments.samples:
+        return True
+    squares = moments.scatter.diagonal() + moments.samples * moments.mean.square()
+    return _varies_enough(squares, moments.mean, moments.samples)
+
+
+def _varies_enough(squares: Tensor, mean: Tensor, samples: int) -> bool:
+    """Whether the largest of the squares, and their sum, are mostly variance; not where any is NaN.
+
+    The rounding of two features' product is below a share of the root of their squares' product,
+    and so of the largest of them.
+    """
+    scatter = squares - samples * mean.square()
+    largest, whole = scatter.max() * _MOST_OF_RAW, scatter.sum() * _MOST_OF_RAW
+    return bool((squares.max() <= largest) & (squares.sum() <= whole))
