@@ -53,6 +53,7 @@ class TorchCovarianceMatrix:
         self._block: Tensor | None = None  # (rows x features): samples less the shift
         self._rows = 0  # of the block that are in use
         self._shift: Tensor | None = None  # a value near the samples
+        self._is_raw = True  # whether feature maps can be multiplied as they are
 
     @property
     def features(self) -> int:
@@ -144,6 +145,7 @@ class TorchCovarianceMatrix:
         moments = self._moments
         return {
             "samples": self.samples,
+            "raw": self._is_raw,
             "shift": None if self._shift is None else self._shift.clone(),
             "rows": None if self._block is None else self._block[: self._rows].clone(),
             "block_samples": moments.samples if moments else 0,
@@ -160,6 +162,7 @@ class TorchCovarianceMatrix:
         }
         self.samples, self.saved_samples = state["samples"], state["saved_samples"]
         self._shift, self._block = state["shift"], state["rows"]
+        self._is_raw = state.get("raw", True)  # earlier versions took off the shift at all times
         self._rows = 0 if self._block is None else len(self._block)
         self._moments = None
         if state["block_samples"]:
@@ -263,7 +266,9 @@ class TorchCovarianceMatrix:
         self._empty_block()  # which holds rows less the shift that is about to move
         assert self._shift is not None
         self._moments = self._moments or self._no_moments()
-        add_maps(self._moments, maps, self._shift, self._block_elements)
+        self._is_raw = add_maps(
+            self._moments, maps, self._shift, self._block_elements, self._is_raw
+        )
         self._shift_to_mean()
 
     def _shift_to_mean(self) -> None:

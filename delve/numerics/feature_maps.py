@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from delve.numerics.moments import Moments, products
+from delve.numerics.moments import Moments, products, products_and_squares
 from delve.numerics.scratch import scratch
 
 # By how much the features' squares may exceed their variances where nothing was subtracted: that is
@@ -27,7 +28,7 @@ def are_maps(x: Tensor) -> bool:
     return samples >= _LEAST_SAMPLES * features and x.numel() >= _LEAST_MAPS
 
 
-def add_maps(moments: Moments, maps: Tensor, shift: Tensor, most: int) -> None:
+def add_maps(moments: Moments, maps: Tensor, shift: Tensor, most: int, raw: bool) -> bool:
     """Add the positions of feature maps as samples.
 
     Products are taken of the maps as they are where their means are not much larger than what they
@@ -38,23 +39,28 @@ def add_maps(moments: Moments, maps: Tensor, shift: Tensor, most: int) -> None:
         maps: (batch x features x positions).
         shift: (features,): a value near the samples.
         most: Elements that are copied at once.
+        raw: Whether to try them as they are.
+
+    Returns:
+        Whether to try those that follow.
     """
-    raw, centred = _Left(moments.mean), _Left(moments.mean)
-    is_raw = maps.is_cpu and maps.dtype is torch.float32 and _may_be_raw(moments)
-    for part in parts_of(maps, _RAW_PART) if is_raw else (maps,):
-        if not is_raw or not _add_raw(moments, part, raw):
-            _add_centred(moments, part, shift, most, centred)
-    for left, centre in ((raw, torch.zeros_like(shift)), (centred, shift)):
-        if left.samples:
-            moments.centre_products(left.samples, centre, left.sums / left.samples)
+    as_they_are, around_shift = _Left(moments.mean), _Left(moments.mean)
+    raw = raw and maps.is_cpu and maps.dtype is torch.float32
+    for part in parts_of(maps, _RAW_PART) if raw else (maps,):
+        raw = raw and _add_raw(moments, part, as_they_are)
+        if not raw:
+            _add_centred(moments, part, shift, most, around_shift)
+    as_they_are.centre(moments, torch.zeros_like(shift))
+    around_shift.centre(moments, shift)
+    return raw
 
 
 def _add_raw(moments: Moments, maps: Tensor, left: _Left) -> bool:
     """Add products of maps as they are; False, and none added, where they would round too much."""
     count = maps.shape[0] * maps.shape[2]
-    blocks, sums = products(maps), _sums(maps)
-    squares = torch.cat([product[:, begin:].diagonal() for begin, _, product in blocks]).double()
-    if not _varies_enough(squares, sums / count, count):
+    blocks, squares = products_and_squares(maps)
+    sums = _sums(maps)
+    if squares is None or not _varies_enough(squares, sums, count):
         return False
     moments.add_products(blocks)
     left.add(count, sums)
@@ -88,25 +94,23 @@ class _Left:
         self.samples += samples
         self.sums.add_(sums)
 
+    def centre(self, moments: Moments, centre: Tensor) -> None:
+        """Have them count around the mean of all."""
+        if self.samples:
+            moments.centre_products(self.samples, centre, self.sums / self.samples)
+
 
 def _sums(maps: Tensor) -> Tensor:
     return maps.sum(dim=2).sum(dim=0, dtype=torch.float64)
 
 
-def _may_be_raw(moments: Moments) -> bool:
-    """Whether what was seen so far speaks for it."""
-    if not moments.samples:
-        return True
-    squares = moments.scatter.diagonal() + moments.samples * moments.mean.square()
-    return _varies_enough(squares, moments.mean, moments.samples)
-
-
-def _varies_enough(squares: Tensor, mean: Tensor, samples: int) -> bool:
+def _varies_enough(squares: Tensor, sums: Tensor, samples: int) -> bool:
     """Whether the largest of the squares, and their sum, are mostly variance; not where any is NaN.
 
     The rounding of two features' product is below a share of the root of their squares' product,
     and so of the largest of them.
     """
-    scatter = squares - samples * mean.square()
-    largest, whole = scatter.max() * _MOST_OF_RAW, scatter.sum() * _MOST_OF_RAW
-    return bool((squares.max() <= largest) & (squares.sum() <= whole))
+    of_all = squares.numpy()
+    scatter = of_all - np.square(sums.numpy()) / samples
+    pairs = (of_all.max(), scatter.max()), (of_all.sum(), scatter.sum())
+    return all(of_raw <= _MOST_OF_RAW * of_centred for of_raw, of_centred in pairs)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 # BLAS adds up few features one sample after the other, with too much rounding for float32 of more
-# samples than a slice has.
-_SLICED_BELOW = 64
-_SLICE = 512
-# The lower triangle alone is computed, in 4 to 8 blocks: at least so wide, and no wider if it can be.
+# samples than a slice has: 8e-7 was the most seen of 64, of samples with two values each.
+_DOUBLE_BELOW, _SLICED_BELOW = 16, 64  # float64 of the fewest takes no longer
+_SLICE = 64
+# The lower triangle alone is computed, in 4 to 8 blocks, at least and preferably so wide.
 _LEAST_WIDTH, _WIDTH = 32, 128
 _ADDED = 32  # products that are added up in float32, one after the other
 _HALVED_FROM = 1024  # features on other devices, where each block costs a start
@@ -106,19 +106,32 @@ def products(maps: Tensor) -> list[Block]:
     Returns:
         Blocks of the lower triangle, each with its rows: from, to, and (rows x columns to there).
     """
+    return products_and_squares(maps)[0]
+
+
+def products_and_squares(maps: Tensor) -> tuple[list[Block], Tensor | None]:
+    """As :func:`products`, with the diagonal, float64, where it costs no wait to look at it."""
     with _exact_products(maps.device):
         blocks = _lower_triangle(maps)
-        return _lower_triangle(maps.double()) if _leave_range(blocks, maps) else blocks
+        if not maps.is_cpu or maps.dtype is not torch.float32:
+            return blocks, None
+        squares = _diagonal(blocks)
+        if _leave_range(float(squares.sum()), maps):
+            blocks = _lower_triangle(maps.double())
+            squares = _diagonal(blocks)
+        return blocks, squares
 
 
-def _leave_range(blocks: list[Block], maps: Tensor) -> bool:
-    """Whether squares may have been too large or too small for float32, where that costs little."""
-    if not maps.is_cpu or maps.dtype is not torch.float32:
-        return False
-    # No product of two features exceeds the larger of their squares: these tell of all products.
-    squares = 0.0
-    for begin, _, product in blocks:
-        squares += (product[:, begin:] if begin else product).trace().item()
+def _diagonal(blocks: list[Block]) -> Tensor:
+    parts = [(product[:, begin:] if begin else product).diagonal() for begin, _, product in blocks]
+    return (torch.cat(parts) if len(parts) > 1 else parts[0]).double()
+
+
+def _leave_range(squares: float, maps: Tensor) -> bool:
+    """Whether squares, of this sum, may have been too large or too small for float32.
+
+    No product of two features exceeds the larger of their squares: these tell of all products.
+    """
     leave = squares == math.inf or squares < _LEAST_SQUARE * maps.numel()
     return leave and bool(maps.any())  # what does not vary at all is right as it is
 
@@ -126,7 +139,7 @@ def _leave_range(blocks: list[Block], maps: Tensor) -> bool:
 def _lower_triangle(maps: Tensor) -> list[Block]:
     features = maps.shape[1]
     if features < _SLICED_BELOW and maps.dtype is torch.float32:
-        if maps.is_cpu:
+        if maps.is_cpu and features >= _DOUBLE_BELOW:
             return [(0, features, _in_slices(maps))]
         maps = maps.double()
     width = _width(maps)
@@ -144,7 +157,7 @@ def _summed(left: Tensor, right: Tensor) -> Tensor:
     if not left.is_cpu:
         return (left @ right).sum(dim=0, dtype=torch.float64)
     sums: Tensor | None = None
-    for rows, columns in zip(left.split(_ADDED), right.split(_ADDED), strict=True):
+    for rows, columns in zip(torch.split(left, _ADDED), torch.split(right, _ADDED), strict=True):
         nothing = left.new_empty(rows.shape[1], columns.shape[2])
         product = torch.addbmm(nothing, rows, columns, beta=0)  # holds no product of each image
         sums = product if sums is None else sums.double().add_(product)
@@ -155,13 +168,14 @@ def _summed(left: Tensor, right: Tensor) -> Tensor:
 def _in_slices(maps: Tensor) -> Tensor:
     """Products in float32 of few samples each, added up in float64."""
     features, positions = maps.shape[1:]
-    whole = positions - positions % _SLICE if len(maps) == 1 else 0
+    whole = positions - positions % _SLICE
     sums = torch.zeros(features, features, dtype=torch.float64)
-    if whole:
-        slices = maps[0, :, :whole].T.unflatten(0, (-1, _SLICE))
-        sums += (slices.transpose(1, 2) @ slices).sum(dim=0, dtype=torch.float64)
-    for part in torch.split(maps[:, :, whole:], _SLICE, dim=2) if whole < positions else ():
-        sums += (part @ part.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
+    for image in maps[:, :, :whole] if whole else ():
+        slices = image.unflatten(1, (-1, _SLICE)).transpose(0, 1)
+        sums += (slices @ slices.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
+    if whole < positions:
+        rest = maps[:, :, whole:]
+        sums += (rest @ rest.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
     return sums
 
 
