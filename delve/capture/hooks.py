@@ -25,8 +25,9 @@ from delve.capture.pass_masks import PassMasks
 from delve.capture.root_passes import RootPasses
 from delve.capture.stand_ins import is_recomputing, stands_for_data
 from delve.errors import ArgumentError
-from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.accumulator import Accumulator
 from delve.numerics.layouts import Layouts
+from delve.numerics.memory import is_out_of_memory
 from delve.records import LayerKey
 
 logger = get_logger(__name__)
@@ -173,8 +174,6 @@ class LayerHooks:
             try:
                 self._order.setdefault(name)
                 self._gatherer.add(key, layer, tensor, mask)
-            except (MemoryError, torch.cuda.OutOfMemoryError):  # says nothing about the layer
-                raise
             except Exception as error:  # whatever a function that a user registered may raise
                 self._leave_out(key, layer, output, error)
             finally:
@@ -200,13 +199,17 @@ class LayerHooks:
                     if hook is not None and self.modules.get(name) is layer and not self._is_closed:
                         self._hooked[name] = layer, registered(layer, hook)
 
-    def fresh(self) -> dict[LayerKey, TorchCovarianceMatrix]:
+    def fresh(self) -> dict[LayerKey, Accumulator]:
         """What saw new samples since :meth:`mark_used`, in forward order."""
         return self._gatherer.fresh(self.layers)
 
-    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, TorchCovarianceMatrix]:
+    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, Accumulator]:
         """Of these, or of all, what was gathered, also if :meth:`mark_used` came since."""
         return self._gatherer.held(keys)
+
+    def follow_ranges(self, gathered: Mapping[LayerKey, Accumulator]) -> None:
+        """Have sketches look along what those of all processes have found."""
+        self._gatherer.follow_ranges(gathered)
 
     def mark_used(self, forget: bool, used: Iterable[LayerKey] = ()) -> None:
         """The statistics of the fresh samples were taken.
@@ -265,18 +268,17 @@ class LayerHooks:
 
     def _leave_out(self, key: LayerKey, layer: nn.Module, output: Any, error: Exception) -> None:
         mode, name = key
-        self._gatherer.spoil(key)
         reason = traceback.format_exception_only(error)[0].partition("\n")[0]
         what = f"{describe(output)}, which cannot be turned into samples ({reason})"
+        left_out = "it is left out of this epoch"
+        if is_out_of_memory(error):  # says nothing about the layer
+            what, left_out = "an output that no memory was left for", "this one does not count"
+        else:
+            self._gatherer.spoil(key)
         if (name, what) not in self._named:
             self._named.add((name, what))
-            logger.warning(
-                "layer %s (%s) gave %s; it is left out of this epoch (%s)",
-                name,
-                type(layer).__name__,
-                what,
-                mode,
-            )
+            kind = type(layer).__name__
+            logger.warning("layer %s (%s) gave %s; %s (%s)", name, kind, what, left_out, mode)
         logger.debug("what went wrong in layer %s:", name, exc_info=error)
 
     def _warn_of_unseen(self, seen: set[str]) -> None:

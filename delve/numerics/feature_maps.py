@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from delve.numerics.moments import Moments, products, products_and_squares
+from delve.numerics.moments import Block, Moments, products, products_and_squares
 from delve.numerics.scratch import scratch
 
 # By how much the features' squares may exceed their variances where nothing was subtracted: that is
@@ -28,7 +28,14 @@ def are_maps(x: Tensor) -> bool:
     return samples >= _LEAST_SAMPLES * features and x.numel() >= _LEAST_MAPS
 
 
-def add_maps(moments: Moments, maps: Tensor, shift: Tensor, most: int, raw: bool) -> bool:
+def add_maps(
+    moments: Moments,
+    maps: Tensor,
+    shift: Tensor,
+    most: int,
+    raw: bool,
+    begin: Callable[[], None],
+) -> bool:
     """Add the positions of feature maps as samples.
 
     Products are taken of the maps as they are where their means are not much larger than what they
@@ -40,39 +47,38 @@ def add_maps(moments: Moments, maps: Tensor, shift: Tensor, most: int, raw: bool
         shift: (features,): a value near the samples.
         most: Elements that are copied at once.
         raw: Whether to try them as they are.
+        begin: Called before what they are added to changes.
 
     Returns:
         Whether to try those that follow.
     """
-    as_they_are, around_shift = _Left(moments.mean), _Left(moments.mean)
+    as_they_are, around_shift = _Left(moments, begin), _Left(moments, begin)
     raw = raw and maps.is_cpu and maps.dtype is torch.float32
     for part in parts_of(maps, _RAW_PART) if raw else (maps,):
-        raw = raw and _add_raw(moments, part, as_they_are)
+        raw = raw and _add_raw(part, as_they_are)
         if not raw:
-            _add_centred(moments, part, shift, most, around_shift)
-    as_they_are.centre(moments, torch.zeros_like(shift))
-    around_shift.centre(moments, shift)
+            _add_centred(part, shift, most, around_shift)
+    as_they_are.centre(torch.zeros_like(shift))
+    around_shift.centre(shift)
     return raw
 
 
-def _add_raw(moments: Moments, maps: Tensor, left: _Left) -> bool:
+def _add_raw(maps: Tensor, left: _Left) -> bool:
     """Add products of maps as they are; False, and none added, where they would round too much."""
     count = maps.shape[0] * maps.shape[2]
     blocks, squares = products_and_squares(maps)
     sums = _sums(maps)
     if squares is None or not _varies_enough(squares, sums, count):
         return False
-    moments.add_products(blocks)
-    left.add(count, sums)
+    left.add(count, blocks, sums)
     return True
 
 
-def _add_centred(moments: Moments, maps: Tensor, shift: Tensor, most: int, left: _Left) -> None:
+def _add_centred(maps: Tensor, shift: Tensor, most: int, left: _Left) -> None:
     for part in parts_of(maps, max(most, _LEAST_PART * maps.shape[1] ** 2)):
         space = scratch(part.shape, shift.dtype, part.device)
         torch.sub(part, shift[:, None], out=space)
-        moments.add_products(products(space))
-        left.add(part.shape[0] * part.shape[2], _sums(space))
+        left.add(part.shape[0] * part.shape[2], products(space), _sums(space))
 
 
 def parts_of(maps: Tensor, most: int) -> Iterator[Tensor]:
@@ -83,21 +89,30 @@ def parts_of(maps: Tensor, most: int) -> Iterator[Tensor]:
 
 
 class _Left:
-    """What samples have left whose products were added, but not around their mean."""
+    """Products of samples that are added, and what the samples have left as they are not centred.
 
-    def __init__(self, like: Tensor) -> None:
-        self.samples = 0
-        self.sums = torch.zeros_like(like)
+    Args:
+        moments: What they are added to.
+        begin: Called before that changes.
+    """
 
-    def add(self, samples: int, sums: Tensor) -> None:
+    def __init__(self, moments: Moments, begin: Callable[[], None]) -> None:
+        self._moments = moments
+        self._begin = begin
+        self._samples = 0
+        self._sums = torch.zeros_like(moments.mean)
+
+    def add(self, samples: int, blocks: Iterable[Block], sums: Tensor) -> None:
         """Add some."""
-        self.samples += samples
-        self.sums.add_(sums)
+        self._begin()
+        self._moments.add_products(blocks)
+        self._samples += samples
+        self._sums.add_(sums)
 
-    def centre(self, moments: Moments, centre: Tensor) -> None:
+    def centre(self, centre: Tensor) -> None:
         """Have them count around the mean of all."""
-        if self.samples:
-            moments.centre_products(self.samples, centre, self.sums / self.samples)
+        if self._samples:
+            self._moments.centre_products(self._samples, centre, self._sums / self._samples)
 
 
 def _sums(maps: Tensor) -> Tensor:

@@ -44,8 +44,8 @@ class Moments:
     @classmethod
     def none(cls, features: int, device: torch.device) -> Moments:
         """The moments of no samples."""
-        zeros = torch.zeros(features + 1, features, dtype=torch.float64, device=device)
-        return cls(0, zeros[0].clone(), zeros[1:].clone())
+        mean = torch.zeros(features, dtype=torch.float64, device=device)
+        return cls(0, mean, torch.zeros(features, features, dtype=torch.float64, device=device))
 
     def merge(self, other: Moments) -> None:
         """Add the moments of another set of samples."""
@@ -67,7 +67,7 @@ class Moments:
     def add_products(self, blocks: Iterable[Block]) -> None:
         """Add products, of which :meth:`centre_products` has to follow."""
         for begin, end, product in blocks:
-            self.scatter[begin:end, :end].add_(product)
+            self.scatter[begin:end, :end].add_(product)  # as float64, without a copy
 
     def centre_products(self, samples: int, centre: Tensor, rest: Tensor) -> None:
         """Have the samples whose products were added count around the mean of all."""
@@ -111,7 +111,7 @@ def products(maps: Tensor) -> list[Block]:
 
 def products_and_squares(maps: Tensor) -> tuple[list[Block], Tensor | None]:
     """As :func:`products`, with the diagonal, float64, where it costs no wait to look at it."""
-    with _exact_products(maps.device):
+    with exact_products(maps.device):
         blocks = _lower_triangle(maps)
         if not maps.is_cpu or maps.dtype is not torch.float32:
             return blocks, None
@@ -189,7 +189,7 @@ def _width(maps: Tensor) -> int:
 
 
 @contextlib.contextmanager
-def _exact_products(device: torch.device) -> Iterator[None]:
+def exact_products(device: torch.device) -> Iterator[None]:
     """Switch off what would demote float32 products: autocast, TF32 and bfloat16 inside BLAS."""
     get, change, exact = _product_precision(device)
     before = get()
