@@ -135,6 +135,7 @@ class TorchCovarianceMatrix(Intake):
         moments = self._moments
         return {
             "samples": self.samples,
+            "raw": self._is_raw,
             "shift": None if self._shift is None else self._shift.clone(),
             "rows": None if self._block is None else self._block.rows.clone(),
             "block_samples": moments.samples if moments else 0,
@@ -151,6 +152,7 @@ class TorchCovarianceMatrix(Intake):
         }
         self.samples, self.saved_samples = state["samples"], state["saved_samples"]
         self._shift = state["shift"]
+        self._is_raw = state.get("raw", True)  # earlier versions took off the shift at all times
         self._block = None if state["rows"] is None else RowBlock(state["rows"])
         self._moments = None
         if state["block_samples"]:

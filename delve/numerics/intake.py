@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from delve.numerics.moments import Moments, parts_of, products
+from delve.numerics.feature_maps import add_maps, are_maps
+from delve.numerics.moments import Moments, products
 from delve.numerics.row_block import RowBlock
 
 BLOCK_ELEMENTS = 2**19  # of a block of samples: 2 MiB of float32 stay in a core's cache
@@ -31,6 +32,7 @@ class Intake:
         self._moments: Moments | None = None  # of all blocks that were full
         self._block: RowBlock | None = None  # samples less the shift
         self._shift: Tensor | None = None  # a value near the samples
+        self._is_raw = True  # whether feature maps can be multiplied as they are
         self._changes = False  # whether sums are being changed, so that they are not whole
         self._waiting = 0  # samples of the batch under way that are not in yet
 
@@ -53,6 +55,7 @@ class Intake:
         """Forget all samples, and give back what they took."""
         self.samples, self._moments, self._block, self._shift = 0, None, None, None
         self._changes, self._waiting, self.saved_samples = False, 0, None
+        self._is_raw = True
 
     def _settle(self, device: torch.device) -> None:
         """Stay on the device of the first samples, unless one was asked for."""
@@ -76,7 +79,7 @@ class Intake:
             self._begin(x)
         self._save(x)
         self._waiting = x.numel() // x.shape[-1]
-        if x.dim() == 3 and x.stride(-1) >= x.shape[1] and x.shape[1] >= 2 * x.shape[2]:
+        if x.dim() == 3 and are_maps(x):
             self._add_maps(x.transpose(1, 2))
         else:
             self._add_rows(x)
@@ -150,25 +153,19 @@ class Intake:
         self._changes = False
 
     def _add_maps(self, maps: Tensor) -> None:
-        """Feature maps with many positions, (batch x features x positions): no transposed copy."""
+        """Feature maps with many positions, (batch x features x positions)."""
         self._empty_block()  # which holds rows less the shift that is about to move
         assert self._shift is not None
-        assert self._block is not None
         self._moments = self._moments or self._no_moments()
-        rest = torch.zeros_like(self._moments.mean)
-        for part in parts_of(maps, self._block_elements):
-            # Memory that is taken anew for each part would cost more than the subtraction.
-            centred = self._block.scratch(part.numel()).view(part.shape)
-            torch.sub(part, self._shift[:, None], out=centred)
-            blocks = products(centred)
-            self._changes = True
-            self._moments.add_products(blocks)
-            rest.add_(centred.sum(dim=(0, 2)))
-        samples = maps.shape[0] * maps.shape[2]
-        self._moments.centre_products(samples, self._shift, rest / samples)
+        self._is_raw = add_maps(
+            self._moments, maps, self._shift, self._block_elements, self._is_raw, self._change
+        )
         self._changes = False
-        self._came(samples)
+        self._came(maps.shape[0] * maps.shape[2])
         self._shift_to_mean()
+
+    def _change(self) -> None:
+        self._changes = True
 
     def _shift_to_mean(self) -> None:
         assert self._shift is not None

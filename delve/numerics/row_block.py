@@ -51,14 +51,6 @@ class RowBlock:
         self.count = needed
         return self._storage[needed - rows : needed]
 
-    def scratch(self, elements: int) -> Tensor:
-        """So many elements, flat, while the block holds no rows."""
-        features = self._storage.shape[1]
-        rows = -(-elements // features)
-        if len(self._storage) < rows:
-            self._storage = self._storage.new_empty(rows, features)
-        return self._storage.view(-1)[:elements]
-
     def empty(self, most: int) -> None:
         """No rows are in use any more; what is beyond so many of them is given back."""
         self.count = 0
