@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from delve.numerics.accumulator import Accumulator, merged
 from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.directions import Directions
+from delve.numerics.sketch import Sketch
 from delve.records import LayerKey
 
 
@@ -16,7 +19,7 @@ def without_samples(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_samples(
     state: Mapping[str, Any],
-    covariances: Mapping[LayerKey, TorchCovarianceMatrix],
+    covariances: Mapping[LayerKey, Accumulator],
     fresh: Mapping[LayerKey, int],
 ) -> dict[str, Any]:
     """A state whose samples are these.
@@ -30,7 +33,16 @@ def with_samples(
         [*key, min(fresh.get(key, 0), one.samples), one.state_dict()]
         for key, one in covariances.items()
     ]
-    return {**state, "covariances": gathered}
+    directions = {
+        layer: one.directions.state_dict()
+        for (_, layer), one in covariances.items()
+        if isinstance(one, Sketch)
+    }
+    return {
+        **state,
+        "directions": {**state.get("directions", {}), **directions},
+        "covariances": gathered,
+    }
 
 
 def fresh_in(state: Mapping[str, Any]) -> dict[LayerKey, int]:
@@ -40,17 +52,22 @@ def fresh_in(state: Mapping[str, Any]) -> dict[LayerKey, int]:
 
 def combined(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One state with the samples of all; what else there is comes from the first."""
-    covariances: dict[LayerKey, TorchCovarianceMatrix] = {}
+    covariances: dict[LayerKey, Accumulator] = {}
     fresh: dict[LayerKey, int] = {}
     for state in states:
         for key, count in fresh_in(state).items():
             fresh[key] = fresh.get(key, 0) + count
         for mode, name, _, covariance_state in state["covariances"]:
-            one = TorchCovarianceMatrix()
-            one.load_state_dict(covariance_state)
-            if (mode, name) in covariances and one.samples:
-                covariances[mode, name].merge_moments(one.moments())
-            else:
-                covariances[mode, name] = one
+            one = _loaded(covariance_state, state.get("directions", {}).get(name))
+            held = covariances.get((mode, name))
+            covariances[mode, name] = merged(held, one) if held and one.samples else one
     order = dict.fromkeys(name for state in states for name in state["order"])
     return {**with_samples(states[0], covariances, fresh), "order": list(order)}
+
+
+def _loaded(state: Mapping[str, Any], directions: Mapping[str, Any] | None) -> Accumulator:
+    if state.get("sketched") and directions is not None:
+        return Sketch.from_state_dict(state, Directions.from_state_dict(directions))
+    one = TorchCovarianceMatrix()
+    one.load_state_dict(state)
+    return one

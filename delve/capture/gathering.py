@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from delve.capture.accumulators import Accumulators
 from delve.capture.activations import SamplingMethods
 from delve.capture.layer_types import samples_of
 from delve.capture.masks import Mask
-from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.capture.memory import MemoryPlan
+from delve.numerics.accumulator import Accumulator
 from delve.numerics.layouts import Layouts
 from delve.records import MODES, LayerKey
 
@@ -29,6 +31,7 @@ class Gathering:
         most: Stop at so many samples per layer, mode and epoch; None never does. Each process of
             ``torch.distributed`` counts its own.
         keep_samples: Whether to keep the first samples themselves.
+        plan: Which layers are gathered by sketch.
     """
 
     methods: SamplingMethods = field(default_factory=SamplingMethods)
@@ -36,6 +39,7 @@ class Gathering:
     interval: int = 1
     most: int | None = None
     keep_samples: bool = False
+    plan: MemoryPlan = field(default_factory=MemoryPlan)
 
 
 class Gatherer:
@@ -49,7 +53,7 @@ class Gatherer:
     def __init__(self, gathering: Gathering, layouts: Layouts | None = None) -> None:
         self._gathering = gathering
         self.layouts = layouts or Layouts()
-        self._covariances: dict[LayerKey, TorchCovarianceMatrix] = {}
+        self._covariances = Accumulators(gathering.plan, gathering.device, gathering.keep_samples)
         self._calls: Counter[LayerKey] = Counter()
         self._fresh: Counter[LayerKey] = Counter()  # samples since the last statistics
         self._spoiled: dict[LayerKey, None] = {}  # until then, by an output that was no sample
@@ -105,10 +109,10 @@ class Gatherer:
     def spoil(self, key: LayerKey) -> None:
         """Leave a layer out until the next statistics: what there is of it is not the whole."""
         self._spoiled[key] = None
-        self._covariances.pop(key, None)
+        self._covariances.pop(key)
         del self._fresh[key]
 
-    def fresh(self, order: Iterable[str]) -> dict[LayerKey, TorchCovarianceMatrix]:
+    def fresh(self, order: Iterable[str]) -> dict[LayerKey, Accumulator]:
         """What saw new samples since the last statistics, by mode and in the order of layers."""
         names = tuple(order)
         return {
@@ -118,10 +122,14 @@ class Gatherer:
             if (key := (mode, name)) in self._fresh
         }
 
-    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, TorchCovarianceMatrix]:
+    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, Accumulator]:
         """Of these, or of all, what was gathered at all, also if statistics were taken since."""
-        wanted = self._covariances if keys is None else keys
+        wanted = [key for key, _ in self._covariances.items()] if keys is None else keys
         return {key: self._covariances[key] for key in wanted if key in self._covariances}
+
+    def follow_ranges(self, gathered: Mapping[LayerKey, Accumulator]) -> None:
+        """Have sketches look along what those of all processes have found."""
+        self._covariances.follow(gathered)
 
     def mark_used(self, forget: bool) -> None:
         """The statistics were taken; drop the samples too, where ``forget`` says so."""
@@ -132,8 +140,8 @@ class Gatherer:
 
     def drop(self, layer: str) -> None:
         """Forget a layer that is no longer tracked."""
+        self._covariances.drop(layer)
         for mode in MODES:
-            self._covariances.pop((mode, layer), None)
             del self._fresh[mode, layer]
 
     def state_dict(self) -> dict[str, Any]:
@@ -142,6 +150,7 @@ class Gatherer:
             "layouts": self.layouts.state_dict(),
             "left_out": [list(key) for key in self._spoiled],
             "calls": [[*key, calls] for key, calls in self._calls.items()],
+            "directions": self._covariances.state_dict(),
             "covariances": [
                 [*key, self._fresh[key], covariance.state_dict()]
                 for key, covariance in self._covariances.items()
@@ -157,11 +166,11 @@ class Gatherer:
             (mode, name) for mode, name in _keys(state.get("left_out", ())) if name in known
         )
         self._calls = Counter({(mode, name): calls for mode, name, calls in state["calls"]})
-        self._covariances, self._fresh = {}, Counter()
+        self._covariances.load_state_dict(state.get("directions", {}), known)
+        self._fresh = Counter()
         for mode, name, fresh, covariance_state in state["covariances"]:
             if name in known:
-                covariance = self._covariance((mode, name))
-                covariance.load_state_dict(covariance_state)
+                self._covariances.load((mode, name), covariance_state)
                 if fresh:
                     self._fresh[mode, name] = fresh
 
@@ -181,15 +190,8 @@ class Gatherer:
         if most is not None and self._fresh[key] + count > most:
             count = most - self._fresh[key]
             rows = rows.reshape(-1, rows.shape[-1])[:count]
-        self._covariance(key).update(rows)
+        self._covariances.add(key, rows)
         self._fresh[key] += count
-
-    def _covariance(self, key: LayerKey) -> TorchCovarianceMatrix:
-        if key not in self._covariances:
-            self._covariances[key] = TorchCovarianceMatrix(
-                device=self._gathering.device, save_data=self._gathering.keep_samples
-            )
-        return self._covariances[key]
 
 
 def _checked(rows: Tensor) -> Tensor:

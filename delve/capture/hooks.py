@@ -24,8 +24,9 @@ from delve.capture.remarks import Remarks
 from delve.capture.root_passes import RootPasses
 from delve.capture.stand_ins import is_recomputing, stands_for_data
 from delve.errors import ArgumentError
-from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.accumulator import Accumulator
 from delve.numerics.layouts import Layouts
+from delve.numerics.memory import is_out_of_memory
 from delve.records import LayerKey
 
 
@@ -175,10 +176,9 @@ class LayerHooks:
             try:
                 self._order.setdefault(name)
                 self._gatherer.add(key, layer, tensor, mask)
-            except (MemoryError, torch.cuda.OutOfMemoryError):  # says nothing about the layer
-                raise
             except Exception as error:  # whatever a function that a user registered may raise
-                self._gatherer.spoil(key)
+                if not is_out_of_memory(error):  # which says nothing about the layer
+                    self._gatherer.spoil(key)
                 self._remarks.odd_output(key, layer, output, error)
             finally:
                 self._holder = None
@@ -200,13 +200,17 @@ class LayerHooks:
                     if hook is not None and self.modules.get(name) is layer and not self._is_closed:
                         self._hooked[name] = layer, registered(layer, hook)
 
-    def fresh(self) -> dict[LayerKey, TorchCovarianceMatrix]:
+    def fresh(self) -> dict[LayerKey, Accumulator]:
         """What saw new samples since :meth:`mark_used`, in forward order."""
         return self._gatherer.fresh(self.layers)
 
-    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, TorchCovarianceMatrix]:
+    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, Accumulator]:
         """Of these, or of all, what was gathered, also if :meth:`mark_used` came since."""
         return self._gatherer.held(keys)
+
+    def follow_ranges(self, gathered: Mapping[LayerKey, Accumulator]) -> None:
+        """Have sketches look along what those of all processes have found."""
+        self._gatherer.follow_ranges(gathered)
 
     def mark_used(self, forget: bool, used: Iterable[LayerKey] = ()) -> None:
         """The statistics of the fresh samples were taken.

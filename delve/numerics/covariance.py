@@ -8,15 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from delve.numerics.moments import Moments, parts_of, products
-
-BLOCK_ELEMENTS = 2**19  # of a block of samples: 2 MiB of float32 stay in a core's cache
-GPU_BLOCK_ELEMENTS = 2**22  # where starting an operation costs more than memory does
-BLOCK_SAMPLES = 4096  # more would add up too many float32 roundings where features are few
-EMBEDDED_SAMPLES = 1000
+from delve.numerics.intake import Intake
+from delve.numerics.moments import Moments
+from delve.numerics.row_block import RowBlock
 
 
-class TorchCovarianceMatrix:
+class TorchCovarianceMatrix(Intake):
     """The covariance matrix of samples that arrive batch by batch.
 
     Samples gather in a block; a full block gives one float32 product around the mean so far, which
@@ -42,21 +39,8 @@ class TorchCovarianceMatrix:
         device: torch.device | str | None = None,
         save_data: bool = False,
     ) -> None:
+        super().__init__(None if device is None else torch.device(device), save_data)
         self.bias = bias
-        self._wanted_device = None if device is None else torch.device(device)
-        self.device = self._wanted_device
-        self.save_data = save_data
-        self.saved_samples: Tensor | None = None
-        self.samples = 0
-        self._moments: Moments | None = None  # of all blocks that were full
-        self._block: Tensor | None = None  # (rows x features): samples less the shift
-        self._rows = 0  # of the block that are in use
-        self._shift: Tensor | None = None  # a value near the samples
-
-    @property
-    def features(self) -> int:
-        """The dimension of the samples; 0 before the first."""
-        return 0 if self._shift is None else len(self._shift)
 
     def update(self, x: Tensor, vae: bool = False) -> None:
         """Take one batch of any floating dtype and layout; an empty one is ignored.
@@ -97,15 +81,6 @@ class TorchCovarianceMatrix:
         covariance = moments.covariance()
         return covariance if center else covariance.addr_(moments.mean, moments.mean)
 
-    def lower_triangle(self) -> Tensor:
-        """As :meth:`fix`, but right on and below the diagonal only, which is all that LAPACK reads.
-
-        Raises:
-            ValueError: No sample was seen yet.
-        """
-        moments = self.moments()
-        return moments.scatter.div_(moments.samples)
-
     @torch.no_grad()
     def moments(self) -> Moments:
         """The moments of all samples so far.
@@ -113,27 +88,44 @@ class TorchCovarianceMatrix:
         Raises:
             ValueError: No sample was seen yet.
         """
-        if self._block is None or self._shift is None:
+        if self._block is None:
             raise ValueError("there is no covariance yet: no sample was seen; call update() first")
         moments = self._moments.copy() if self._moments else self._no_moments()
-        if self._rows:
-            self._add_block(moments, self._block[: self._rows].clone())
+        if self._block.count:
+            self._add_block(moments, self._block.rows.clone())
         return moments
+
+    @torch.no_grad()
+    def settled(self) -> Moments:
+        """As :meth:`moments`, themselves rather than a copy.
+
+        Raises:
+            ValueError: No sample was seen yet.
+        """
+        if self._block is None:
+            raise ValueError("there is no covariance yet: no sample was seen; call update() first")
+        self._empty_block()
+        return self._moments or self._no_moments()
 
     @torch.no_grad()
     def rows_below_features(self) -> Tensor | None:
         """All samples less their mean, (samples x features), float64, if fewer than features."""
-        if self._block is None or self._moments or self._rows >= self.features:
+        if self._block is None or self._moments or self._block.count >= self.features:
             return None
-        rows = self._block[: self._rows].double()
-        return rows - rows.mean(dim=0)
+        rows = self._block.rows.double()
+        return rows.sub_(rows.mean(dim=0))
+
+    def parts(self) -> tuple[Moments | None, Tensor | None, Tensor | None]:
+        """What is held, itself: moments, and samples less the shift, with the shift."""
+        rows = None if self._block is None else self._block.rows
+        return self._moments, rows, self._shift
 
     def merge_moments(self, moments: Moments) -> None:
         """Add the moments of samples that were seen elsewhere."""
         self._settle(moments.mean.device)
         if self._shift is None:
             self._shift = moments.mean.to(self.device, torch.float32)
-            self._block = self._shift.new_empty(0, len(self._shift))
+            self._block = self._no_rows(self._shift)
         self.samples += moments.samples
         self._moments = self._moments or self._no_moments()
         self._moments.merge(moments.to(self._shift.device))
@@ -143,8 +135,9 @@ class TorchCovarianceMatrix:
         moments = self._moments
         return {
             "samples": self.samples,
+            "raw": self._is_raw,
             "shift": None if self._shift is None else self._shift.clone(),
-            "rows": None if self._block is None else self._block[: self._rows].clone(),
+            "rows": None if self._block is None else self._block.rows.clone(),
             "block_samples": moments.samples if moments else 0,
             "mean": moments.mean.clone() if moments else None,
             "scatter": moments.scatter.clone() if moments else None,
@@ -158,8 +151,9 @@ class TorchCovarianceMatrix:
             for key, value in state.items()
         }
         self.samples, self.saved_samples = state["samples"], state["saved_samples"]
-        self._shift, self._block = state["shift"], state["rows"]
-        self._rows = 0 if self._block is None else len(self._block)
+        self._shift = state["shift"]
+        self._is_raw = state.get("raw", True)  # earlier versions took off the shift at all times
+        self._block = None if state["rows"] is None else RowBlock(state["rows"])
         self._moments = None
         if state["block_samples"]:
             self._moments = Moments(state["block_samples"], state["mean"], state["scatter"])
@@ -167,133 +161,3 @@ class TorchCovarianceMatrix:
         self.device = self._wanted_device
         if self.device is not None:
             self._move_to(self.device)
-
-    def _settle(self, device: torch.device) -> None:
-        """Stay on the device of the first samples, unless one was asked for."""
-        if self.device is None:
-            # Apple's GPUs have no float64, of which the sums are.
-            self.device = torch.device("cpu") if device.type == "mps" else device
-            self._move_to(self.device)
-
-    def _move_to(self, device: torch.device) -> None:
-        def moved(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device)
-
-        self._shift, self._block = moved(self._shift), moved(self._block)
-        self.saved_samples = moved(self.saved_samples)
-        if self._moments:
-            self._moments = self._moments.to(device)
-
-    def _take(self, x: Tensor) -> None:
-        if self._shift is None:
-            self._begin(x)
-        self._save(x)
-        self.samples += x.numel() // x.shape[-1]
-        if x.dim() == 3 and x.stride(-1) >= x.shape[1] and x.shape[1] >= 2 * x.shape[2]:
-            self._add_maps(x.transpose(1, 2))
-        else:
-            self._add_rows(x)
-
-    def _begin(self, x: Tensor) -> None:
-        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        self._shift = x.mean(dim=tuple(range(x.dim() - 1)), dtype=dtype)
-        self._block = torch.empty(0, x.shape[-1], dtype=dtype, device=x.device)
-
-    def _add_rows(self, x: Tensor) -> None:
-        """Put samples into the block; a full block goes into the moments."""
-        positions = x.shape[1] if x.dim() == 3 else 1
-        if positions > self._capacity:
-            x, positions = x.reshape(-1, x.shape[-1]), 1
-        for part in torch.split(x, self._capacity // positions):
-            self._put(part, len(part) * positions)
-
-    def _put(self, part: Tensor, rows: int) -> None:
-        """Put at most a block's worth of samples into the block."""
-        assert self._shift is not None
-        if self._rows + rows > self._capacity:
-            self._empty_block()
-        block = self._grown(self._rows + rows)
-        space = block[self._rows : self._rows + rows]
-        torch.sub(part, self._shift, out=space.view(part.shape))
-        self._rows += rows
-
-    @property
-    def _capacity(self) -> int:
-        """How many samples make a full block."""
-        return max(2 * self.features, min(self._block_elements // self.features, BLOCK_SAMPLES))
-
-    @property
-    def _block_elements(self) -> int:
-        assert self.device is not None
-        return BLOCK_ELEMENTS if self.device.type == "cpu" else GPU_BLOCK_ELEMENTS
-
-    def _grown(self, rows: int) -> Tensor:
-        assert self._block is not None
-        if len(self._block) < rows:
-            larger = self._block.new_empty(
-                min(self._capacity, max(rows, 2 * len(self._block))), self.features
-            )
-            larger[: self._rows] = self._block[: self._rows]
-            self._block = larger
-        return self._block
-
-    def _space(self, elements: int) -> Tensor:
-        """So many elements of the block, while it holds no rows."""
-        assert self._block is not None
-        rows = -(-elements // self.features)
-        if len(self._block) < rows:
-            self._block = self._block.new_empty(rows, self.features)
-        return self._block.view(-1)[:elements]
-
-    def _empty_block(self) -> None:
-        assert self._block is not None
-        if self._rows:
-            self._moments = self._moments or self._no_moments()
-            self._add_block(self._moments, self._block[: self._rows])
-            self._shift_to_mean()
-            self._rows = 0
-
-    def _add_block(self, moments: Moments, rows: Tensor) -> None:
-        """Add shifted rows, which are overwritten."""
-        assert self._shift is not None
-        centre = self._shift
-        if moments.samples == 0:
-            # The first batch may be no measure of the rest. A later block that is far from the
-            # mean so far is as far apart in the covariance itself, which bounds its rounding.
-            rest = rows.mean(dim=0)
-            rows.sub_(rest)
-            centre = centre.double() + rest
-        moments.add(len(rows), centre, rows.mean(dim=0), products(rows[None].transpose(1, 2)))
-
-    def _add_maps(self, maps: Tensor) -> None:
-        """Feature maps with many positions, (batch x features x positions): no transposed copy."""
-        self._empty_block()  # which holds rows less the shift that is about to move
-        assert self._shift is not None
-        self._moments = self._moments or self._no_moments()
-        rest = torch.zeros_like(self._moments.mean)
-        for part in parts_of(maps, self._block_elements):
-            # Memory that is taken anew for each part would cost more than the subtraction.
-            centred = self._space(part.numel()).view(part.shape)
-            torch.sub(part, self._shift[:, None], out=centred)
-            self._moments.add_products(products(centred))
-            rest.add_(centred.sum(dim=(0, 2)))
-        samples = maps.shape[0] * maps.shape[2]
-        self._moments.centre_products(samples, self._shift, rest / samples)
-        self._shift_to_mean()
-
-    def _shift_to_mean(self) -> None:
-        assert self._shift is not None
-        assert self._moments is not None
-        # A copy also where the dtype is the same: the mean moves on under rows less the shift.
-        self._shift = self._moments.mean.to(self._shift.dtype, copy=True)
-
-    def _no_moments(self) -> Moments:
-        assert self._shift is not None
-        return Moments.none(self.features, self._shift.device)
-
-    def _save(self, x: Tensor) -> None:
-        held = self.saved_samples
-        wanted = EMBEDDED_SAMPLES - (0 if held is None else len(held))
-        if self.save_data and wanted > 0:
-            new = x.reshape(-1, x.shape[-1])[:wanted].clone()
-            self.saved_samples = new if held is None else torch.cat([held, new])

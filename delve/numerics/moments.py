@@ -11,10 +11,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-# BLAS adds up few features one sample after the other, with too much rounding for float32.
-_DOUBLE_BELOW = 64
-_TRIANGLE_FROM = 128  # features, from which computing the lower triangle alone pays
-_TRIANGLE_BLOCKS = 4
+# BLAS adds up few features one sample after the other, with too much rounding for float32 of more
+# samples than a slice has: 8e-7 was the most seen of 64, of samples with two values each.
+_DOUBLE_BELOW, _SLICED_BELOW = 16, 64  # float64 of the fewest takes no longer
+_SLICE = 64
+# The lower triangle alone is computed, in 4 to 8 blocks, at least and preferably so wide.
+_LEAST_WIDTH, _WIDTH = 32, 128
+_ADDED = 32  # products that are added up in float32, one after the other
+_HALVED_FROM = 1024  # features on other devices, where each block costs a start
 # The mean square of a feature below which squares that vanish from float32's range would be more
 # than a rounding of the largest eigenvalue: the smallest normal number over half an epsilon.
 _LEAST_SQUARE = torch.finfo(torch.float32).tiny / (torch.finfo(torch.float32).eps / 2)
@@ -40,8 +44,8 @@ class Moments:
     @classmethod
     def none(cls, features: int, device: torch.device) -> Moments:
         """The moments of no samples."""
-        zeros = torch.zeros(features + 1, features, dtype=torch.float64, device=device)
-        return cls(0, zeros[0].clone(), zeros[1:].clone())
+        mean = torch.zeros(features, dtype=torch.float64, device=device)
+        return cls(0, mean, torch.zeros(features, features, dtype=torch.float64, device=device))
 
     def merge(self, other: Moments) -> None:
         """Add the moments of another set of samples."""
@@ -63,7 +67,7 @@ class Moments:
     def add_products(self, blocks: Iterable[Block]) -> None:
         """Add products, of which :meth:`centre_products` has to follow."""
         for begin, end, product in blocks:
-            self.scatter[begin:end, :end].add_(product.double())
+            self.scatter[begin:end, :end].add_(product)  # as float64, without a copy
 
     def centre_products(self, samples: int, centre: Tensor, rest: Tensor) -> None:
         """Have the samples whose products were added count around the mean of all."""
@@ -89,13 +93,6 @@ class Moments:
         return (lower + lower.tril(-1).T) / self.samples
 
 
-def parts_of(maps: Tensor, most: int) -> Iterator[Tensor]:
-    """Split maps, (batch x features x positions), into parts of at most so many elements."""
-    features, positions = maps.shape[1:]
-    for images in torch.split(maps, max(1, most // (features * positions))):
-        yield from torch.split(images, most // features, dim=2)
-
-
 def products(maps: Tensor) -> list[Block]:
     """The features' products with each other, summed over batch and positions.
 
@@ -109,38 +106,90 @@ def products(maps: Tensor) -> list[Block]:
     Returns:
         Blocks of the lower triangle, each with its rows: from, to, and (rows x columns to there).
     """
-    with _exact_products(maps.device):
+    return products_and_squares(maps)[0]
+
+
+def products_and_squares(maps: Tensor) -> tuple[list[Block], Tensor | None]:
+    """As :func:`products`, with the diagonal, float64, where it costs no wait to look at it."""
+    with exact_products(maps.device):
         blocks = _lower_triangle(maps)
-        return _lower_triangle(maps.double()) if _leave_range(blocks, maps) else blocks
+        if not maps.is_cpu or maps.dtype is not torch.float32:
+            return blocks, None
+        squares = _diagonal(blocks)
+        if _leave_range(float(squares.sum()), maps):
+            blocks = _lower_triangle(maps.double())
+            squares = _diagonal(blocks)
+        return blocks, squares
 
 
-def _leave_range(blocks: list[Block], maps: Tensor) -> bool:
-    """Whether squares may have been too large or too small for float32, where that costs little."""
-    if not maps.is_cpu or blocks[0][2].dtype is not torch.float32:
-        return False
-    # No product of two features exceeds the larger of their squares: these tell of all products.
-    squares = 0.0
-    for begin, _, product in blocks:
-        squares += (product[:, begin:] if begin else product).trace().item()
+def _diagonal(blocks: list[Block]) -> Tensor:
+    parts = [(product[:, begin:] if begin else product).diagonal() for begin, _, product in blocks]
+    return (torch.cat(parts) if len(parts) > 1 else parts[0]).double()
+
+
+def _leave_range(squares: float, maps: Tensor) -> bool:
+    """Whether squares, of this sum, may have been too large or too small for float32.
+
+    No product of two features exceeds the larger of their squares: these tell of all products.
+    """
     leave = squares == math.inf or squares < _LEAST_SQUARE * maps.numel()
     return leave and bool(maps.any())  # what does not vary at all is right as it is
 
 
 def _lower_triangle(maps: Tensor) -> list[Block]:
     features = maps.shape[1]
-    if features < _DOUBLE_BELOW:
+    if features < _SLICED_BELOW and maps.dtype is torch.float32:
+        if maps.is_cpu and features >= _DOUBLE_BELOW:
+            return [(0, features, _in_slices(maps))]
         maps = maps.double()
-    width = features if features < _TRIANGLE_FROM else -(-features // _TRIANGLE_BLOCKS)
+    width = _width(maps)
     blocks = []
     for begin in range(0, features, width):
         end = min(begin + width, features)
-        product = maps[:, begin:end] @ maps[:, :end].transpose(1, 2)
-        blocks.append((begin, end, product.sum(dim=0) if len(product) > 1 else product[0]))
+        blocks.append((begin, end, _summed(maps[:, begin:end], maps[:, :end].transpose(1, 2))))
     return blocks
 
 
+def _summed(left: Tensor, right: Tensor) -> Tensor:
+    """The sum over the batch of products, (batch x rows x positions) times (... x columns)."""
+    if len(left) == 1:
+        return left[0] @ right[0]
+    if not left.is_cpu:
+        return (left @ right).sum(dim=0, dtype=torch.float64)
+    sums: Tensor | None = None
+    for rows, columns in zip(torch.split(left, _ADDED), torch.split(right, _ADDED), strict=True):
+        nothing = left.new_empty(rows.shape[1], columns.shape[2])
+        product = torch.addbmm(nothing, rows, columns, beta=0)  # holds no product of each image
+        sums = product if sums is None else sums.double().add_(product)
+    assert sums is not None
+    return sums
+
+
+def _in_slices(maps: Tensor) -> Tensor:
+    """Products in float32 of few samples each, added up in float64."""
+    features, positions = maps.shape[1:]
+    whole = positions - positions % _SLICE
+    sums = torch.zeros(features, features, dtype=torch.float64)
+    for image in maps[:, :, :whole] if whole else ():
+        slices = image.unflatten(1, (-1, _SLICE)).transpose(0, 1)
+        sums += (slices @ slices.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
+    if whole < positions:
+        rest = maps[:, :, whole:]
+        sums += (rest @ rest.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
+    return sums
+
+
+def _width(maps: Tensor) -> int:
+    """Of the blocks of the lower triangle, in features."""
+    features = maps.shape[1]
+    if not maps.is_cpu:
+        return features if features < _HALVED_FROM else -(-features // 2)
+    blocks = min(max(4, features // _WIDTH), 8, max(1, features // _LEAST_WIDTH))
+    return -(-features // blocks)
+
+
 @contextlib.contextmanager
-def _exact_products(device: torch.device) -> Iterator[None]:
+def exact_products(device: torch.device) -> Iterator[None]:
     """Switch off what would demote float32 products: autocast, TF32 and bfloat16 inside BLAS."""
     get, change, exact = _product_precision(device)
     before = get()

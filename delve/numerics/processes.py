@@ -132,6 +132,18 @@ def named(ranks: Iterable[int]) -> str:
     return f"ranks {', '.join(shown[:-1])} and {shown[-1]}"
 
 
+def from_rank(value: T, process: int, group: Group = None) -> T:
+    """What a process of the group holds, by its rank there; any value that can be pickled.
+
+    Collective: a process group has to be there.
+    """
+    message: list[Any] = [value]
+    source = ranks_of(group)[process]
+    dist.broadcast_object_list(message, src=source, group=group, device=device(group))
+    received: T = message[0]
+    return received
+
+
 def from_rank_zero(value: T | None, group: Group = None) -> T:
     """What the first process holds, which may be any value that can be pickled.
 

@@ -11,14 +11,23 @@ import torch
 import torch.distributed as dist
 
 from delve.base.log import get_logger
+from delve.numerics.accumulator import Accumulator
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.layouts import Layouts
 from delve.numerics.moments import Moments
 from delve.numerics.processes import Group, device, gather, is_distributed, named, ranks_of
+from delve.numerics.sketch import Sketch
+from delve.numerics.sketch_reduction import (
+    Identity,
+    have_other_directions,
+    holder_of,
+    identities,
+    reduced_sketch,
+)
 from delve.numerics.weight_marks import Marks, unlike
 from delve.records import LayerKey, shortened
 
-Covariances = Mapping[LayerKey, TorchCovarianceMatrix]
+Covariances = Mapping[LayerKey, Accumulator]
 
 # How far the projections of equal samples may be apart: a reduction adds up in another order.
 _SAME = 1e-4
@@ -36,6 +45,7 @@ class _Part:
         known: The layers whose samples are counted once already.
         sharing: Ranks of processes that work on the same data together.
         marks: Numbers by which the weights of its layers are known.
+        sketches: The directions of each sketch.
     """
 
     rank: int
@@ -43,6 +53,7 @@ class _Part:
     known: list[str]
     sharing: list[tuple[int, ...]]
     marks: Marks
+    sketches: dict[LayerKey, Identity]
 
 
 class CovarianceReducer:
@@ -62,7 +73,7 @@ class CovarianceReducer:
         layouts: Layouts | None = None,
         marks: Marks | None = None,
         writer: int = 0,
-    ) -> dict[LayerKey, TorchCovarianceMatrix]:
+    ) -> dict[LayerKey, Accumulator]:
         """The covariances over the samples of all processes, complete in the one that writes.
 
         Collective where a process group is there. A process that lacks a layer, or has no sample
@@ -87,6 +98,7 @@ class CovarianceReducer:
                 list(layouts.known),
                 sorted(layouts.sharing),
                 marks or {},
+                identities(mine),
             ),
             self._group,
         )
@@ -97,11 +109,20 @@ class CovarianceReducer:
         for key in elsewhere:
             mine.pop(key, None)
         # Every process goes through the same keys in the same order.
-        return {
-            key: self._reduced(mine.get(key), next(iter(features)), writer)
-            for key, features in counts.items()
-            if len(features) == 1 and key not in unknown and key[1] not in apart
-        }
+        whole: dict[LayerKey, Accumulator] = {}
+        sketches = [part.sketches for part in parts]
+        self._warn_of_other_directions(counts, sketches)
+        for key, features in counts.items():
+            if len(features) > 1 or key in unknown or key[1] in apart:
+                continue
+            holder = holder_of(key, sketches)
+            if holder is None:
+                one = mine.get(key)
+                assert not isinstance(one, Sketch)
+                whole[key] = self._reduced(one, next(iter(features)), writer)
+            elif not have_other_directions(key, sketches):
+                whole[key] = reduced_sketch(key, mine.get(key), sketches, writer, self._group)
+        return whole
 
     def _shared(
         self, mine: Covariances, parts: list[_Part]
@@ -175,6 +196,18 @@ class CovarianceReducer:
             ),
         )
 
+    def _warn_of_other_directions(
+        self, keys: Iterable[LayerKey], sketches: list[dict[LayerKey, Identity]]
+    ) -> None:
+        self._warn(
+            "directions",
+            {key[1]: "sketches" for key in keys if have_other_directions(key, sketches)},
+            lambda told: (
+                "these layers are left out, since the processes gather them by sketches that do "
+                f"not add up: {told}; name them in sketch=[...]"
+            ),
+        )
+
     def _warn(self, what: str, layers: Mapping[str, str], say: Callable[[str], str]) -> None:
         new = {layer: told for layer, told in layers.items() if (what, layer) not in self._named}
         self._named.update((what, layer) for layer in new)
@@ -212,8 +245,10 @@ def _feature_counts(parts: Iterable[_Part]) -> dict[LayerKey, set[int]]:
     return counts
 
 
-def _signature(covariance: TorchCovarianceMatrix) -> list[float]:
+def _signature(covariance: Accumulator) -> list[float]:
     """Numbers by which equal samples are known: their count, and projections of their moments."""
+    if isinstance(covariance, Sketch):
+        return covariance.signature()
     moments = covariance.moments()
     turns = torch.arange(1, covariance.features + 1, dtype=torch.float64).cos()
     mean, scatter = moments.mean.cpu(), moments.scatter.diagonal().cpu()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from delve.errors import ArgumentError
+from delve.numerics.bounds import SpectrumBounds
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.eigenspace import eigenspace, eigenvalues, rough_eigenvalues, settled
 
@@ -24,6 +25,7 @@ class Spectrum:
         samples: How many samples the covariance was taken over.
         trace: The trace of the matrix, before rounding below 0 was clamped.
         covariance: The covariance itself.
+        bounds: What is known of a layer that is gathered by sketch, whose eigenvalues are NaN.
         leading_vectors: (features x at most 2), the first eigenvectors, if they were asked for;
             the sign is such that the component of greatest size is positive.
     """
@@ -33,6 +35,7 @@ class Spectrum:
     trace: float = float("nan")
     covariance: TorchCovarianceMatrix | None = field(default=None, repr=False)
     leading_vectors: np.ndarray | None = field(default=None, repr=False)
+    bounds: SpectrumBounds | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -40,6 +43,7 @@ class Spectrum:
         covariance: TorchCovarianceMatrix,
         vectors: bool = False,
         threshold: float | None = None,
+        in_place: bool = False,
     ) -> Spectrum:
         """The spectrum of a covariance, by one eigendecomposition.
 
@@ -51,9 +55,14 @@ class Spectrum:
             threshold: Given where nothing but the intrinsic dimensionality at this threshold is
                 read off the eigenvalues: they may then be as rough as float32, if that leaves it
                 beyond doubt.
+            in_place: Whether the covariance's own sums may be used, rather than a copy of them.
         """
         rows = covariance.rows_below_features()
-        matrix = covariance.lower_triangle() if rows is None else rows @ rows.T / len(rows)
+        if rows is None:
+            moments = covariance.settled() if in_place else covariance.moments()
+            matrix = moments.scatter  # of which LAPACK reads the lower triangle alone
+        else:
+            matrix = rows @ rows.T
         features, samples = covariance.features, covariance.samples
         # A feature that is not finite anywhere has no finite variance.
         if not torch.isfinite(matrix.diagonal()).all():
@@ -73,8 +82,8 @@ class Spectrum:
             rough = None if threshold is None else rough_eigenvalues(matrix, threshold)
             values = eigenvalues(matrix) if rough is None else rough
         padded = np.zeros(features)
-        padded[: len(values)] = values.cpu().numpy()
-        return cls(padded, samples, float(matrix.trace()), covariance, leading)
+        padded[: len(values)] = values.cpu().numpy() / samples
+        return cls(padded, samples, float(matrix.trace()) / samples, covariance, leading)
 
     @classmethod
     def of_matrix(cls, matrix: Tensor) -> Spectrum:
@@ -96,7 +105,7 @@ class Spectrum:
     @property
     def is_finite(self) -> bool:
         """False where the layer's outputs held NaN or infinity."""
-        return bool(np.isfinite(self.eigenvalues).all())
+        return bool(np.isfinite(self.eigenvalues).all()) or self.bounds is not None
 
     @property
     def shares(self) -> np.ndarray:

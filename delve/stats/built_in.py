@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
+from delve.numerics.spectrum import Spectrum
 from delve.stats import functions
-from delve.stats.stat import Stat
+from delve.stats.stat import Scale, Stat
 
+Bound = Callable[[int, Spectrum, float], float | None]
 LEADING = 5  # eigenvalues that `spectrum` gives as scalars
 
 _FROM_ZERO = (0.0, math.inf)
 _FROM_ONE = (1.0, math.inf)
 _RICHTER = "Richter et al., arXiv 2006.08679"
+
+_BOUNDED: tuple[tuple[str, Bound, tuple[float, float], Scale], ...] = (
+    ("saturation", functions.bound_of_saturation, (0.0, 1.0), "linear"),
+    ("intrinsic-dimensionality", functions.bound_of_dimensionality, _FROM_ONE, "auto"),
+)
 
 BUILT_IN = (
     Stat(
@@ -151,4 +159,22 @@ BUILT_IN = (
         summary="the number of samples that the statistics were taken over",
         limits=_FROM_ZERO,
     ),
+)
+
+# The ends between which a sketch says that a statistic lies. Who selects it gets them too.
+BOUNDS = tuple(
+    Stat(
+        f"{name}-{'high' if end else 'low'}",
+        f"{name}-{'high' if end else 'low'}",
+        partial(function, end),
+        needs_eigenvalues=False,
+        summary=f"the {'most' if end else 'least'} that {name} can be, of a sketched layer",
+        limits=limits,
+        is_bounded_by_samples=True,
+        is_bounded_by_features=True,
+        scale=scale,
+        bounds=name,
+    )
+    for name, function, limits, scale in _BOUNDED
+    for end in (0, 1)
 )

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from delve.base.log import get_logger
-from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.accumulator import Accumulator
+from delve.numerics.decomposition import spectrum_of
 from delve.numerics.spectrum import Spectrum
 from delve.records import LayerKey, Metric
+from delve.stats.built_in import BOUNDS
 from delve.stats.functions import saturation
 from delve.stats.selection import SelectedStat
+from delve.stats.stat import Stat
 
 logger = get_logger(__name__)
 
@@ -50,7 +53,12 @@ class Statistics:
     def __init__(self, selected: Sequence[SelectedStat], threshold: float) -> None:
         self._selected = selected
         self._threshold = threshold
+        self._bounds: dict[str, list[Stat]] = {}  # by the name of what they are the ends of
+        for bound in BOUNDS:
+            self._bounds.setdefault(bound.bounds, []).append(bound)
         self._named_as_few: set[str] = set()
+        self._left_out: dict[str, dict[str, None]] = {}  # by layer: keys of statistics
+        self._named_as_left_out: set[str] = set()
         self.needs_samples = any(item.stat.needs_samples for item in selected)
         self._counts_alone = not any(item.stat.needs_eigenvalues for item in selected)
         self.array_groups = tuple(
@@ -58,39 +66,52 @@ class Statistics:
         )
         self.arrays = tuple(dict.fromkeys(s.stat.key for s in selected if s.stat.is_array))
 
-    def compute(self, covariances: Mapping[LayerKey, TorchCovarianceMatrix]) -> Results:
-        """The metrics of each (mode, layer), in the order given, by one eigendecomposition each."""
+    def compute(
+        self, covariances: Mapping[LayerKey, Accumulator], consume: bool = False
+    ) -> Results:
+        """The metrics of each (mode, layer), in the order given, by one eigendecomposition each.
+
+        Args:
+            covariances: What was gathered.
+            consume: Whether to give back the memory of each as soon as its metrics are there.
+        """
         results = Results()
         threshold = self._threshold if self._counts_alone else None
-        spectra = {
-            key: Spectrum.of(covariance, self.needs_samples, threshold)
-            for key, covariance in covariances.items()
-        }
-        for (mode, layer), spectrum in spectra.items():
+        broken: list[str] = []
+        for (mode, layer), covariance in covariances.items():
+            if not covariance.samples:  # consumed by a call that was interrupted
+                continue
+            spectrum = spectrum_of(covariance, self.needs_samples, threshold, consume)
             results.saturations[mode, layer] = saturation(spectrum, self._threshold)
             self._add(results, mode, layer, spectrum)
             if spectrum.samples < spectrum.features:
                 results.few_samples.setdefault(mode, []).append(layer)
-        self._warn_of_broken(spectra)
+            if not spectrum.is_finite:
+                broken.append(layer)
+            if consume:
+                covariance.clear()
+        self._warn_of_broken(broken)
+        self._warn_of_left_out()
         self._warn_of_few(results.few_samples)
         return results
 
-    def saturations(
-        self, covariances: Mapping[LayerKey, TorchCovarianceMatrix]
-    ) -> dict[LayerKey, float]:
+    def saturations(self, covariances: Mapping[LayerKey, Accumulator]) -> dict[LayerKey, float]:
         """The saturation of each (mode, layer) so far, without a word on where it misleads.
 
         An epoch that has only begun is biased low in every wide layer; what :meth:`compute` says
         of the whole epoch is not to be used up by that.
         """
         return {
-            key: saturation(Spectrum.of(covariance, threshold=self._threshold), self._threshold)
+            key: saturation(spectrum_of(covariance, threshold=self._threshold), self._threshold)
             for key, covariance in covariances.items()
         }
 
     def _add(self, results: Results, mode: str, layer: str, spectrum: Spectrum) -> None:
         for item in self._selected:
             if mode not in item.modes:
+                continue
+            if spectrum.bounds is not None and (item.stat.needs_eigenvalues or item.stat.is_array):
+                self._left_out.setdefault(layer, {})[item.stat.key] = None
                 continue
             metric = Metric(mode, item.stat.name, layer)
             value = item.stat.compute(spectrum, self._threshold)
@@ -100,9 +121,25 @@ class Statistics:
                 results.arrays[metric] = np.asarray(value)
             else:
                 results.scalars[metric] = float(value)
+            for bound in self._bounds.get(item.stat.name, ()):
+                end = bound.compute(spectrum, self._threshold)
+                if end is not None:
+                    results.scalars[Metric(mode, bound.name, layer)] = float(end)
 
-    def _warn_of_broken(self, spectra: Mapping[LayerKey, Spectrum]) -> None:
-        broken = [layer for (_, layer), spectrum in spectra.items() if not spectrum.is_finite]
+    def _warn_of_left_out(self) -> None:
+        """Say once for each layer what a sketch does not tell."""
+        new = [layer for layer in self._left_out if layer not in self._named_as_left_out]
+        self._named_as_left_out.update(new)
+        if new:
+            keys = dict.fromkeys(key for layer in new for key in self._left_out[layer])
+            logger.warning(
+                "gathered by sketch, so that %s cannot be told of: %s; exact=[...] or a larger "
+                "memory_limit has them gathered exactly",
+                ", ".join(keys),
+                _listed(new),
+            )
+
+    def _warn_of_broken(self, broken: Sequence[str]) -> None:
         if broken:
             logger.warning(
                 "outputs were not finite, so the statistics are NaN, in: %s", _listed(broken)

@@ -17,8 +17,13 @@ _NOISE = 1e-6
 def intrinsic_dimensionality(spectrum: Spectrum, threshold: float) -> float:
     """The smallest k whose k largest eigenvalues sum to ``threshold`` of the total variance.
 
-    At least 1, also for outputs that never vary. Source: Richter et al., arXiv 2006.08679.
+    At least 1, also for outputs that never vary. Of a layer that is gathered by sketch it is the
+    middle of the bounds that hold it: no other number is as near to all that lies between them.
+    Source: Richter et al., arXiv 2006.08679.
     """
+    if spectrum.bounds is not None:
+        low, high = spectrum.bounds.intrinsic_dimensionality(threshold)
+        return (low + high) / 2
     if not spectrum.is_finite:
         return float("nan")
     explained = np.cumsum(spectrum.eigenvalues)
@@ -32,6 +37,20 @@ def saturation(spectrum: Spectrum, threshold: float) -> float:
     Source: Shenk 2018; Richter et al., arXiv 2006.08679.
     """
     return intrinsic_dimensionality(spectrum, threshold) / spectrum.features
+
+
+def bound_of_dimensionality(end: int, spectrum: Spectrum, threshold: float) -> float | None:
+    """The lower end (0) or the upper (1) of what holds it; None where they agree."""
+    if spectrum.bounds is None:
+        return None
+    ends = spectrum.bounds.intrinsic_dimensionality(threshold)
+    return float(ends[end]) if ends[0] < ends[1] else None
+
+
+def bound_of_saturation(end: int, spectrum: Spectrum, threshold: float) -> float | None:
+    """The lower end (0) or the upper (1) of what holds it; None where they agree."""
+    bound = bound_of_dimensionality(end, spectrum, threshold)
+    return None if bound is None else bound / spectrum.features
 
 
 def covariance_determinant(spectrum: Spectrum, _threshold: float) -> float:

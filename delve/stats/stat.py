@@ -43,6 +43,8 @@ class Stat:
         is_bounded_by_features: Whether no value is above the number of the layer's features.
         scale: Of its axis: ``linear``, ``log``, or ``auto``, which is logarithmic where the values
             go over several powers of ten.
+        bounds: The long name of the statistic that this one is an end of, between which and the
+            other end its value lies; it is drawn as an error bar there.
 
     Raises:
         ValueError: The long name, the limits or the scale cannot be.
@@ -62,6 +64,7 @@ class Stat:
     is_bounded_by_samples: bool = False
     is_bounded_by_features: bool = False
     scale: Scale = "auto"
+    bounds: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME_FORM.fullmatch(self.name):

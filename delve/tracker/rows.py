@@ -58,11 +58,12 @@ class Rows(Checkpoints):
         def record() -> None:
             results = None
             if self._is_writing:
-                results = self._statistics.compute(covariances)
+                results = self._statistics.compute(covariances, consume=self._forget)
             with self._whole():
                 self._check_open()  # a handler may have closed it meanwhile
                 if results is not None:
                     self._stage(results)
+                self._hooks.follow_ranges(covariances)
                 self._hooks.mark_used(self._forget, seen)
                 self._layers.look_again()
                 self._turns.count()

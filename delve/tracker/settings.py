@@ -14,6 +14,7 @@ from delve.capture.activations import SamplingMethods
 from delve.capture.gathering import Gathering
 from delve.capture.layer_types import Include
 from delve.capture.layers import LayerFilter, Layers, Modules, Selection
+from delve.capture.widths import device_of, plan_of
 from delve.numerics import processes
 from delve.stats.computation import Statistics
 from delve.tracker.arguments import (
@@ -74,6 +75,9 @@ def check_settings(
     device: torch.device | str | None,
     log_interval: int,
     max_samples: int | None,
+    memory_limit: float | str | None,
+    exact: Sequence[str],
+    sketch: Sequence[str],
     mask: str | None,
     config: Any,
     images: bool,
@@ -100,13 +104,14 @@ def check_settings(
     methods = SamplingMethods(
         conv_method, timeseries_method, interpolation_strategy, interpolation_downsampling
     )
-    gathering = Gathering(
-        methods, check_device(device), log_interval, max_samples, statistics.needs_samples
-    )
     selection = Selection(modules, layer_filter, ignore_layer_names, include_conv, track, include)
     layers = selection.layers()
+    where = check_device(device)
+    plan = plan_of(layers, methods, memory_limit, exact, sketch)
+    gathering = Gathering(methods, where, log_interval, max_samples, statistics.needs_samples, plan)
     if processes.is_rank_zero(group):
         coverage.tell(selection, layers)
+        plan.tell(where or device_of(layers))
     return Settings(
         selection=selection,
         layers=layers,

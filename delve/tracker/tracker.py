@@ -13,6 +13,7 @@ from delve.capture.hooks import LayerHooks
 from delve.capture.layer_types import Include
 from delve.capture.layers import LayerFilter, Modules
 from delve.capture.replaced import LayerWatch
+from delve.capture.widths import agree
 from delve.delivery.attempts import PATIENCE
 from delve.numerics import processes
 from delve.numerics.layouts import Layouts
@@ -119,6 +120,15 @@ class SaturationTracker(Rows):
             outputs of processes along a dimension called ``tp``, ``tensor``, ``model``, ``cp``,
             ``context``, ``sp`` or ``sequence`` count once where they are the same, and are left
             out where they are not.
+        memory_limit: What the covariances of all layers may take, in both modes: bytes, as
+            ``"2GiB"``, or a share of the memory that is free when the first pass comes. Default: a
+            quarter, but 3 GiB at most. Layers that do not fit, the widest first, are gathered by
+            sketch: their saturation is exact where its bounds agree; otherwise it is the middle
+            between ``saturation-low`` and ``saturation-high``, which stand beside it and always
+            hold the exact value. The bounds are wide in the first epoch, and where eigenvalues
+            fall slowly.
+        exact: Names of layers that are gathered exactly, whatever that takes.
+        sketch: Names of layers that are gathered by sketch, however much memory there is.
 
     Raises:
         ArgumentError: An argument cannot be used. No file was touched.
@@ -170,6 +180,9 @@ class SaturationTracker(Rows):
         gather: Literal["window", "last"] = "window",
         process_group: Any = None,
         mesh: Any = None,
+        memory_limit: float | str | None = None,
+        exact: Sequence[str] = (),
+        sketch: Sequence[str] = (),
     ) -> None:
         group = processes.check_group(process_group, mesh)
         meet("SaturationTracker()", group)
@@ -192,6 +205,9 @@ class SaturationTracker(Rows):
                 device=device,
                 log_interval=log_interval,
                 max_samples=max_samples,
+                memory_limit=memory_limit,
+                exact=exact,
+                sketch=sketch,
                 mask=mask,
                 config=config,
                 images=not nosave,
@@ -202,6 +218,7 @@ class SaturationTracker(Rows):
             ),
             group,
         )
+        agree(settings.gathering.plan, settings.layers, settings.gathering.device, group)
         averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
         with contextlib.ExitStack() as undo:  # an interrupt, or a mistake in another process
             run, place = open_run(

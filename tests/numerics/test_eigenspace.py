@@ -58,6 +58,43 @@ def test_where_the_threshold_is_met_within_rounding_there_is_doubt():
     assert rough_eigenvalues(flat, 1.0) is None
 
 
+# Around .99, by less than float32 tells of so many directions without variance.
+NEAR = [-4e-7, -1e-7, 1e-7, 3e-7, 5e-7, 3e-6, 1e-4]
+
+
+@pytest.mark.parametrize("features", [300, 1024, 1100])
+@pytest.mark.parametrize("beyond", NEAR)
+@pytest.mark.parametrize("rank", [1, 2, 30])
+def test_directions_without_variance_add_nothing_to_what_is_explained(features, beyond, rank):
+    """Their rounding, clamped, once made all other shares smaller than they are."""
+    spectrum = np.zeros(features)
+    spectrum[:rank] = (0.99 + beyond) / rank
+    spectrum[rank] = 0.01 - beyond
+    rough = rough_eigenvalues(matrix_of(spectrum), 0.99)
+    if rough is not None:
+        assert float(rough.sum()) == pytest.approx(1, abs=1e-5)
+        found = intrinsic_dimensionality(Spectrum(rough.numpy(), samples=1000), 0.99)
+        assert found == (rank if beyond > 0 else rank + 1)
+    assert rough is not None or abs(beyond) < 1e-4
+
+
+@pytest.mark.parametrize("features", [1024, 2048])
+def test_the_doubt_covers_what_float32_is_off_by(features):
+    """In the flattest of spectra, where the solver is off most, near any share of the whole."""
+    matrix = matrix_of(np.full(features, 1 / features))
+    for count in (1, features // 3, features - 2):
+        for beyond in (-3e-6, 3e-6):
+            threshold = count / features + beyond
+            rough = rough_eigenvalues(matrix, threshold)
+            if rough is not None:
+                found = intrinsic_dimensionality(Spectrum(rough.numpy(), samples=1), threshold)
+                assert found == count + (beyond > 0)
+
+
+def test_more_than_is_there_is_never_counted_roughly():
+    assert rough_eigenvalues(torch.eye(300, dtype=torch.float64), 1 - 1e-9) is None
+
+
 def test_small_matrices_and_those_without_variance_are_left_to_the_exact_solver():
     assert rough_eigenvalues(torch.eye(10, dtype=torch.float64), 0.99) is None
     assert rough_eigenvalues(torch.zeros(300, 300, dtype=torch.float64), 0.99) is None

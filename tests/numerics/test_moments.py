@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from delve.numerics import moments
 from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.feature_maps import parts_of
 from delve.numerics.moments import Moments, products
 
 BOUND = 1e-6  # of the largest product or eigenvalue
@@ -133,7 +134,7 @@ def test_a_copy_is_independent():
 @pytest.mark.parametrize("most", [6, 25, 60, 120, 1000])
 def test_maps_are_split_into_parts_that_fit(most):
     maps = torch.arange(4 * 3 * 10).reshape(4, 3, 10)
-    parts = list(moments.parts_of(maps, most))
+    parts = list(parts_of(maps, most))
     assert all(part.numel() <= most for part in parts)
     rows = torch.cat([part.transpose(1, 2).reshape(-1, 3) for part in parts])
     expected = maps.transpose(1, 2).reshape(-1, 3)
@@ -226,7 +227,7 @@ except ZeroDivisionError:
     pass
 assert settings() == before, (settings(), before)
 # On a GPU, there or not: what would be made there is made under its own setting.
-with moments._exact_products(torch.device("cuda")):
+with moments.exact_products(torch.device("cuda")):
     assert settings()[0] in ("ieee", "highest"), settings()
 assert settings() == before, (settings(), before)
 print(before)
