@@ -54,6 +54,18 @@ class Spectrum:
         """
         rows = covariance.rows_below_features()
         matrix = covariance.lower_triangle() if rows is None else rows @ rows.T / len(rows)
+        return cls.decomposed(covariance, matrix, rows, vectors, threshold)
+
+    @classmethod
+    def decomposed(
+        cls,
+        covariance: TorchCovarianceMatrix,
+        matrix: Tensor,
+        rows: Tensor | None,
+        vectors: bool = False,
+        threshold: float | None = None,
+    ) -> Spectrum:
+        """As :meth:`of`, from the covariance's lower triangle or the Gram matrix of its rows."""
         features, samples = covariance.features, covariance.samples
         # A feature that is not finite anywhere has no finite variance.
         if not torch.isfinite(matrix.diagonal()).all():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from delve.base.log import get_logger
 from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.layer_spectrum import Company, LayerSpectrum
 from delve.numerics.spectrum import Spectrum
 from delve.records import LayerKey, Metric
 from delve.stats.functions import saturation
 from delve.stats.selection import SelectedStat
+
+_TRAIN_TRACE = "train-trace"  # what a statistic needs that compares the modes
 
 logger = get_logger(__name__)
 
@@ -24,7 +27,7 @@ class Results:
     Attributes:
         scalars: The layer metrics that are numbers.
         arrays: Those that are arrays.
-        saturations: The saturation of every layer, selected or not.
+        saturations: The saturation of every layer, if it was selected or is shown.
         few_samples: By mode, the layers that saw fewer samples than they have features.
     """
 
@@ -45,10 +48,20 @@ class Statistics:
     Args:
         selected: What to compute.
         threshold: The share of the variance that counts as explained.
+        shows_saturation: Whether each layer's saturation is wanted, selected or not.
+
+    Attributes:
+        gathers: What has to be gathered beside the covariances.
     """
 
-    def __init__(self, selected: Sequence[SelectedStat], threshold: float) -> None:
+    def __init__(
+        self, selected: Sequence[SelectedStat], threshold: float, shows_saturation: bool = True
+    ) -> None:
         self._selected = selected
+        self._shows_saturation = shows_saturation or any(
+            item.stat.key == "lsat" or item.stat.needs_eigenvalues for item in selected
+        )
+        self.gathers = frozenset(need for item in selected for need in item.stat.gathers)
         self._threshold = threshold
         self._named_as_few: set[str] = set()
         self.needs_samples = any(item.stat.needs_samples for item in selected)
@@ -58,20 +71,36 @@ class Statistics:
         )
         self.arrays = tuple(dict.fromkeys(s.stat.key for s in selected if s.stat.is_array))
 
-    def compute(self, covariances: Mapping[LayerKey, TorchCovarianceMatrix]) -> Results:
-        """The metrics of each (mode, layer), in the order given, by one eigendecomposition each."""
+    def compute(
+        self,
+        covariances: Mapping[LayerKey, TorchCovarianceMatrix],
+        company: Mapping[LayerKey, Company] | None = None,
+    ) -> Results:
+        """The metrics of each (mode, layer), in the order given, by one eigendecomposition each.
+
+        Args:
+            covariances: By mode, training first, and layer.
+            company: What else is known of the layers.
+        """
         results = Results()
         threshold = self._threshold if self._counts_alone else None
-        spectra = {
-            key: Spectrum.of(covariance, self.needs_samples, threshold)
-            for key, covariance in covariances.items()
-        }
-        for (mode, layer), spectrum in spectra.items():
-            results.saturations[mode, layer] = saturation(spectrum, self._threshold)
+        broken: list[str] = []
+        traces: dict[str, float] = {}  # in training
+        for (mode, layer), covariance in covariances.items():
+            beside = (company or {}).get((mode, layer), Company())
+            if mode == "eval":
+                beside = replace(beside, train_trace=traces.get(layer))
+            spectrum = LayerSpectrum(covariance, self.needs_samples, threshold, beside)
+            if mode == "train" and _TRAIN_TRACE in self.gathers:
+                traces[layer] = spectrum.trace
+            if self._shows_saturation:
+                results.saturations[mode, layer] = saturation(spectrum, self._threshold)
             self._add(results, mode, layer, spectrum)
             if spectrum.samples < spectrum.features:
                 results.few_samples.setdefault(mode, []).append(layer)
-        self._warn_of_broken(spectra)
+            if not spectrum.is_finite:
+                broken.append(layer)
+        self._warn_of_broken(broken)
         self._warn_of_few(results.few_samples)
         return results
 
@@ -101,8 +130,7 @@ class Statistics:
             else:
                 results.scalars[metric] = float(value)
 
-    def _warn_of_broken(self, spectra: Mapping[LayerKey, Spectrum]) -> None:
-        broken = [layer for (_, layer), spectrum in spectra.items() if not spectrum.is_finite]
+    def _warn_of_broken(self, broken: Sequence[str]) -> None:
         if broken:
             logger.warning(
                 "outputs were not finite, so the statistics are NaN, in: %s", _listed(broken)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from delve.errors import ArgumentError
 from delve.numerics.spectrum import Spectrum
 from delve.stats import functions
-from delve.stats.functions import intrinsic_dimensionality, power_law_exponent, saturation
+from delve.stats.functions import intrinsic_dimensionality, saturation
+from delve.stats.ranks import power_law_exponent
 
 
 def spectrum(*eigenvalues):
