@@ -14,6 +14,7 @@ from delve.capture.activations import SamplingMethods
 from delve.capture.layer_types import samples_of
 from delve.capture.masks import Mask
 from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.layouts import Layouts
 from delve.records import MODES, LayerKey
 
 
@@ -42,10 +43,12 @@ class Gatherer:
 
     Args:
         gathering: How much is gathered, and where.
+        layouts: How outputs are spread over processes.
     """
 
-    def __init__(self, gathering: Gathering) -> None:
+    def __init__(self, gathering: Gathering, layouts: Layouts | None = None) -> None:
         self._gathering = gathering
+        self.layouts = layouts or Layouts()
         self._covariances: dict[LayerKey, TorchCovarianceMatrix] = {}
         self._calls: Counter[LayerKey] = Counter()
         self._fresh: Counter[LayerKey] = Counter()  # samples since the last statistics
@@ -71,16 +74,20 @@ class Gatherer:
             Exception: It cannot be turned into samples, for whatever reason a function has that a
                 user has registered; see :meth:`spoil`.
         """
-        if key in self._spoiled:
+        if not self._is_turn(key):
             return
-        is_empty = isinstance(output, Tensor) and not output.numel()
-        if not self._is_due(key) or is_empty:
+        # All processes that share the output come here, whatever else they have of the layer.
+        part = self.layouts.here(key[1], layer, output)
+        is_elsewhere = part is None and output is not None
+        if key in self._spoiled or self._is_full(key) or is_elsewhere:
+            return
+        if isinstance(part, Tensor) and not part.numel():
             return
         methods = self._gathering.methods
         if mask is None:
-            self._take(key, samples_of(layer, output, methods))
+            self._take(key, samples_of(layer, part, methods))
             return
-        rows = _checked(samples_of(layer, output, replace(methods, mask=mask)))
+        rows = _checked(samples_of(layer, part, replace(methods, mask=mask)))
         if mask.is_in_doubt:
             # A copy: what the layer returned may be changed in place before the pass has ended.
             self._held_back.append((key, rows.clone()))
@@ -111,9 +118,10 @@ class Gatherer:
             if (key := (mode, name)) in self._fresh
         }
 
-    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, TorchCovarianceMatrix]:
-        """Of these, what was gathered at all, also if statistics were taken since."""
-        return {key: self._covariances[key] for key in keys if key in self._covariances}
+    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, TorchCovarianceMatrix]:
+        """Of these, or of all, what was gathered at all, also if statistics were taken since."""
+        wanted = self._covariances if keys is None else keys
+        return {key: self._covariances[key] for key in wanted if key in self._covariances}
 
     def mark_used(self, forget: bool) -> None:
         """The statistics were taken; drop the samples too, where ``forget`` says so."""
@@ -131,6 +139,7 @@ class Gatherer:
     def state_dict(self) -> dict[str, Any]:
         """What was gathered so far, of tensors and plain values."""
         return {
+            "layouts": self.layouts.state_dict(),
             "left_out": [list(key) for key in self._spoiled],
             "calls": [[*key, calls] for key, calls in self._calls.items()],
             "covariances": [
@@ -142,6 +151,8 @@ class Gatherer:
     def load_state_dict(self, state: Mapping[str, Any], names: Iterable[str]) -> None:
         """Go on from a :meth:`state_dict`, of the layers of these names alone."""
         known = set(names)
+        if "layouts" in state:  # earlier builds knew of none
+            self.layouts.load_state_dict(state["layouts"])
         self._spoiled = dict.fromkeys(
             (mode, name) for mode, name in _keys(state.get("left_out", ())) if name in known
         )
@@ -154,12 +165,14 @@ class Gatherer:
                 if fresh:
                     self._fresh[mode, name] = fresh
 
-    def _is_due(self, key: LayerKey) -> bool:
-        """Count a call of a layer, and tell whether its samples are wanted."""
+    def _is_turn(self, key: LayerKey) -> bool:
+        """Count a call of a layer, and tell whether it is one of those that are used."""
         self._calls[key] += 1
+        return (self._calls[key] - 1) % self._gathering.interval == 0
+
+    def _is_full(self, key: LayerKey) -> bool:
         most = self._gathering.most
-        is_full = most is not None and self._fresh[key] >= most
-        return not is_full and (self._calls[key] - 1) % self._gathering.interval == 0
+        return most is not None and self._fresh[key] >= most
 
     def _take(self, key: LayerKey, rows: Tensor) -> None:
         if not _checked(rows).numel():

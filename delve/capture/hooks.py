@@ -17,15 +17,16 @@ from delve.base.log import get_logger
 from delve.capture.calls import CallHooks
 from delve.capture.gathering import Gatherer, Gathering
 from delve.capture.hook_guards import heed_hooks
-from delve.capture.layer_hook import LayerHook
+from delve.capture.layer_hook import LayerHook, registered
 from delve.capture.masks import Mask
 from delve.capture.modes import PassMode
 from delve.capture.outputs import describe, tensor_in
 from delve.capture.pass_masks import PassMasks
 from delve.capture.root_passes import RootPasses
-from delve.capture.stand_ins import stands_for_data
+from delve.capture.stand_ins import is_recomputing, stands_for_data
 from delve.errors import ArgumentError
 from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.layouts import Layouts
 from delve.records import LayerKey
 
 logger = get_logger(__name__)
@@ -43,6 +44,7 @@ class LayerHooks:
         roots: For each of the modules, the model whose mode its passes have; a module that is
             missing here has its own.
         takes_masks: Whether a mask of padding that such a model is called with counts.
+        layouts: How outputs are spread over processes.
 
     Attributes:
         is_recording: Whether passes are recorded now.
@@ -59,13 +61,15 @@ class LayerHooks:
         order: Iterable[str] = (),
         roots: Mapping[nn.Module, nn.Module] | None = None,
         takes_masks: bool = False,
+        layouts: Layouts | None = None,
     ) -> None:
         self.is_recording = True
         self.is_idle = False
         self.mode = PassMode()
-        self._gatherer = Gatherer(gathering)
+        self._gatherer = Gatherer(gathering, layouts)
         self.masks = PassMasks(self._gatherer)
         self._calls = CallHooks(self.masks) if takes_masks else None
+        self._elsewhere: tuple[str, ...] = ()  # layers that other processes have
         self._hooked: dict[str, tuple[nn.Module, RemovableHandle]] = {}
         self._order = dict.fromkeys(name for name in order if name in layers)
         self._passes: dict[nn.Module, RootPasses] = {}
@@ -82,12 +86,21 @@ class LayerHooks:
     @property
     def layers(self) -> tuple[str, ...]:
         """All layers in the order of their first calls; those not called yet come last."""
-        return tuple(dict.fromkeys((*self._order, *self._hooked)))
+        return tuple(dict.fromkeys((*self._order, *self._hooked, *self._elsewhere)))
+
+    @property
+    def layouts(self) -> Layouts:
+        """How outputs are spread over processes."""
+        return self._gatherer.layouts
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The tracked modules by name."""
         return {name: layer for name, (layer, _) in self._hooked.items()}
+
+    def know_of(self, names: Iterable[str]) -> None:
+        """Layers that other processes have: the later stages of a pipeline."""
+        self._elsewhere = tuple(names)
 
     def track(self, name: str, layer: nn.Module, root: nn.Module | None = None) -> None:
         """Hook one layer, under a name that no other has; one that is hooked keeps its name.
@@ -111,7 +124,7 @@ class LayerHooks:
         root = layer if root is None else root
         receive = functools.partial(self.receive, name)
         hook = LayerHook(self, name, layer, root, receive, self._passes_of(root, layer), self.masks)
-        self._hooked[name] = layer, layer.register_forward_hook(hook)
+        self._hooked[name] = layer, registered(layer, hook)
         heed_hooks()
 
     def follow(self, roots: Iterable[nn.Module]) -> None:
@@ -152,7 +165,7 @@ class LayerHooks:
         if self.mode.is_off:
             return False
         self._called.add(name)
-        if not self.is_recording or _is_recomputing():
+        if not self.is_recording or is_recomputing():
             return False
         key = (self.mode.of(mode), name)
         with self._lock, torch.inference_mode(False), torch.no_grad():
@@ -185,14 +198,14 @@ class LayerHooks:
             finally:
                 for name, layer, hook in hooks:
                     if hook is not None and self.modules.get(name) is layer and not self._is_closed:
-                        self._hooked[name] = layer, layer.register_forward_hook(hook)
+                        self._hooked[name] = layer, registered(layer, hook)
 
     def fresh(self) -> dict[LayerKey, TorchCovarianceMatrix]:
         """What saw new samples since :meth:`mark_used`, in forward order."""
         return self._gatherer.fresh(self.layers)
 
-    def held(self, keys: Iterable[LayerKey]) -> dict[LayerKey, TorchCovarianceMatrix]:
-        """Of these, what was gathered at all, also if :meth:`mark_used` came since."""
+    def held(self, keys: Iterable[LayerKey] | None = None) -> dict[LayerKey, TorchCovarianceMatrix]:
+        """Of these, or of all, what was gathered, also if :meth:`mark_used` came since."""
         return self._gatherer.held(keys)
 
     def mark_used(self, forget: bool, used: Iterable[LayerKey] = ()) -> None:
@@ -269,7 +282,7 @@ class LayerHooks:
     def _warn_of_unseen(self, seen: set[str]) -> None:
         """A layer whose hook never fires while others do must not go unnoticed."""
         known = {*seen, *self._gatherer.spoiled, *self._warned}
-        unseen = [name for name in self.layers if name not in known]
+        unseen = [name for name in self.layers if name in self._hooked and name not in known]
         if unseen and self.is_recording:
             self._warned.update(unseen)
             logger.warning(
@@ -280,9 +293,3 @@ class LayerHooks:
                 "torch.func.vmap alone, or is their model a copy of the tracked one?",
                 ", ".join(unseen),
             )
-
-
-def _is_recomputing() -> bool:
-    """Whether this forward pass is activation checkpointing's second one, inside backward."""
-    current = getattr(torch._C, "_current_graph_task_id", None)
-    return current is not None and current() != -1

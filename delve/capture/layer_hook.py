@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from delve.capture import compiled
 from delve.capture.masks import Mask
@@ -15,6 +16,7 @@ from delve.capture.model_hook import ModelHook
 from delve.capture.modes import mode_of
 from delve.capture.pass_masks import PassMasks
 from delve.capture.root_passes import RootPasses
+from delve.numerics.layouts import has_spread_weights
 
 _COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
 
@@ -99,3 +101,8 @@ class LayerHook(ModelHook):
 
 
 compiled.leave_alone(LayerHook.__call__)
+
+
+def registered(layer: nn.Module, hook: Any) -> RemovableHandle:
+    """Hook a layer; before the hooks by which a parallel style makes an output local."""
+    return layer.register_forward_hook(hook, prepend=has_spread_weights(layer))

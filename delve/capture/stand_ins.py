@@ -77,3 +77,9 @@ def _is_transformed_away(tensor: Tensor) -> bool:
             return True
         tensor = _unwrapped(tensor)
     return False
+
+
+def is_recomputing() -> bool:
+    """Whether this forward pass is activation checkpointing's second one, inside backward."""
+    current = getattr(torch._C, "_current_graph_task_id", None)
+    return current is not None and current() != -1

@@ -1,6 +1,7 @@
-"""The processes of one training: which of them writes, and how their samples come together.
+"""The processes of one training: which of them writes, and how they talk to each other.
 
-Every other module is free of ``torch.distributed``.
+What a ``group`` is: the process group of those that train one model together; None is the group of
+all, once there is one.
 """
 
 from __future__ import annotations
@@ -13,156 +14,177 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from delve.base.log import get_logger
-from delve.errors import DelveError
-from delve.numerics.covariance import TorchCovarianceMatrix
-from delve.numerics.moments import Moments
-from delve.records import LayerKey
+from delve.errors import ArgumentError, DelveError
 
 T = TypeVar("T")
+Group = Any  # torch.distributed.ProcessGroup | None; the class is missing in some builds of torch
 
-logger = get_logger(__name__)
+# What launchers tell each process of its rank. Batch systems do so too for programs that have
+# nothing to do with each other.
+_LAUNCHERS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
+_BATCH_SYSTEMS = (
+    "SLURM_PROCID",
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "PMIX_RANK",
+    "MV2_COMM_WORLD_RANK",
+    "JSM_NAMESPACE_RANK",
+)
 
 
-def is_distributed() -> bool:
+def has_group() -> bool:
+    """Whether there is a process group, of however few processes."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def is_distributed(group: Group = None) -> bool:
     """Whether a process group of more than one process is there."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return has_group() and dist.get_world_size(group) > 1
 
 
-def is_rank_zero() -> bool:
-    """Whether this process is the one that writes: rank zero, by its group or its environment."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank() == 0
-    return os.environ.get("RANK", "0") in ("", "0")
+def is_rank_zero(group: Group = None) -> bool:
+    """Whether this process is the one that writes: the first, by its group or its environment."""
+    return dist.get_rank(group) == 0 if has_group() else not_first() is None
 
 
-def from_rank_zero(value: T | None) -> T:
-    """What rank zero holds, which may be any value that can be pickled.
+def not_first(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The variable by which this process is not the first one, where no process group is there.
+
+    ``RANK`` alone decides where it is set, as ``torchrun`` does. Else each other variable has to
+    be 0: inside a job of SLURM, whose shell has ``SLURM_PROCID=0``, Lightning starts processes that
+    ``LOCAL_RANK`` tells apart. ``NODE_RANK`` counts beside ``LOCAL_RANK``, but not alone.
+    """
+    ranks = {
+        name: int(environment[name])
+        for name in ("RANK", *_LAUNCHERS, *_BATCH_SYSTEMS)
+        if environment.get(name, "").isdecimal()
+    }
+    if "RANK" in ranks:
+        ranks = {"RANK": ranks["RANK"]}
+    elif "LOCAL_RANK" not in ranks:
+        ranks = {name: rank for name, rank in ranks.items() if name not in _LAUNCHERS}
+    return next((name for name, rank in ranks.items() if rank > 0), None)
+
+
+def is_of_batch_system(variable: str) -> bool:
+    """Whether a batch system sets it, also where each process trains a model of its own."""
+    return variable in _BATCH_SYSTEMS
+
+
+def place(group: Group = None) -> tuple[int, int]:
+    """The rank of this process within its group, and how many processes that has."""
+    return (dist.get_rank(group), dist.get_world_size(group)) if has_group() else (0, 1)
+
+
+def ranks_of(group: Group = None) -> list[int]:
+    """The ranks, among all processes, of those in a group; it has to be there."""
+    return list(dist.get_process_group_ranks(group or dist.group.WORLD))
+
+
+def check_group(group: Group, mesh: Any = None) -> Group:
+    """The group of a user's, of which this process has to be, and whose processes the mesh has.
+
+    Raises:
+        ArgumentError: It is none, or it or the mesh lacks a process.
+    """
+    if group is None and mesh is None:
+        return None
+    if not has_group():
+        raise ArgumentError(
+            "process_group and mesh need torch.distributed; call init_process_group() before"
+        )
+    if group is not None and not (_is_group(group) and dist.get_rank(group) >= 0):
+        raise ArgumentError(
+            f"process_group must be a group that this process, of rank {dist.get_rank()}, is in, "
+            f"not {group!r}; make the tracker in the processes of the group alone"
+        )
+    if mesh is not None:
+        _check_mesh(mesh, ranks_of(group))
+    return group
+
+
+def _is_group(group: Any) -> bool:
+    members = dist.GroupMember.NON_GROUP_MEMBER
+    return group == members or isinstance(group, dist.ProcessGroup)
+
+
+def _check_mesh(mesh: Any, ranks: list[int]) -> None:
+    held = getattr(mesh, "mesh", None)
+    if not isinstance(held, torch.Tensor) or not getattr(mesh, "mesh_dim_names", None):
+        raise ArgumentError(
+            "mesh must be a torch.distributed.device_mesh.DeviceMesh whose dimensions have names, "
+            f"as init_device_mesh(..., mesh_dim_names=('dp', 'tp')) makes one, not {mesh!r}"
+        )
+    lacking = sorted(set(ranks) - set(held.flatten().tolist()))
+    if lacking:
+        raise ArgumentError(
+            f"mesh: it lacks {named(lacking)} of the {len(ranks)} processes that the tracker is "
+            "made in; give the mesh of all, or process_group= with the processes of this one"
+        )
+
+
+def named(ranks: Iterable[int]) -> str:
+    """Ranks as one says them."""
+    texts = [str(rank) for rank in ranks]
+    if len(texts) < 2:
+        return f"rank {''.join(texts)}"
+    shown = texts if len(texts) <= 8 else [*texts[:7], f"{len(texts) - 7} more"]
+    return f"ranks {', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def from_rank_zero(value: T | None, group: Group = None) -> T:
+    """What the first process holds, which may be any value that can be pickled.
 
     Collective: a process group has to be there.
     """
     message: list[Any] = [value]
-    dist.broadcast_object_list(message, src=0, device=_device())
+    first = ranks_of(group)[0]
+    dist.broadcast_object_list(message, src=first, group=group, device=device(group))
     received: T = message[0]
     return received
 
 
-def raise_in_all_ranks(act: Callable[[], T]) -> T:
+def gather(mine: T, group: Group = None) -> list[T]:
+    """What each process has, by rank within the group; collective where one is there."""
+    if not is_distributed(group):
+        return [mine]
+    gathered = [mine] * dist.get_world_size(group)
+    dist.all_gather_object(gathered, mine, group=group)
+    return gathered
+
+
+def raise_in_all_ranks(act: Callable[[], T], group: Group = None) -> T:
     """Each process acts for itself; the first error in any of them is raised in all.
 
     Collective where a process group is there: a mistake made in one process alone would leave the
     others waiting for it.
     """
-    if not is_distributed():
+    if not is_distributed(group):
         return act()
     own_failure: Exception | None = None
     try:
         answer = act()
     except Exception as error:
         own_failure = _portable(error)
-    failures = _gather(own_failure)
-    failures[dist.get_rank()] = own_failure  # which still has its traceback
+    failures = gather(own_failure, group)
+    failures[dist.get_rank(group)] = own_failure  # which still has its traceback
     for failure in failures:
         if failure is not None:
             raise failure
     return answer
 
 
-def union(keys: Iterable[LayerKey]) -> list[LayerKey]:
+def union(keys: Iterable[T], group: Group = None) -> list[T]:
     """The keys that any process has, in one order for all of them.
 
     Collective where a process group is there.
     """
-    if not is_distributed():
-        return list(keys)
-    return list(dict.fromkeys(key for one in _gather(list(keys)) for key in one))
+    return list(dict.fromkeys(key for one in gather(list(keys), group) for key in one))
 
 
-class CovarianceReducer:
-    """Brings the covariances of all processes together, epoch by epoch."""
-
-    def __init__(self) -> None:
-        self._named_as_unequal: set[str] = set()
-
-    def reduce(
-        self, covariances: Mapping[LayerKey, TorchCovarianceMatrix]
-    ) -> dict[LayerKey, TorchCovarianceMatrix]:
-        """The covariances over the samples of all processes, complete in the first one.
-
-        Collective where a process group is there. A process that lacks a layer, or has no sample
-        at all, takes part with none. A layer whose number of features is not the same in all
-        processes is left out, with one warning.
-        """
-        if not is_distributed():
-            return dict(covariances)
-        counts = _feature_counts(covariances)
-        self._warn_of_unequal(counts)
-        # Every process goes through the same keys in the same order.
-        return {
-            key: _reduce(covariances.get(key), *features)
-            for key, features in counts.items()
-            if len(features) == 1
-        }
-
-    def _warn_of_unequal(self, counts: Mapping[LayerKey, set[int]]) -> None:
-        unequal = {
-            layer: " and ".join(map(str, sorted(features)))
-            for (_, layer), features in counts.items()
-            if len(features) > 1 and layer not in self._named_as_unequal
-        }
-        self._named_as_unequal.update(unequal)
-        if unequal and is_rank_zero():
-            logger.warning(
-                "the processes' outputs have different numbers of features, so these layers are "
-                "left out: %s; with conv_method='flatten' all images must have one size",
-                ", ".join(f"{layer} ({features})" for layer, features in unequal.items()),
-            )
-
-
-def _gather(mine: T) -> list[T]:
-    """What each process has, by rank."""
-    gathered = [mine] * dist.get_world_size()
-    dist.all_gather_object(gathered, mine)
-    return gathered
-
-
-def _feature_counts(
-    covariances: Mapping[LayerKey, TorchCovarianceMatrix],
-) -> dict[LayerKey, set[int]]:
-    """The numbers of features that a layer has in any process, in one order for all of them."""
-    mine = {key: one.features for key, one in covariances.items() if one.samples}
-    counts: dict[LayerKey, set[int]] = {}
-    for features in _gather(mine):
-        for key, count in features.items():
-            counts.setdefault(key, set()).add(count)
-    return counts
-
-
-def _reduce(covariance: TorchCovarianceMatrix | None, features: int) -> TorchCovarianceMatrix:
-    device = _device()
-    moments = (
-        covariance.moments()
-        if covariance and covariance.samples
-        else Moments.none(features, device)
-    )
-    count = torch.tensor([float(moments.samples)], dtype=torch.float64, device=device)
-    mean = moments.mean.to(device)
-    sums = torch.cat([mean * count, count])
-    dist.all_reduce(sums)
-    common_mean = sums[:-1] / sums[-1]
-    # Around the common mean scatters simply add up.
-    offset = mean - common_mean
-    scatter = moments.scatter.to(device).addr_(offset, offset, alpha=moments.samples)
-    dist.reduce(scatter, dst=0)
-    whole = TorchCovarianceMatrix()
-    whole.merge_moments(Moments(int(sums[-1]), common_mean, scatter))
-    if covariance is not None:
-        whole.saved_samples = covariance.saved_samples
-    return whole
-
-
-def _device() -> torch.device:
-    if "nccl" in str(dist.get_backend()):
+def device(group: Group = None) -> torch.device:
+    """Where tensors have to be to travel between processes."""
+    if "nccl" in str(dist.get_backend(group)):
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
 

@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from delve.capture.gathered_states import fresh_in, with_samples
+from delve.delivery.run import SilentRun
 from delve.errors import ArgumentError
+from delve.numerics import processes
+from delve.numerics.reduction import CovarianceReducer
+from delve.numerics.waiting import meet
+from delve.numerics.weight_marks import marks_of
 from delve.records import StagedEpoch
 from delve.tracker.old_names import OldNames
+from delve.tracker.opening import settle
+from delve.tracker.process_states import Content, content_for, of_all, of_process
 from delve.tracker.steps import Turns
+
+# Calls `state_dict` in every process, and keeps what the first one got, for all of them.
+_KEEPS_THE_FIRST = "accelerate.checkpointing"
 
 
 class Checkpoints(OldNames):
-    """The tracker's state, taken and loaded."""
+    """The tracker's state, taken and loaded, over the processes of a training."""
 
+    _group: processes.Group
+    _reducer: CovarianceReducer
+    _writer: int  # the rank, within the group, of the process that writes
+    _is_settled: bool  # whether the process group has said who writes
     _turns: Turns
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, merged: bool = False) -> dict[str, Any]:
         """What a checkpoint taken inside an epoch needs to go on exactly there.
 
-        Made of tensors and plain values, so ``torch.load(..., weights_only=True)`` reads it back.
-        Under ``torch.distributed`` each process has samples of its own, so each must keep its own
-        state.
-        """
-        return {
-            "epoch": self._epoch,
-            "staged": self._staged.state_dict(),
-            "recorder": self._hooks.state_dict(),
-            "passed": self._turns.passed,
-        }
+        Made of plain values, so ``torch.load(..., weights_only=True)`` reads it back. Under
+        ``torch.distributed`` each process has samples of its own, and a state says whose it is:
+        each keeps its own, by ``torch.save`` or ``torch.distributed.checkpoint``.
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        Args:
+            merged: Whether the first process is to get the samples of all, and the others nothing:
+                for checkpoints of one file, which any number of processes may load. It is
+                collective then: every process calls it. So it is, by itself, where Accelerate
+                calls it.
+        """
+        caller = sys._getframe(1).f_globals.get("__name__")
+        rank, count = processes.place(self._group)
+        if (merged or caller == _KEEPS_THE_FIRST) and count > 1:
+            return of_all(self._epoch, self._content_of_all(), count)
+        return of_process(self._epoch, self._content(), rank, count)
+
+    def load_state_dict(self, state: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """Go on from a :meth:`state_dict`, in a tracker that was made with its epoch.
 
-        Under ``torch.distributed`` each process loads the state that it kept itself: one state for
-        all would count its samples once a process.
+        Under ``torch.distributed`` each process loads the state that it kept itself, or all load
+        the merged one, of which the first takes the samples. Where the number of processes has
+        changed, each loads a list of the states of all, of which it takes its share.
 
         Example::
 
@@ -43,26 +65,66 @@ class Checkpoints(OldNames):
             tracker.load_state_dict(state)
 
         Raises:
-            ArgumentError: The state is of another epoch than this tracker's current one.
+            ArgumentError: The state is of another epoch than this tracker's current one, or
+                samples of other processes are not in it.
         """
         self._check_open()
-        if state["epoch"] != self._epoch:
-            raise ArgumentError(
-                f"the state is of epoch {state['epoch']}, but the tracker is at epoch "
-                f"{self._epoch}; make it with initial_epoch={state['epoch']}"
-            )
+        states = [state] if isinstance(state, Mapping) else list(state)
+        for one in states:
+            if one["epoch"] != self._epoch:
+                raise ArgumentError(
+                    f"the state is of epoch {one['epoch']}, but the tracker is at epoch "
+                    f"{self._epoch}; make it with initial_epoch={one['epoch']}"
+                )
+        content = content_for(states, *processes.place(self._group))
+        if content is None:
+            return
         with self._whole():
-            self._hooks.load_state_dict(state["recorder"])
-            staged = StagedEpoch.from_state_dict(state["staged"])
+            self._hooks.load_state_dict(content["recorder"])
+            staged = StagedEpoch.from_state_dict(content["staged"])
             for name, number in staged.scalars.items():
                 self._log(name, number)
             self._staged.metrics |= staged.metrics
             self._staged.arrays |= staged.arrays
             self._staged.few_samples |= staged.few_samples
             self._staged.step = staged.step
-            self._go_on(state.get("passed", 0))
+            self._go_on(content.get("passed", 0))
 
     def _go_on(self, passed: int) -> None:
         """So many calls have come since the last row: gather what the next call needs."""
         self._turns.go_on(passed)
         self._hooks.is_idle = not self._turns.is_gathering
+
+    def _content(self) -> Content:
+        return {
+            "staged": self._staged.state_dict(),
+            "recorder": self._hooks.state_dict(),
+            "passed": self._turns.passed,
+        }
+
+    def _content_of_all(self) -> Content | None:
+        """The content with the samples of all processes, in the one that writes."""
+        self._check_open()
+        meet("state_dict(merged=True)", self._group)
+        self._settle()
+        content = self._content()
+        covariances = self._reducer.reduce(
+            self._hooks.held(), self._hooks.layouts, marks_of(self._hooks.modules), self._writer
+        )
+        fresh: dict[tuple[str, str], int] = {}
+        for counts in processes.gather(fresh_in(content["recorder"]), self._group):
+            for key, count in counts.items():
+                fresh[key] = fresh.get(key, 0) + count
+        if not self._is_writing:
+            return None
+        return {**content, "recorder": with_samples(content["recorder"], covariances, fresh)}
+
+    def _settle(self) -> None:
+        """Once there is a process group, have one of its processes write."""
+        if not self._is_settled and processes.is_distributed(self._group):
+            self._run, self._writer = settle(self._run, self._savefile, self._group)
+            self._is_settled = True
+
+    @property
+    def _is_writing(self) -> bool:
+        return not isinstance(self._run, SilentRun)

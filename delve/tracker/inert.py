@@ -53,7 +53,7 @@ class InertTracker:
         """A block that changes nothing."""
         return contextlib.nullcontext()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, **_: bool) -> dict[str, Any]:
         """Nothing was gathered."""
         return {}
 

@@ -80,6 +80,7 @@ def check_settings(
     on_writer_error: str,
     patience: float,
     ends_well: type[BaseException] | Iterable[type[BaseException]],
+    group: processes.Group = None,
 ) -> Settings:
     """Check arguments of :class:`~delve.SaturationTracker`, which documents them.
 
@@ -104,7 +105,7 @@ def check_settings(
     )
     selection = Selection(modules, layer_filter, ignore_layer_names, include_conv, track, include)
     layers = selection.layers()
-    if processes.is_rank_zero():
+    if processes.is_rank_zero(group):
         coverage.tell(selection, layers)
     return Settings(
         selection=selection,

@@ -15,20 +15,22 @@ from delve.capture.layers import LayerFilter, Modules
 from delve.capture.replaced import LayerWatch
 from delve.delivery.attempts import PATIENCE
 from delve.numerics import processes
+from delve.numerics.layouts import Layouts
+from delve.numerics.reduction import CovarianceReducer
+from delve.numerics.waiting import meet
 from delve.records import MODES, LayerKey
-from delve.stats.computation import Results
-from delve.tracker import console
-from delve.tracker.checkpoints import Checkpoints
 from delve.tracker.opening import open_run
+from delve.tracker.rows import Rows
 from delve.tracker.settings import check_settings
 from delve.tracker.steps import StepAxis, Turns
 
 
-class SaturationTracker(Checkpoints):
+class SaturationTracker(Rows):
     """Records what the layers of a model do, epoch by epoch, in every backend named.
 
-    Under ``torch.distributed`` each process makes one, and a mistake in one is raised in all. Its
-    methods are for one thread at a time.
+    Under ``torch.distributed`` each process makes one, and a mistake in one is raised in all; the
+    first process records. How a layer is spread over processes is known where its weights or its
+    outputs are DTensors. Its methods are for one thread at a time.
 
     A tracker that nobody closes is closed when Python ends. The run then counts as failed if an
     exception was not caught, but as complete after ``sys.exit``, whatever its status: Python keeps
@@ -111,6 +113,12 @@ class SaturationTracker(Checkpoints):
         include: What else to track: types, as ``[nn.LayerNorm, nn.GELU]``, and functions that tell
             of a module whether to. Of what has no weight, an output of four dimensions or more is
             taken for feature maps.
+        process_group: The processes that train this model together, where these are not all; the
+            first of them records. Default: all.
+        mesh: The ``DeviceMesh`` of these processes, where the model is parallel without DTensors:
+            outputs of processes along a dimension called ``tp``, ``tensor``, ``model``, ``cp``,
+            ``context``, ``sp`` or ``sequence`` count once where they are the same, and are left
+            out where they are not.
 
     Raises:
         ArgumentError: An argument cannot be used. No file was touched.
@@ -160,8 +168,12 @@ class SaturationTracker(Checkpoints):
         initial_step: int | None = None,
         every: int = 1,
         gather: Literal["window", "last"] = "window",
+        process_group: Any = None,
+        mesh: Any = None,
     ) -> None:
-        turns = processes.raise_in_all_ranks(lambda: Turns(every, gather))
+        group = processes.check_group(process_group, mesh)
+        meet("SaturationTracker()", group)
+        turns = processes.raise_in_all_ranks(lambda: Turns(every, gather), group)
         settings = processes.raise_in_all_ranks(
             lambda: check_settings(
                 modules,
@@ -186,12 +198,14 @@ class SaturationTracker(Checkpoints):
                 on_writer_error=on_writer_error,
                 patience=patience,
                 ends_well=ends_well,
-            )
+                group=group,
+            ),
+            group,
         )
         averages = {f"average-{mode}-sat": mode for mode in MODES if average_sat}
         with contextlib.ExitStack() as undo:  # an interrupt, or a mistake in another process
             run, place = open_run(
-                savefile, save_to, writer_args, initial_epoch, initial_step, settings, undo
+                savefile, save_to, writer_args, initial_epoch, initial_step, settings, undo, group
             )
             hooks = LayerHooks(
                 settings.layers,
@@ -199,6 +213,7 @@ class SaturationTracker(Checkpoints):
                 place.order,
                 settings.selection.roots(),
                 settings.takes_masks,
+                Layouts(mesh),
             )
             steps = StepAxis(place.axis, place.step)
             super().__init__(
@@ -212,82 +227,11 @@ class SaturationTracker(Checkpoints):
         self._averages = averages
         self._verbose = verbose
         self._forget = reset_covariance
-        self._reducer = processes.CovarianceReducer()
+        self._group = group
+        self._reducer = CovarianceReducer(group)
+        self._writer = 0
+        self._is_settled = processes.has_group()
         self._saturations: dict[LayerKey, float] = {}
-
-    def add_saturations(self, save: bool = True, *, step: int | None = None) -> None:
-        """Compute the selected statistics of all layers over the samples since the last call.
-
-        Under ``torch.distributed`` it is collective: the samples of all processes count, and an
-        error in one is raised in all.
-
-        Args:
-            save: Whether that ends the epoch. False leaves it to :meth:`save`.
-            step: The training step at which the row is taken, for those who count steps: it is the
-                x axis in every backend then. A run has one x axis: the first row decides, and all
-                rows have a step, which rises, or none has.
-
-        Raises:
-            ArgumentError: The step falls, repeats or is none, or the run's rows have steps and
-                this one has not, or the other way round. Nothing was recorded.
-        """
-        self._check_open()
-        if not self._turns.is_due:
-            self._steps.check(step)
-            self._go_on(self._turns.passed + 1)
-            return
-        given = processes.raise_in_all_ranks(lambda: self._checked(step, save))
-        # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
-        seen = processes.union(self._hooks.fresh())
-        covariances = self._reducer.reduce(self._hooks.held(seen))
-
-        def record() -> None:
-            results = None
-            if processes.is_rank_zero():
-                results = self._statistics.compute(covariances)
-            with self._whole():
-                self._check_open()  # a handler may have closed it meanwhile
-                if results is not None:
-                    self._stage(results)
-                self._hooks.mark_used(self._forget, seen)
-                self._layers.look_again()
-                self._turns.count()
-                self._hooks.is_idle = not self._turns.is_gathering
-                self._staged.step = given
-                if save:
-                    self.save()
-
-        processes.raise_in_all_ranks(record)
-
-    def saturation(self) -> None:
-        """Draw the current saturation of each layer on the console, as bars.
-
-        That is over this process's samples since the last :meth:`add_saturations`, or of that call
-        where there were none since.
-        """
-        fresh = self._hooks.fresh()
-        if fresh:
-            self._saturations = self._statistics.saturations(fresh)
-        console.show_saturations(self._saturations)
-
-    def _checked(self, step: int | None, is_whole: bool) -> int | None:
-        """The step of the row at hand; without one, it may still come if the row is not whole."""
-        given = self._staged.step if step is None else step
-        if given is None and not is_whole:
-            return None
-        return self._steps.check(given, self._staged.scalars)
-
-    def _stage(self, results: Results) -> None:
-        self._staged.metrics |= results.scalars
-        self._staged.arrays |= results.arrays
-        self._staged.few_samples |= results.few_samples
-        self._saturations = results.saturations
-        for name, mode in self._averages.items():
-            average = results.average_saturation(mode)
-            if average is not None:
-                self._log(name, average)
-        if self._verbose:
-            console.show_saturations(results.saturations, self._epoch)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"epoch {self._epoch}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.ranks import torchrun
 
 from delve.journal.reading import read_epochs
 
@@ -19,7 +20,7 @@ from pathlib import Path
 import torch, torch.distributed as dist
 from torch import nn
 from delve import SaturationTracker
-from delve.numerics.processes import CovarianceReducer
+from delve.numerics.reduction import CovarianceReducer
 from delve.numerics.covariance import TorchCovarianceMatrix
 dist.init_process_group("gloo")
 rank, folder = dist.get_rank(), Path(sys.argv[1])
@@ -36,22 +37,6 @@ class Saying:
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
 """
-
-
-def torchrun(program, *arguments, processes=2, cwd=None):
-    command = [
-        sys.executable,
-        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
-        *map(str, (program, *arguments)),
-    ]
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def run_ranks(tmp_path, body, processes=2):

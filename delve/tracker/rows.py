@@ -1,0 +1,113 @@
+"""The rows of a run: statistics of the samples since the last one, over all processes."""
+
+from __future__ import annotations
+
+from delve.capture.replaced import LayerWatch
+from delve.numerics import processes
+from delve.numerics.waiting import meet
+from delve.numerics.weight_marks import marks_of
+from delve.records import MODES, LayerKey
+from delve.stats.computation import Results, Statistics
+from delve.tracker import console
+from delve.tracker.checkpoints import Checkpoints
+
+
+class Rows(Checkpoints):
+    """Statistics, taken and recorded."""
+
+    _layers: LayerWatch
+    _statistics: Statistics
+    _saturations: dict[LayerKey, float]  # of the last row
+    _averages: dict[str, str]  # the scalars of averages, and the mode of each
+    _verbose: bool
+    _forget: bool
+
+    def add_saturations(self, save: bool = True, *, step: int | None = None) -> None:
+        """Compute the selected statistics of all layers over the samples since the last call.
+
+        Under ``torch.distributed`` it is collective: the samples of all processes count, and an
+        error in one is raised in all.
+
+        Args:
+            save: Whether that ends the epoch. False leaves it to :meth:`save`.
+            step: The training step at which the row is taken, for those who count steps: it is the
+                x axis in every backend then. A run has one x axis: the first row decides, and all
+                rows have a step, which rises, or none has.
+
+        Raises:
+            ArgumentError: The step falls, repeats or is none, or the run's rows have steps and
+                this one has not, or the other way round. Nothing was recorded.
+        """
+        self._check_open()
+        if not self._turns.is_due:
+            self._steps.check(step)
+            self._go_on(self._turns.passed + 1)
+            return
+        meet("add_saturations()", self._group)
+        self._settle()
+        given = processes.raise_in_all_ranks(lambda: self._checked(step, save), self._group)
+        # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
+        seen = self._seen_anywhere()
+        covariances = self._reducer.reduce(
+            self._hooks.held(seen),
+            self._hooks.layouts,
+            marks_of(self._hooks.modules),
+            self._writer,
+        )
+
+        def record() -> None:
+            results = None
+            if self._is_writing:
+                results = self._statistics.compute(covariances)
+            with self._whole():
+                self._check_open()  # a handler may have closed it meanwhile
+                if results is not None:
+                    self._stage(results)
+                self._hooks.mark_used(self._forget, seen)
+                self._layers.look_again()
+                self._turns.count()
+                self._hooks.is_idle = not self._turns.is_gathering
+                self._staged.step = given
+                if save:
+                    self.save()
+
+        processes.raise_in_all_ranks(record, self._group)
+
+    def saturation(self) -> None:
+        """Draw the current saturation of each layer on the console, as bars.
+
+        That is over this process's samples since the last :meth:`add_saturations`, or of that call
+        where there were none since.
+        """
+        fresh = self._hooks.fresh()
+        if fresh:
+            self._saturations = self._statistics.saturations(fresh)
+        console.show_saturations(self._saturations)
+
+    def _checked(self, step: int | None, is_whole: bool) -> int | None:
+        """The step of the row at hand; without one, it may still come if the row is not whole."""
+        given = self._staged.step if step is None else step
+        if given is None and not is_whole:
+            return None
+        return self._steps.check(given, self._staged.scalars)
+
+    def _seen_anywhere(self) -> list[LayerKey]:
+        """What saw new samples in any process, by mode and in the order of layers."""
+        own = self._hooks.modules
+        order = [name for name in self._hooks.layers if name in own]
+        names = processes.union(order, self._group)
+        self._hooks.know_of(name for name in names if name not in own)
+        fresh = set(processes.union(self._hooks.fresh(), self._group))
+        return [(mode, name) for mode in MODES for name in names if (mode, name) in fresh]
+
+    def _stage(self, results: Results) -> None:
+        self._staged.metrics |= results.scalars
+        self._staged.arrays |= results.arrays
+        self._staged.few_samples |= results.few_samples
+        self._saturations = results.saturations
+        for name, mode in self._averages.items():
+            average = results.average_saturation(mode)
+            if average is not None:
+                self._log(name, average)
+        if self._verbose:
+            console.show_saturations(results.saturations, self._epoch)
