@@ -26,6 +26,9 @@ _TALLIES: dict[str, Callable[[], Tally]] = {
 }
 
 
+GATHERED = frozenset({HALF, *_TALLIES})
+
+
 class Beside:
     """Small sums of each layer's samples, and the covariance of every second batch.
 
@@ -33,15 +36,21 @@ class Beside:
         wanted: What is gathered: ``maximum``, ``positive``, ``spread``, ``half``.
 
     Attributes:
+        wanted: What is gathered.
         tallies: The sums, by what they are of and (mode, layer).
         halves: The covariances of every second batch.
     """
 
     def __init__(self, wanted: Iterable[str]) -> None:
-        self._wanted = frozenset(wanted)
+        self.wanted = frozenset(wanted)
         self.tallies: dict[tuple[str, LayerKey], Tally] = {}
         self.halves: dict[LayerKey, TorchCovarianceMatrix] = {}
         self._is_next_left_out: dict[LayerKey, bool] = {}  # of the halves
+
+    @property
+    def gathers_halves(self) -> bool:
+        """Whether every second batch is gathered by itself."""
+        return HALF in self.wanted
 
     def take(self, key: LayerKey, rows: Tensor, new_half: Callable[[], Any]) -> None:
         """Take in the samples of one output, (samples x features) or (batch x positions x ...).
@@ -52,11 +61,11 @@ class Beside:
             new_half: Makes an empty covariance.
         """
         for name in ("maximum", "positive"):
-            if name in self._wanted:
+            if name in self.wanted:
                 tally = self._tally(name, key)
                 assert not isinstance(tally, SequenceSpread)
                 tally.update(rows.detach())
-        if HALF in self._wanted:
+        if HALF in self.wanted:
             if not self._is_next_left_out.get(key, False):
                 self.halves.setdefault(key, new_half()).update(rows)
             self._is_next_left_out[key] = not self._is_next_left_out.get(key, False)
@@ -70,7 +79,7 @@ class Beside:
         mask: Mask | None,
     ) -> None:
         """Take in the sequences of one output, if it is any: (batch x time x features)."""
-        if "spread" not in self._wanted or not isinstance(output, Tensor) or output.is_nested:
+        if "spread" not in self.wanted or not isinstance(output, Tensor) or output.is_nested:
             return
         if output.dim() != 3 or is_convolution(layer):
             return
@@ -125,14 +134,18 @@ class Beside:
     ) -> None:
         """Go on from a :meth:`state_dict`, of the layers of these names alone."""
         self.forget()
-        tallies = [one for one in state["tallies"] if one[2] in known and one[0] in self._wanted]
-        self.merge_tallies(tallies)
-        if HALF not in self._wanted:
+        tallies = [one for one in state["tallies"] if one[2] in known and one[0] in self.wanted]
+        self.merge_tallies(tallies)  # also where several processes have counted the same layer
+        if HALF not in self.wanted:
             return
         for mode, layer, half_state in state["halves"]:
             if layer in known:
-                self.halves[mode, layer] = half = new_half()
+                half = new_half()
                 half.load_state_dict(half_state)
+                if (mode, layer) not in self.halves:
+                    self.halves[mode, layer] = half
+                elif half.samples:  # of another process
+                    self.halves[mode, layer].merge_moments(half.moments())
         self._is_next_left_out = {
             (mode, layer): turn for mode, layer, turn in state["left_out_next"] if layer in known
         }

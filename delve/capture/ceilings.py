@@ -23,8 +23,8 @@ def ceiling_of(layer: nn.Module, methods: SamplingMethods) -> int | None:
     if isinstance(layer, CONVOLUTIONS):
         if methods.conv not in _LINEAR_METHODS:
             return None
-        inputs = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
-        return int(layer.groups * min(layer.out_channels // layer.groups, inputs))
+        taken = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
+        return int(layer.groups * min(layer.out_channels // layer.groups, taken))
     inputs, outputs = (vars(layer).get(name) for name in ("in_features", "out_features"))
     if isinstance(inputs, int) and isinstance(outputs, int):
         return min(inputs, outputs)

@@ -8,10 +8,13 @@ from typing import Any
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.records import LayerKey
 
+_NOTHING: dict[str, list[Any]] = {"tallies": [], "halves": [], "left_out_next": []}
+
 
 def without_samples(state: Mapping[str, Any]) -> dict[str, Any]:
     """A state of :class:`~delve.capture.hooks.LayerHooks` whose samples another process takes."""
-    return {**state, "covariances": [], "left_out": []}
+    beside = {"beside": {**_NOTHING}} if "beside" in state else {}
+    return {**state, "covariances": [], "left_out": [], **beside}
 
 
 def with_samples(
@@ -31,6 +34,17 @@ def with_samples(
         for key, one in covariances.items()
     ]
     return {**state, "covariances": gathered}
+
+
+def with_beside(
+    state: Mapping[str, Any],
+    tallies: Sequence[Sequence[Any]],
+    halves: Mapping[LayerKey, TorchCovarianceMatrix],
+) -> dict[str, Any]:
+    """A state with what all processes have gathered beside the covariances."""
+    every = [tally for some in tallies for tally in some]  # which are put together when loaded
+    told = [[*key, half.state_dict()] for key, half in halves.items()]
+    return {**state, "beside": {**state["beside"], "tallies": every, "halves": told}}
 
 
 def fresh_in(state: Mapping[str, Any]) -> dict[LayerKey, int]:
@@ -53,4 +67,13 @@ def combined(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             else:
                 covariances[mode, name] = one
     order = dict.fromkeys(name for state in states for name in state["order"])
-    return {**with_samples(states[0], covariances, fresh), "order": list(order)}
+    whole = {**with_samples(states[0], covariances, fresh), "order": list(order)}
+    if any("beside" in state for state in states):
+        held = [state.get("beside", _NOTHING) for state in states]
+        whole["beside"] = {
+            **held[0],
+            **{
+                part: [one for some in held for one in some[part]] for part in ("tallies", "halves")
+            },
+        }
+    return whole

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from delve.capture.activations import SamplingMethods
+from delve.capture.beside import Beside
 from delve.capture.layer_types import samples_of
 from delve.capture.masks import Mask
 from delve.numerics.covariance import TorchCovarianceMatrix
@@ -29,6 +30,7 @@ class Gathering:
         most: Stop at so many samples per layer, mode and epoch; None never does. Each process of
             ``torch.distributed`` counts its own.
         keep_samples: Whether to keep the first samples themselves.
+        beside: What is gathered beside the covariances, if anything is.
     """
 
     methods: SamplingMethods = field(default_factory=SamplingMethods)
@@ -36,6 +38,7 @@ class Gathering:
     interval: int = 1
     most: int | None = None
     keep_samples: bool = False
+    beside: Beside | None = None
 
 
 class Gatherer:
@@ -83,9 +86,11 @@ class Gatherer:
             return
         if isinstance(part, Tensor) and not part.numel():
             return
-        methods = self._gathering.methods
+        methods, beside = self._gathering.methods, self._gathering.beside
         if mask is None:
             self._take(key, samples_of(layer, part, methods))
+            if beside is not None:
+                beside.take_series(key, layer, part, methods, None)
             return
         rows = _checked(samples_of(layer, part, replace(methods, mask=mask)))
         if mask.is_in_doubt:
@@ -94,6 +99,8 @@ class Gatherer:
         else:
             self.release()
             self._take(key, rows)
+            if beside is not None:
+                beside.take_series(key, layer, part, methods, mask)
 
     def release(self, drop: bool = False) -> None:
         """Take in what was held back, in its order, or drop it."""
@@ -106,6 +113,7 @@ class Gatherer:
         """Leave a layer out until the next statistics: what there is of it is not the whole."""
         self._spoiled[key] = None
         self._covariances.pop(key, None)
+        self._forget_beside(key)
         del self._fresh[key]
 
     def fresh(self, order: Iterable[str]) -> dict[LayerKey, TorchCovarianceMatrix]:
@@ -129,16 +137,20 @@ class Gatherer:
         self._spoiled.clear()
         if forget:
             self._covariances.clear()
+            self._forget_beside()
 
     def drop(self, layer: str) -> None:
         """Forget a layer that is no longer tracked."""
         for mode in MODES:
             self._covariances.pop((mode, layer), None)
+            self._forget_beside((mode, layer))
             del self._fresh[mode, layer]
 
     def state_dict(self) -> dict[str, Any]:
         """What was gathered so far, of tensors and plain values."""
+        beside = self._gathering.beside
         return {
+            **({} if beside is None else {"beside": beside.state_dict()}),
             "layouts": self.layouts.state_dict(),
             "left_out": [list(key) for key in self._spoiled],
             "calls": [[*key, calls] for key, calls in self._calls.items()],
@@ -164,6 +176,8 @@ class Gatherer:
                 covariance.load_state_dict(covariance_state)
                 if fresh:
                     self._fresh[mode, name] = fresh
+        if self._gathering.beside is not None and "beside" in state:
+            self._gathering.beside.load_state_dict(state["beside"], known, self._new_covariance)
 
     def _is_turn(self, key: LayerKey) -> bool:
         """Count a call of a layer, and tell whether it is one of those that are used."""
@@ -183,13 +197,20 @@ class Gatherer:
             rows = rows.reshape(-1, rows.shape[-1])[:count]
         self._covariance(key).update(rows)
         self._fresh[key] += count
+        if self._gathering.beside is not None:
+            self._gathering.beside.take(key, rows, self._new_covariance)
 
     def _covariance(self, key: LayerKey) -> TorchCovarianceMatrix:
         if key not in self._covariances:
-            self._covariances[key] = TorchCovarianceMatrix(
-                device=self._gathering.device, save_data=self._gathering.keep_samples
-            )
+            self._covariances[key] = self._new_covariance(self._gathering.keep_samples)
         return self._covariances[key]
+
+    def _new_covariance(self, keep_samples: bool = False) -> TorchCovarianceMatrix:
+        return TorchCovarianceMatrix(device=self._gathering.device, save_data=keep_samples)
+
+    def _forget_beside(self, key: LayerKey | None = None) -> None:
+        if self._gathering.beside is not None:
+            self._gathering.beside.forget(key)
 
 
 def _checked(rows: Tensor) -> Tensor:

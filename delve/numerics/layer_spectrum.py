@@ -90,12 +90,12 @@ class LayerSpectrum(Spectrum):
         return Spectrum.decomposed(self.covariance, matrix, rows, *wanted)
 
     @cached_property
-    def eigenvalues(self) -> np.ndarray:  # type: ignore[override]
+    def eigenvalues(self) -> np.ndarray:
         """(features,), falling, none below 0; NaN where the outputs were not finite."""
         return self._whole.eigenvalues
 
     @cached_property
-    def leading_vectors(self) -> np.ndarray | None:  # type: ignore[override]
+    def leading_vectors(self) -> np.ndarray | None:
         """(features x at most 2), the first eigenvectors, if they were asked for."""
         return self._whole.leading_vectors
 
@@ -119,12 +119,12 @@ class LayerSpectrum(Spectrum):
         return variances
 
     @cached_property
-    def trace(self) -> float:  # type: ignore[override]
+    def trace(self) -> float:
         """The trace of the covariance; NaN where the outputs were not finite."""
         return float(self._parts[1].trace()) if self.is_finite else float("nan")
 
     @cached_property
-    def is_finite(self) -> bool:  # type: ignore[override]
+    def is_finite(self) -> bool:
         """False where the layer's outputs held NaN or infinity."""
         return bool(torch.isfinite(self._parts[1].diagonal()).all())
 

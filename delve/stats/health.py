@@ -60,7 +60,7 @@ def leading_feature_share(spectrum: Spectrum, _threshold: float) -> float | None
     if not isinstance(spectrum, LayerSpectrum) or not spectrum.trace > 0:
         return None
     variances = spectrum.variances
-    return float(variances.max() / variances.sum())
+    return min(float(variances.max() / variances.sum()), 1.0)
 
 
 def saturation_without_leading_feature(spectrum: Spectrum, threshold: float) -> float | None:
@@ -77,7 +77,7 @@ def saturation_without_leading_feature(spectrum: Spectrum, threshold: float) -> 
 
 
 def mean_share(spectrum: Spectrum, _threshold: float) -> float | None:
-    """m'm / (m'm + trace): near 1 outputs are alike whatever the input; 1 if they never vary."""
+    """The mean's share of the mean square, m'm / (m'm + trace); 1 for outputs that never vary."""
     if not isinstance(spectrum, LayerSpectrum):
         return None
     square = float(spectrum.mean @ spectrum.mean)

@@ -11,6 +11,7 @@ import torch
 from delve.base.checks import check_count, check_share
 from delve.capture import coverage
 from delve.capture.activations import SamplingMethods
+from delve.capture.beside import GATHERED, Beside
 from delve.capture.gathering import Gathering
 from delve.capture.layer_types import Include
 from delve.capture.layers import LayerFilter, Layers, Modules, Selection
@@ -66,6 +67,7 @@ def check_settings(
     include: Include,
     stats: Sequence[str],
     layerwise_sat: bool,
+    shows_saturation: bool,
     sat_threshold: float,
     conv_method: str,
     timeseries_method: str,
@@ -95,13 +97,16 @@ def check_settings(
     check_patience(patience)
     good_ends = check_ends_well(ends_well)
     statistics = Statistics(
-        check_stats(stats, layerwise_sat), check_share("sat_threshold", sat_threshold)
+        check_stats(stats, layerwise_sat),
+        check_share("sat_threshold", sat_threshold),
+        shows_saturation,
     )
+    beside = Beside(statistics.gathers) if statistics.gathers & GATHERED else None
     methods = SamplingMethods(
         conv_method, timeseries_method, interpolation_strategy, interpolation_downsampling
     )
     gathering = Gathering(
-        methods, check_device(device), log_interval, max_samples, statistics.needs_samples
+        methods, check_device(device), log_interval, max_samples, statistics.needs_samples, beside
     )
     selection = Selection(modules, layer_filter, ignore_layer_names, include_conv, track, include)
     layers = selection.layers()

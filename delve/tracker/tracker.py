@@ -48,12 +48,21 @@ class SaturationTracker(Rows):
         log_interval: Use every so many calls of each layer: batches, where a forward pass calls it
             once. Default 1: all.
         max_samples: Stop gathering after so many samples per layer, mode and epoch. Default: none.
-        stats: What to compute, each also as ``lsat_train`` or ``lsat_eval`` for one mode alone:
-            ``lsat`` saturation, ``idim`` intrinsic dimensionality, ``det`` determinant, ``trc``
-            trace and ``dtrc`` diagonal trace of the covariance, ``erank`` effective rank, ``pr``
-            participation ratio, ``srank`` stable rank, ``alpha`` power-law exponent, ``n`` number
-            of samples, ``spectrum`` the eigenvalues; and the arrays ``cov`` covariance matrix and
-            ``embed`` samples on the two leading eigenvectors.
+        stats: What to compute; ``delve stats`` lists all with ranges and sources. ``"health"`` is
+            what each run can afford, ``"all"`` is every number; each of both and of these also as
+            ``lsat_train`` or ``lsat_eval`` for one mode alone: ``lsat`` saturation, ``idim``
+            intrinsic dimensionality, ``det`` determinant, ``trc`` trace and ``dtrc`` diagonal trace
+            of the covariance, ``erank`` effective rank, ``pr`` participation ratio, ``srank``
+            stable rank, ``alpha`` power-law exponent, ``n`` number of samples, ``spectrum`` the
+            eigenvalues; of the correlation matrix ``csat`` saturation, ``cidim`` dimensionality
+            and ``cerank`` effective rank; ``top`` what the leading direction and feature have of
+            the variance, ``mshare`` what the mean has of the mean square, ``dead`` features that
+            never vary, ``dormant`` features that never exceed 0, ``redo`` features that hardly do;
+            ``evratio`` variance in evaluation over training, ``ceiling`` highest possible
+            saturation, ``lsat_rel`` saturation over it, ``lsat2`` saturation extrapolated to many
+            samples, ``error`` what half of the samples change; ``rankme`` and ``srank_kumar``
+            ranks of samples as they are, ``token_var`` variance within sequences; and the arrays
+            ``cov`` covariance matrix and ``embed`` samples on the two leading eigenvectors.
         layerwise_sat: Whether each layer's saturation is saved.
         reset_covariance: Whether each epoch begins with no samples.
         average_sat: Whether to save the average saturation of all layers too.
@@ -184,6 +193,7 @@ class SaturationTracker(Rows):
                 include=include,
                 stats=stats,
                 layerwise_sat=layerwise_sat,
+                shows_saturation=verbose or average_sat,
                 sat_threshold=sat_threshold,
                 conv_method=conv_method,
                 timeseries_method=timeseries_method,
@@ -224,6 +234,7 @@ class SaturationTracker(Rows):
         self._go_on(place.passed)
         self._layers = LayerWatch(settings.selection, settings.layers, hooks)
         self._statistics = settings.statistics
+        self._gathering = settings.gathering
         self._averages = averages
         self._verbose = verbose
         self._forget = reset_covariance
