@@ -13,7 +13,7 @@ import click
 
 import delve
 from delve import tools
-from delve.cli import bars, facts, health
+from delve.cli import bars, facts, health, statistics
 from delve.cli.choice import choose_stats, shown_together
 from delve.cli.group import CommandGroup
 from delve.cli.notes import notes
@@ -85,6 +85,23 @@ def writers() -> None:
         say(f"{name}: not installed; pip install ./delve_plugins/{plugin} in a checkout")
     if any(writer.problem for writer in found):
         sys.exit(FAILED)
+
+
+@main.command("stats")
+@click.option("--json", "is_json", is_flag=True, help="Print a list for programs.")
+def stats_command(is_json: bool) -> None:
+    """List the statistics that a tracker can compute.
+
+    Each with its key for stats=[...], its long name in the keys of metrics, its range and source.
+
+    Examples:
+      delve stats
+      delve stats --json | jq -r '.[].key'
+    """
+    if is_json:
+        click.echo(json.dumps(statistics.as_json(), indent=2, allow_nan=False))
+        return
+    say_parts(listing(statistics.HEADINGS, list(statistics.rows())), "", *statistics.sets())
 
 
 @main.command()
