@@ -10,9 +10,10 @@ from rich.table import Table
 from delve.cli.report import LayerTable
 from delve.cli.tail import EXPLANATION, SOURCE, stretches
 from delve.cli.terminal import text
+from delve.stats.notes import Note
 from delve.stats.registry import find_stat
 
-TAIL_MARK, FEW_MARK = "~", "!"
+TAIL_MARK, FEW_MARK, NOTE_MARK = "~", "!", "*"
 _MARK_STYLE = "yellow"
 
 
@@ -55,6 +56,22 @@ def notes(names: Sequence[str], runs: Sequence[Sequence[LayerTable]]) -> list[Re
         )
     if few:
         told.append((FEW_MARK, _few_samples(list(misled), "; ".join(few))))
+    return _below(told)
+
+
+def network_notes(names: Sequence[str], runs: Sequence[Sequence[Note]]) -> list[RenderableType]:
+    """What is wrong with each network, below an empty line; none where nothing is.
+
+    Args:
+        names: What each run is called.
+        runs: What was found in it.
+    """
+    of_run = [f"{name}: " if len(names) > 1 else "" for name in names]
+    told = [
+        (NOTE_MARK, f"{name}{note}")
+        for name, notes in zip(of_run, runs, strict=True)
+        for note in notes
+    ]
     return _below(told)
 
 

@@ -16,6 +16,7 @@ from delve.errors import ArgumentError
 from delve.journal.lines import to_json
 from delve.journal.stored_run import StoredRun
 from delve.records import EpochRecord, enumerate_epochs, forward_order
+from delve.stats.notes import Note
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,19 @@ def as_json(run: StoredRun, tables: Sequence[LayerTable], damage: Damage) -> dic
         },
         "stats": [_table_as_json(table) for table in tables],
     }
+
+
+def notes_as_json(notes: Sequence[Note]) -> list[dict[str, Any]]:
+    """What is wrong with the network."""
+    return [
+        {
+            "kind": note.kind,
+            "layers": list(note.layers),
+            "text": note.text,
+            "source": note.source,
+        }
+        for note in notes
+    ]
 
 
 def _table_as_json(table: LayerTable) -> dict[str, Any]:

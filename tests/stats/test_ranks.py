@@ -135,7 +135,9 @@ def test_its_sums_are_unbiased():
     squares = np.einsum("sij,sij->s", unbiased, unbiased)
     corrected = (squares - traces**2 / free) * free**2 / ((free - 1) * (free + 2))
     assert corrected.mean() == pytest.approx((variances**2).sum(), rel=0.02)
-    assert (traces**2 - 2 * corrected / free).mean() == pytest.approx(variances.sum() ** 2, rel=0.02)
+    assert (traces**2 - 2 * corrected / free).mean() == pytest.approx(
+        variances.sum() ** 2, rel=0.02
+    )
 
 
 @pytest.mark.parametrize("samples", [1, 2])

@@ -40,7 +40,9 @@ def test_what_names_no_statistic_is_refused(tmp_path, stats):
 
 def test_what_is_installed_is_among_the_choices(tmp_path, monkeypatch):
     largest_share(tmp_path, monkeypatch, "chosen_share", "chosen-share")
-    with pytest.raises(ArgumentError, match=r"choose from lsat, .*, n, .*, chosen_share, or the sets"):
+    with pytest.raises(
+        ArgumentError, match=r"choose from lsat, .*, n, .*, chosen_share, or the sets"
+    ):
         select_stats(["chosen"])
 
 
