@@ -1,11 +1,11 @@
 """How often the tail hint of ``delve show`` is right: random networks, and probes as the truth.
 
 Forty multilayer perceptrons of random depth, width and shape are trained on scikit-learn's digits,
-some on noisy images, some not at all. Linear probes (ridge regression on a layer's outputs) then say
-how well each layer's outputs tell the classes on held-out images. A network *has* a tail if at least
-two of its last hidden layers add nothing: the probe before them is within half a point of the best.
-Cutting such a network there and training it again has to keep the accuracy; a sample is trained
-again, to show it.
+some on noisy images, some not at all. Linear probes (ridge regression on a layer's outputs) then
+say how well each layer's outputs tell the classes on held-out images. A network *has* a tail if at
+least two of its last hidden layers add nothing: the probe before them is within half a point of the
+best. Cutting such a network there and training it again has to keep the accuracy; a sample is
+trained again, to show it.
 
 Printed is, network by network and in sum, what the hint says, in how many it is right (hits), where
 it is wrong (false alarms), and what it misses. It takes some minutes.
@@ -78,7 +78,7 @@ def random_case(generator: np.random.Generator) -> Case:
         widths = np.full(depth, width)
     noise = float(generator.choice([0.0, 0.0, 0.5, 1.0]))
     epochs = 0 if generator.random() < 1 / 8 else int(generator.choice([10, 20, 30]))
-    return Case([int(round(one)) for one in widths], noise, epochs)
+    return Case([round(one) for one in widths], noise, epochs)
 
 
 def data(noise: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,7 @@ class Gathering:
             ``torch.distributed`` counts its own.
         keep_samples: Whether to keep the first samples themselves.
         beside: What is gathered beside the covariances, if anything is.
+        fields: By layer, the share of the image that its input sees, where that is known.
     """
 
     methods: SamplingMethods = field(default_factory=SamplingMethods)
@@ -39,6 +40,7 @@ class Gathering:
     most: int | None = None
     keep_samples: bool = False
     beside: Beside | None = None
+    fields: Mapping[str, float] = field(default_factory=dict)
 
 
 class Gatherer:

@@ -10,7 +10,7 @@ from rich.table import Table
 from delve.cli.report import LayerTable
 from delve.cli.tail import EXPLANATION, SOURCE, stretches
 from delve.cli.terminal import text
-from delve.stats.notes import Note
+from delve.stats.note import Note
 from delve.stats.registry import find_stat
 
 TAIL_MARK, FEW_MARK, NOTE_MARK = "~", "!", "*"

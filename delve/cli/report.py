@@ -16,7 +16,7 @@ from delve.errors import ArgumentError
 from delve.journal.lines import to_json
 from delve.journal.stored_run import StoredRun
 from delve.records import EpochRecord, enumerate_epochs, forward_order
-from delve.stats.notes import Note
+from delve.stats.note import Note
 
 
 @dataclass(frozen=True)

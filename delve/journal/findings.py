@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from delve.journal.stored_run import StoredRun, read_run
-from delve.stats.notes import Note, notes_on
+from delve.stats.note import Note
+from delve.stats.notes import notes_on
 
 
 def notes_of(run: StoredRun, epoch: int | None = None) -> list[Note]:

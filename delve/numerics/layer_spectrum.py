@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -29,14 +30,16 @@ class Company:
         spread: The variance within sequences, and between them.
         half: The covariance of every second batch.
         ceiling: The most directions in which the layer's outputs can vary, by its weight's shape.
+        field: The share of the image that the layer's input sees.
         train_trace: The total variance that the same row found in training.
     """
 
     maximum: Maximum | None = None
     positive: PositiveSum | None = None
     spread: SequenceSpread | None = None
-    half: TorchCovarianceMatrix | None = field(default=None, repr=False)
+    half: TorchCovarianceMatrix | None = dataclasses.field(default=None, repr=False)
     ceiling: int | None = None
+    field: float | None = None
     train_trace: float | None = None
 
 

@@ -27,6 +27,7 @@ HEALTH = (
     "evratio",
     "ceiling",
     "lsat_rel",
+    "field",
 )
 
 BLIND_SPOTS = (
@@ -154,6 +155,16 @@ BLIND_SPOTS = (
         limits=_SHARE,
         scale="linear",
         gathers=("ceiling",),
+    ),
+    _cheap(
+        "field",
+        "receptive-field-share",
+        health.receptive_field_share,
+        summary="the share of the image that a layer's input sees, with input_shape=",
+        source="Richter et al., arXiv 2106.12307",
+        limits=_SHARE,
+        scale="linear",
+        gathers=("field",),
     ),
     _cheap(
         "lsat_rel",

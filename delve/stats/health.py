@@ -133,6 +133,11 @@ def ceiling(spectrum: Spectrum, _threshold: float) -> float | None:
     return min(spectrum.company.ceiling / spectrum.features, 1.0)
 
 
+def receptive_field_share(spectrum: Spectrum, _threshold: float) -> float | None:
+    """The share of the image that the layer's input sees; where the tracker was told its shape."""
+    return spectrum.company.field if isinstance(spectrum, LayerSpectrum) else None
+
+
 def relative_saturation(spectrum: Spectrum, threshold: float) -> float | None:
     """Saturation over the layer's ceiling."""
     highest = ceiling(spectrum, threshold)

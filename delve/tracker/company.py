@@ -38,7 +38,11 @@ def company_of(
     whole = None if beside is None else over_processes(beside, reduce, group)
     company = {key: Company() if whole is None else whole.company(key) for key in keys}
     return {
-        (mode, name): replace(one, ceiling=ceiling_of(modules[name], gathering.methods))
+        (mode, name): replace(
+            one,
+            ceiling=ceiling_of(modules[name], gathering.methods),
+            field=gathering.fields.get(name),
+        )
         if name in modules
         else one
         for (mode, name), one in company.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from delve.base.checks import check_count, check_share
 from delve.capture import coverage
 from delve.capture.activations import SamplingMethods
 from delve.capture.beside import GATHERED, Beside
+from delve.capture.fields import fields_of
 from delve.capture.gathering import Gathering
 from delve.capture.layer_types import Include
 from delve.capture.layers import LayerFilter, Layers, Modules, Selection
@@ -68,6 +69,7 @@ def check_settings(
     stats: Sequence[str],
     layerwise_sat: bool,
     shows_saturation: bool,
+    input_shape: Sequence[int] | None,
     sat_threshold: float,
     conv_method: str,
     timeseries_method: str,
@@ -110,6 +112,8 @@ def check_settings(
     )
     selection = Selection(modules, layer_filter, ignore_layer_names, include_conv, track, include)
     layers = selection.layers()
+    if input_shape is not None:
+        gathering = replace(gathering, fields=fields_of(modules, layers, input_shape))
     if processes.is_rank_zero(group):
         coverage.tell(selection, layers)
     return Settings(

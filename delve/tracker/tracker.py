@@ -59,7 +59,8 @@ class SaturationTracker(Rows):
             the variance, ``mshare`` what the mean has of the mean square, ``dead`` features that
             never vary, ``dormant`` features that never exceed 0, ``redo`` features that hardly do;
             ``evratio`` variance in evaluation over training, ``ceiling`` highest possible
-            saturation, ``lsat_rel`` saturation over it, ``lsat2`` saturation extrapolated to many
+            saturation, ``field`` what an input sees of the image (with ``input_shape``),
+            ``lsat_rel`` saturation over the ceiling, ``lsat2`` saturation extrapolated to many
             samples, ``error`` what half of the samples change; ``rankme`` and ``srank_kumar``
             ranks of samples as they are, ``token_var`` variance within sequences; and the arrays
             ``cov`` covariance matrix and ``embed`` samples on the two leading eigenvectors.
@@ -122,6 +123,9 @@ class SaturationTracker(Rows):
         include: What else to track: types, as ``[nn.LayerNorm, nn.GELU]``, and functions that tell
             of a module whether to. Of what has no weight, an output of four dimensions or more is
             taken for feature maps.
+        input_shape: The shape of one image without the batch, ``(3, 32, 32)``: then the statistic
+            ``field`` says what share of the image each convolution's input sees, and ``delve show``
+            names the border layer; see :func:`delve.receptive_field`.
         process_group: The processes that train this model together, where these are not all; the
             first of them records. Default: all.
         mesh: The ``DeviceMesh`` of these processes, where the model is parallel without DTensors:
@@ -177,6 +181,7 @@ class SaturationTracker(Rows):
         initial_step: int | None = None,
         every: int = 1,
         gather: Literal["window", "last"] = "window",
+        input_shape: Sequence[int] | None = None,
         process_group: Any = None,
         mesh: Any = None,
     ) -> None:
@@ -194,6 +199,7 @@ class SaturationTracker(Rows):
                 stats=stats,
                 layerwise_sat=layerwise_sat,
                 shows_saturation=verbose or average_sat,
+                input_shape=input_shape,
                 sat_threshold=sat_threshold,
                 conv_method=conv_method,
                 timeseries_method=timeseries_method,

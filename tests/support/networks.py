@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import torch
 from sklearn.datasets import load_digits
-from support.writers import Recorder
 from torch import nn
 from torch.nn import functional
 
 from delve import SaturationTracker
+from support.writers import Recorder
 
 
 def digits():
