@@ -54,7 +54,8 @@ def run_ranks(tmp_path, begin, body, processes=2, timeout=300, has_group=True):
         has_group: False leaves it to the program to call ``init()``.
     """
     program = tmp_path / "program.py"
-    end = "\ndist.destroy_process_group()\n"
+    # Torch's own threads may abort a process that takes its time to end.
+    end = "\ndist.destroy_process_group()\nsys.stdout.flush()\nsys.stderr.flush()\nos._exit(0)\n"
     start = "init()\n" if has_group else ""
     parts = (PROLOGUE.format(timeout=timeout), start, begin, textwrap.dedent(body), end)
     program.write_text("".join(parts))

@@ -374,6 +374,7 @@ def test_all_ranks_go_on_at_the_same_step_and_a_mistake_in_one_is_raised_in_all(
         from delve.errors import ArgumentError
         folder, rank = sys.argv[1], int(sys.argv[2])
         dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+        torch.manual_seed(0)
         model = torch.nn.Linear(6, 5)
         for begin, end in ((0, 25), (24, 40)):
             with SaturationTracker(f"{folder}/run", "print", model, stats=["n"], every=10,
