@@ -1,8 +1,9 @@
 """How often the tail hint of ``delve show`` is right: random networks, and probes as the truth.
 
 Forty multilayer perceptrons of random depth, width and shape are trained on scikit-learn's digits,
-some on noisy images, some not at all. Linear probes (ridge regression on a layer's outputs) then
-say how well each layer's outputs tell the classes on held-out images. A network *has* a tail if at
+some of them noisy, or on what a random network of two hidden layers says of noise; a quarter is not
+trained at all. Linear probes (ridge regression on a layer's outputs) then say how well each
+layer's outputs tell the classes on held-out samples. A network *has* a tail if at
 least two of its last hidden layers add nothing: the probe before them is within half a point of the
 best. Cutting such a network there and training it again has to keep the accuracy; a sample is
 trained again, to show it.
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 
 import delve
 
-NETWORKS, TRAINED_ON, CLASSES = 40, 1200, 10
+NETWORKS, TRAINED_ON, CLASSES = 40, 1400, 10
 WITHIN = 0.005  # of the best probe's accuracy: a layer that is no worse has all there is
 FEWEST = 2  # layers that add nothing make a tail
 
@@ -41,6 +42,7 @@ class Case:
     """A network, how it is trained, and what came of it."""
 
     widths: list[int]
+    inputs: int
     noise: float
     epochs: int
     probes: list[float] = field(default_factory=list)
@@ -49,7 +51,7 @@ class Case:
 
     def model(self) -> nn.Sequential:
         layers: list[nn.Module] = []
-        for inputs, outputs in zip([64, *self.widths], self.widths, strict=False):
+        for inputs, outputs in zip([self.inputs, *self.widths], self.widths, strict=False):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(self.widths[-1], CLASSES))
 
@@ -65,8 +67,8 @@ class Case:
 
 
 def random_case(generator: np.random.Generator) -> Case:
-    """Depth 3 to 12, constant, narrowing or hourglass widths; one of eight is not trained."""
-    depth = int(generator.integers(3, 13))
+    """Depth 2 to 10, constant, narrowing or hourglass widths; one of four is not trained."""
+    depth = int(generator.integers(2, 11))
     width = int(generator.choice([24, 32, 48, 64, 96, 128]))
     shape = generator.choice(["constant", "constant", "narrowing", "hourglass"])
     if shape == "narrowing":
@@ -76,12 +78,26 @@ def random_case(generator: np.random.Generator) -> Case:
         widths = width * (0.4 + 0.6 * half)
     else:
         widths = np.full(depth, width)
-    noise = float(generator.choice([0.0, 0.0, 0.5, 1.0]))
-    epochs = 0 if generator.random() < 1 / 8 else int(generator.choice([10, 20, 30]))
-    return Case([round(one) for one in widths], noise, epochs)
+    inputs = int(generator.choice([64, 16]))
+    noise = float(generator.choice([0.0, 0.0, 0.5, 1.0])) if inputs == 64 else 0.0
+    epochs = 0 if generator.random() < 1 / 4 else int(generator.choice([10, 20, 30]))
+    return Case([round(one) for one in widths], inputs, noise, epochs)
+
+
+def taught(inputs: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Noise, and what a random network says of it, each class about as often."""
+    generator = torch.Generator().manual_seed(seed)
+    samples = torch.randn(2000, inputs, generator=generator)
+    hidden = samples
+    for width in (24, 24):
+        weights = torch.randn(hidden.shape[1], width, generator=generator)
+        hidden = torch.tanh(2 * hidden @ weights / hidden.shape[1] ** 0.5)
+    scores = hidden @ torch.randn(24, CLASSES, generator=generator)
+    return samples, ((scores - scores.mean(dim=0)) / scores.std(dim=0)).argmax(dim=1)
 
 
 def data(noise: float, seed: int) -> tuple[Tensor, Tensor]:
+    """The digits, of mean 0 and deviation 1, with noise."""
     digits = load_digits()
     images = torch.tensor(digits.data, dtype=torch.float32)
     images = (images - images.mean()) / images.std()
@@ -94,30 +110,22 @@ def data(noise: float, seed: int) -> tuple[Tensor, Tensor]:
 def train(
     model: nn.Sequential, case: Case, images: Tensor, labels: Tensor, folder: Path | None
 ) -> float:
-    """Train a network, tracked where there is a folder; returns its accuracy on held-out images."""
+    """Train a network; its accuracy on held-out samples. Tracked at the end, where a folder is."""
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    tracker = None
-    if folder is not None:
-        tracker = delve.SaturationTracker(
-            folder, "csv", model, stats=["lsat", "idim", "csat", "cidim", "erank", "pr", "health"]
-        )
     x, y = images[:TRAINED_ON], labels[:TRAINED_ON]
-    for _ in range(max(case.epochs, 1)):
-        model.train()
+    for _ in range(case.epochs):
         for some in torch.randperm(len(x)).split(64):
             loss = nn.functional.cross_entropy(model(x[some]), y[some])
-            if case.epochs:
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        model.eval()
-        with torch.no_grad():
-            model(x)  # evaluation over the same images: as many samples as there are
-        if tracker is not None:
-            tracker.add_saturations()
-    if tracker is not None:
-        tracker.close()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    model.eval()
     with torch.no_grad():
+        if folder is not None:
+            stats = ["lsat", "idim", "csat", "cidim", "erank", "pr", "health"]
+            with delve.SaturationTracker(folder, "csv", model, stats=stats) as tracker:
+                model(x)
+                tracker.add_saturations()
         found = model(images[TRAINED_ON:]).argmax(dim=1)
     return float((found == labels[TRAINED_ON:]).float().mean())
 
@@ -163,7 +171,8 @@ def main() -> None:
     for number in range(given.networks):
         case = random_case(generator)
         torch.manual_seed(1000 * given.seed + number)
-        images, labels = data(case.noise, number)
+        is_taught = case.inputs != 64
+        images, labels = taught(case.inputs, number) if is_taught else data(case.noise, number)
         model, folder = case.model(), root / f"{given.seed}-{number:02}"
         case.accuracy = train(model, case, images, labels, folder)
         case.probes = probes(model, images, labels)
@@ -181,13 +190,14 @@ def main() -> None:
         if outcome == "hits" and retrained < given.retrain:
             retrained += 1
             kept = len(case.widths) - sum(name != str(2 * len(case.widths)) for name in case.hint)
-            short = Case(case.widths[: max(kept, 1)], case.noise, case.epochs)
+            short = Case(case.widths[: max(kept, 1)], case.inputs, case.noise, case.epochs)
             accuracy = train(short.model(), short, images, labels, None)
             again = f"; cut to {kept} layers: {case.accuracy:.3f} -> {accuracy:.3f}"
         print(
             f"{number:2} {outcome:14} depth {len(case.widths):2} widths {case.widths[0]:3} to "
-            f"{case.widths[-1]:3} noise {case.noise:.1f} epochs {case.epochs:2} productive "
-            f"{case.productive:2} accuracy {case.accuracy:.3f} hint {len(case.hint)}{again}",
+            f"{case.widths[-1]:3} inputs {case.inputs} noise {case.noise:.1f} epochs "
+            f"{case.epochs:2} productive {case.productive:2} accuracy "
+            f"{case.accuracy:.3f} hint {len(case.hint)}{again}",
             flush=True,
         )
     print(", ".join(f"{count} {name}" for name, count in counts.items()))

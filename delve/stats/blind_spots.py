@@ -18,6 +18,7 @@ _cheap = partial(Stat, needs_eigenvalues=False)
 # What a run can always afford: nothing here takes a decomposition but what saturation takes.
 HEALTH = (
     "lsat",
+    "idim",
     "n",
     "trc",
     "top",

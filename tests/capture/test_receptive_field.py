@@ -153,7 +153,5 @@ def test_the_tracker_records_what_each_layer_sees(tmp_path):
 
 def test_the_shape_is_for_one_model(tmp_path):
     with pytest.raises(ArgumentError, match="single model"):
-        SaturationTracker(
-            tmp_path / "run", Recorder(), [nn.Conv2d(1, 1, 3)], input_shape=(1, 8, 8)
-        )
+        SaturationTracker(tmp_path / "run", Recorder(), [nn.Conv2d(1, 1, 3)], input_shape=(1, 8, 8))
     assert not (tmp_path / "run").exists()
