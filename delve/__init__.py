@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from delve.base.entry_points import part
+from delve.capture.receptive_field import ReceptiveField, receptive_field
 from delve.errors import DelveError
 from delve.hookspecs import hookimpl
 from delve.numerics.covariance import TorchCovarianceMatrix
@@ -18,10 +19,12 @@ __all__ = [
     "DelveError",
     "HeldEpoch",
     "Metric",
+    "ReceptiveField",
     "RunInfo",
     "SaturationTracker",
     "TorchCovarianceMatrix",
     "hookimpl",
+    "receptive_field",
 ]
 
 # The modules that earlier versions had here and this one has elsewhere, such as delve.torch_utils,

@@ -11,10 +11,13 @@ from delve.numerics.directions import Directions
 from delve.numerics.sketch import Sketch
 from delve.records import LayerKey
 
+_NOTHING: dict[str, list[Any]] = {"tallies": [], "halves": [], "left_out_next": []}
+
 
 def without_samples(state: Mapping[str, Any]) -> dict[str, Any]:
     """A state of :class:`~delve.capture.hooks.LayerHooks` whose samples another process takes."""
-    return {**state, "covariances": [], "left_out": []}
+    beside = {"beside": {**_NOTHING}} if "beside" in state else {}
+    return {**state, "covariances": [], "left_out": [], **beside}
 
 
 def with_samples(
@@ -45,6 +48,17 @@ def with_samples(
     }
 
 
+def with_beside(
+    state: Mapping[str, Any],
+    tallies: Sequence[Sequence[Any]],
+    halves: Mapping[LayerKey, TorchCovarianceMatrix],
+) -> dict[str, Any]:
+    """A state with what all processes have gathered beside the covariances."""
+    every = [tally for some in tallies for tally in some]  # which are put together when loaded
+    told = [[*key, half.state_dict()] for key, half in halves.items()]
+    return {**state, "beside": {**state["beside"], "tallies": every, "halves": told}}
+
+
 def fresh_in(state: Mapping[str, Any]) -> dict[LayerKey, int]:
     """How many samples came since the last statistics, of each layer and mode."""
     return {(mode, name): fresh for mode, name, fresh, _ in state["covariances"]}
@@ -62,7 +76,14 @@ def combined(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             held = covariances.get((mode, name))
             covariances[mode, name] = merged(held, one) if held and one.samples else one
     order = dict.fromkeys(name for state in states for name in state["order"])
-    return {**with_samples(states[0], covariances, fresh), "order": list(order)}
+    whole = {**with_samples(states[0], covariances, fresh), "order": list(order)}
+    if any("beside" in state for state in states):
+        each = [state.get("beside", _NOTHING) for state in states]
+        parts = {
+            part: [one for some in each for one in some[part]] for part in ("tallies", "halves")
+        }
+        whole["beside"] = {**each[0], **parts}
+    return whole
 
 
 def _loaded(state: Mapping[str, Any], directions: Mapping[str, Any] | None) -> Accumulator:

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from delve.capture.accumulators import Accumulators
 from delve.capture.activations import SamplingMethods
+from delve.capture.beside import Beside
 from delve.capture.layer_types import samples_of
 from delve.capture.masks import Mask
 from delve.capture.memory import MemoryPlan
 from delve.numerics.accumulator import Accumulator
+from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.layouts import Layouts
 from delve.records import MODES, LayerKey
 
@@ -32,6 +34,8 @@ class Gathering:
             ``torch.distributed`` counts its own.
         keep_samples: Whether to keep the first samples themselves.
         plan: Which layers are gathered by sketch.
+        beside: What is gathered beside the covariances, if anything is.
+        fields: By layer, the share of the image that its input sees, where that is known.
     """
 
     methods: SamplingMethods = field(default_factory=SamplingMethods)
@@ -40,6 +44,8 @@ class Gathering:
     most: int | None = None
     keep_samples: bool = False
     plan: MemoryPlan = field(default_factory=MemoryPlan)
+    beside: Beside | None = None
+    fields: Mapping[str, float] = field(default_factory=dict)
 
 
 class Gatherer:
@@ -87,9 +93,11 @@ class Gatherer:
             return
         if isinstance(part, Tensor) and not part.numel():
             return
-        methods = self._gathering.methods
+        methods, beside = self._gathering.methods, self._gathering.beside
         if mask is None:
             self._take(key, samples_of(layer, part, methods))
+            if beside is not None:
+                beside.take_series(key, layer, part, methods, None)
             return
         rows = _checked(samples_of(layer, part, replace(methods, mask=mask)))
         if mask.is_in_doubt:
@@ -98,6 +106,8 @@ class Gatherer:
         else:
             self.release()
             self._take(key, rows)
+            if beside is not None:
+                beside.take_series(key, layer, part, methods, mask)
 
     def release(self, drop: bool = False) -> None:
         """Take in what was held back, in its order, or drop it."""
@@ -110,6 +120,7 @@ class Gatherer:
         """Leave a layer out until the next statistics: what there is of it is not the whole."""
         self._spoiled[key] = None
         self._covariances.pop(key)
+        self._forget_beside(key)
         del self._fresh[key]
 
     def fresh(self, order: Iterable[str]) -> dict[LayerKey, Accumulator]:
@@ -137,16 +148,20 @@ class Gatherer:
         self._spoiled.clear()
         if forget:
             self._covariances.clear()
+            self._forget_beside()
 
     def drop(self, layer: str) -> None:
         """Forget a layer that is no longer tracked."""
         self._covariances.drop(layer)
         for mode in MODES:
+            self._forget_beside((mode, layer))
             del self._fresh[mode, layer]
 
     def state_dict(self) -> dict[str, Any]:
         """What was gathered so far, of tensors and plain values."""
+        beside = self._gathering.beside
         return {
+            **({} if beside is None else {"beside": beside.state_dict()}),
             "layouts": self.layouts.state_dict(),
             "left_out": [list(key) for key in self._spoiled],
             "calls": [[*key, calls] for key, calls in self._calls.items()],
@@ -173,6 +188,8 @@ class Gatherer:
                 self._covariances.load((mode, name), covariance_state)
                 if fresh:
                     self._fresh[mode, name] = fresh
+        if self._gathering.beside is not None and "beside" in state:
+            self._gathering.beside.load_state_dict(state["beside"], known, self._new_covariance)
 
     def _is_turn(self, key: LayerKey) -> bool:
         """Count a call of a layer, and tell whether it is one of those that are used."""
@@ -192,6 +209,16 @@ class Gatherer:
             rows = rows.reshape(-1, rows.shape[-1])[:count]
         self._covariances.add(key, rows)
         self._fresh[key] += count
+        if self._gathering.beside is not None:
+            is_exact = isinstance(self._covariances[key], TorchCovarianceMatrix)
+            self._gathering.beside.take(key, rows, self._new_covariance if is_exact else None)
+
+    def _new_covariance(self) -> TorchCovarianceMatrix:
+        return TorchCovarianceMatrix(device=self._gathering.device)
+
+    def _forget_beside(self, key: LayerKey | None = None) -> None:
+        if self._gathering.beside is not None:
+            self._gathering.beside.forget(key)
 
 
 def _checked(rows: Tensor) -> Tensor:

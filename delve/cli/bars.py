@@ -24,6 +24,8 @@ from delve.stats.registry import find_stat, key_of
 _LONG = 1e7  # from here on whole numbers are rounded too
 _SHORTEST_BAR, _LONGEST_BAR = 4, 50  # characters
 _BAR_STYLE = "cyan"
+# While an epoch trains, samples of many states of the weights come together.
+_OF_WEIGHTS = "; in training, part of it is the weights' own movement"
 
 
 def layer_bars(
@@ -242,7 +244,8 @@ def _title(tables: Sequence[LayerTable], prefix: str, has_changes: bool) -> str:
     epochs = {table.epoch for table in tables}
     at = f"epoch {tables[0].epoch}" if len(epochs) == 1 else "each run's last epoch"
     unit = " in points" if _is_share(stats[0]) else ""
-    change = f" (and its change since the first epoch{unit})" if has_changes else ""
+    of_weights = "" if any("eval" in table.cells for table in tables) else _OF_WEIGHTS
+    change = f" (and its change since the first epoch{unit}{of_weights})" if has_changes else ""
     return f"{what}{inside} at {at}{change}"
 
 

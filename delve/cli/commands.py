@@ -13,10 +13,10 @@ import click
 
 import delve
 from delve import tools
-from delve.cli import bars, facts, health
+from delve.cli import bars, facts, health, statistics
 from delve.cli.choice import choose_stats, shown_together
 from delve.cli.group import CommandGroup
-from delve.cli.notes import notes
+from delve.cli.notes import network_notes, notes
 from delve.cli.options import (
     LocalPath,
     epoch_option,
@@ -26,12 +26,13 @@ from delve.cli.options import (
     writers_option,
 )
 from delve.cli.repairing import repair
-from delve.cli.report import LayerTable, as_json, layer_table
+from delve.cli.report import LayerTable, as_json, layer_table, notes_as_json
 from delve.cli.runs import counted, find_damage, read_recorded, run_names, warn_of_damage
 from delve.cli.terminal import check_reader, listing, one_line, say, say_parts, terminal_width
 from delve.cli.thresholds import threshold_table
 from delve.delivery import export as replay
 from delve.errors import ArgumentError, WriterNotFoundError
+from delve.journal.findings import notes_of
 from delve.journal.stored_run import StoredRun
 from delve.records import enumerate_epochs
 
@@ -87,6 +88,23 @@ def writers() -> None:
         sys.exit(FAILED)
 
 
+@main.command("stats")
+@click.option("--json", "is_json", is_flag=True, help="Print a list for programs.")
+def stats_command(is_json: bool) -> None:
+    """List the statistics that a tracker can compute.
+
+    Each with its key for stats=[...], its long name in the keys of metrics, its range and source.
+
+    Examples:
+      delve stats
+      delve stats --json | jq -r '.[].key'
+    """
+    if is_json:
+        click.echo(json.dumps(statistics.as_json(), indent=2, allow_nan=False))
+        return
+    say_parts(listing(statistics.HEADINGS, list(statistics.rows())), "", *statistics.sets())
+
+
 @main.command()
 @runs_argument
 @stats_option
@@ -109,7 +127,10 @@ def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json:
     tables = [_tables(run, stats, epoch) for run in recorded]
     flat = [[table for together in shown.values() for table in together] for shown in tables]
     if is_json:
-        told = [as_json(*one) for one in zip(recorded, flat, damages, strict=True)]
+        told = [
+            {**as_json(*one), "notes": notes_as_json(notes_of(one[0], epoch))}
+            for one in zip(recorded, flat, damages, strict=True)
+        ]
         click.echo(json.dumps(told, indent=2, allow_nan=False))  # which is all ASCII
         return
     width = terminal_width()
@@ -120,6 +141,7 @@ def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json:
         of_runs = [name for name, _ in held], [run for _, run in held]
         say_parts("", *bars.layer_bars(*of_runs, width))
     say_parts(*notes(names, flat))
+    say_parts(*network_notes(names, [notes_of(run, epoch) for run in recorded]))
 
 
 @main.command()

@@ -8,11 +8,13 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from delve.cli.report import LayerTable
-from delve.cli.tail import EXPLANATION, SOURCE, stretches
+from delve.cli.tail import DROPPED, EXPLANATION, SOURCE, TUNNEL, stretches
 from delve.cli.terminal import text
+from delve.stats.note import Note
 from delve.stats.registry import find_stat
 
-TAIL_MARK, FEW_MARK, BOUNDS_MARK = "~", "!", "?"
+TAIL_MARK, FEW_MARK, BOUNDS_MARK, NOTE_MARK = "~", "!", "?", "*"
+_PLACE = "LAYERS"  # where they are named
 _MARK_STYLE = "yellow"
 
 
@@ -55,8 +57,9 @@ def notes(names: Sequence[str], runs: Sequence[Sequence[LayerTable]]) -> list[Re
         told.append(
             (
                 TAIL_MARK,
-                f"tail: the saturation of {', '.join(tails)} is below half of the median of the "
-                f"layers before; {EXPLANATION}. Source: {SOURCE}.",
+                f"tail: the {_rule(runs)}; {EXPLANATION}. Source: {SOURCE}; {TUNNEL}.".replace(
+                    _PLACE, ", ".join(tails)
+                ),
             )
         )
     if few:
@@ -91,6 +94,36 @@ def _unsure(table: LayerTable) -> str:
 def _number(name: str, value: float) -> str:
     stat = find_stat(name)
     return f"{value:.1%}" if stat and stat.is_share else f"{value:.6g}"
+
+
+def network_notes(names: Sequence[str], runs: Sequence[Sequence[Note]]) -> list[RenderableType]:
+    """What is wrong with each network, below an empty line; none where nothing is.
+
+    Args:
+        names: What each run is called.
+        runs: What was found in it.
+    """
+    of_run = [f"{name}: " if len(names) > 1 else "" for name in names]
+    told = [
+        (NOTE_MARK, f"{name}{note}")
+        for name, notes in zip(of_run, runs, strict=True)
+        for note in notes
+    ]
+    return _below(told)
+
+
+def _rule(runs: Sequence[Sequence[LayerTable]]) -> str:
+    """By what the tails were found."""
+    told = {
+        f"intrinsic dimensionality of {_PLACE} has dropped, to {DROPPED:g} of that of the layer "
+        "before at most, and stays about there"
+        if table.is_drop
+        else f"saturation of {_PLACE} is below half of the median of the layers before"
+        for run in runs
+        for table in run
+        if table.tail
+    }
+    return " (or the ".join(sorted(told)) + ")" * (len(told) - 1)
 
 
 def few_samples_note(stats: Sequence[str], layers: Sequence[str]) -> list[RenderableType]:

@@ -11,11 +11,14 @@ from typing import Any
 from delve.cli.choice import SATURATION, Choice
 from delve.cli.runs import Damage, counted
 from delve.cli.scalars import summarise_scalars
-from delve.cli.tail import find_tail
+from delve.cli.tail import find_drop, find_tail
 from delve.errors import ArgumentError
 from delve.journal.lines import to_json
 from delve.journal.stored_run import StoredRun
 from delve.records import EpochRecord, Metric, enumerate_epochs, forward_order
+from delve.stats.note import Note
+
+DIMENSIONALITY = "intrinsic-dimensionality"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class LayerTable:
         is_first: Whether no earlier epoch holds the statistic, so that nothing can have changed.
         tail: The last layers whose saturation is far below the rest, if there are such.
         few_samples: By mode, the layers that saw fewer samples than they have features.
+        is_drop: Whether the tail was found by a drop of dimensionalities, not by saturation.
         step: The training step of the epoch, if it has one.
     """
 
@@ -55,6 +59,7 @@ class LayerTable:
     is_first: bool = False
     tail: tuple[str, ...] = ()
     few_samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_drop: bool = False
     step: int | None = None
 
 
@@ -85,11 +90,12 @@ def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> Lay
         layers=layers,
         cells=cells,
         is_first=shown.epoch == holding[0],
-        tail=_tail(layers, cells) if stat == SATURATION else (),
+        tail=_tail(run.layers, shown, choice.modes) if stat == SATURATION else (),
         few_samples={
             mode: tuple(layer for layer in row if layer in shown.few_samples.get(mode, ()))
             for mode, row in cells.items()
         },
+        is_drop=any(metric.stat == DIMENSIONALITY for metric in shown.metrics),
         step=shown.step,
     )
 
@@ -118,6 +124,19 @@ def as_json(run: StoredRun, tables: Sequence[LayerTable], damage: Damage) -> dic
         },
         "stats": [_table_as_json(table) for table in tables],
     }
+
+
+def notes_as_json(notes: Sequence[Note]) -> list[dict[str, Any]]:
+    """What is wrong with the network."""
+    return [
+        {
+            "kind": note.kind,
+            "layers": list(note.layers),
+            "text": note.text,
+            "source": note.source,
+        }
+        for note in notes
+    ]
 
 
 def _table_as_json(table: LayerTable) -> dict[str, Any]:
@@ -166,13 +185,24 @@ def _epoch_of(
     return record
 
 
-def _tail(layers: Sequence[str], cells: Mapping[str, Mapping[str, Cell]]) -> tuple[str, ...]:
-    values = {
-        layer: [
-            row[layer].value
-            for row in cells.values()
-            if layer in row and math.isfinite(row[layer].value)
-        ]
-        for layer in layers
-    }
-    return find_tail(layers, values)
+def _tail(layers: Sequence[str], shown: EpochRecord, modes: Sequence[str]) -> tuple[str, ...]:
+    """By dimensionalities where there are any, else by saturation.
+
+    Layers that saw too few samples are low for that alone, so they are left out.
+    """
+
+    def values(stat: str) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        for metric, value in shown.metrics.items():
+            is_misled = metric.layer in shown.few_samples.get(metric.mode, ())
+            if metric.stat != stat or metric.mode not in modes or is_misled:
+                continue
+            if math.isfinite(value):
+                found.setdefault(metric.layer, []).append(value)
+        return found
+
+    ordered = forward_order(layers, {metric.layer: None for metric in shown.metrics})
+    dimensionalities = values(DIMENSIONALITY)
+    if dimensionalities:
+        return find_drop(ordered, dimensionalities)
+    return find_tail(ordered, values(SATURATION))

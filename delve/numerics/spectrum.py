@@ -60,9 +60,22 @@ class Spectrum:
         rows = covariance.rows_below_features()
         if rows is None:
             moments = covariance.settled() if in_place else covariance.moments()
-            matrix = moments.scatter  # of which LAPACK reads the lower triangle alone
-        else:
-            matrix = rows @ rows.T
+            return cls.decomposed(covariance, moments.scatter, None, vectors, threshold)
+        return cls.decomposed(covariance, rows @ rows.T, rows, vectors, threshold)
+
+    @classmethod
+    def decomposed(
+        cls,
+        covariance: TorchCovarianceMatrix,
+        matrix: Tensor,
+        rows: Tensor | None,
+        vectors: bool = False,
+        threshold: float | None = None,
+    ) -> Spectrum:
+        """As :meth:`of`, from the samples' scatter or the Gram matrix of their rows.
+
+        LAPACK reads the lower triangle alone.
+        """
         features, samples = covariance.features, covariance.samples
         # A feature that is not finite anywhere has no finite variance.
         if not torch.isfinite(matrix.diagonal()).all():

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 
 from delve.numerics.spectrum import Spectrum
-from delve.stats import functions
+from delve.stats import functions, ranks
+from delve.stats.blind_spots import BLIND_SPOTS
 from delve.stats.stat import Scale, Stat
 
 Bound = Callable[[int, Spectrum, float], float | None]
@@ -118,7 +119,7 @@ BUILT_IN = (
     Stat(
         "erank",
         "effective-rank",
-        functions.effective_rank,
+        ranks.effective_rank,
         summary="the exponential of the entropy of the eigenvalues' shares",
         source="Roy and Vetterli, EUSIPCO 2007, on eigenvalues",
         limits=_FROM_ONE,
@@ -128,16 +129,17 @@ BUILT_IN = (
     Stat(
         "pr",
         "participation-ratio",
-        functions.participation_ratio,
-        summary="the squared sum of the eigenvalues over the sum of their squares",
+        ranks.participation_ratio,
+        needs_eigenvalues=False,
+        summary="(sum of the eigenvalues)^2 / sum of squares, without the bias of few samples",
+        source="Chun et al., arXiv 2509.26560",
         limits=_FROM_ONE,
-        is_bounded_by_samples=True,
         is_bounded_by_features=True,
     ),
     Stat(
         "srank",
         "stable-rank",
-        functions.stable_rank,
+        ranks.stable_rank,
         summary="the sum of the eigenvalues over the largest",
         limits=_FROM_ONE,
         is_bounded_by_samples=True,
@@ -146,9 +148,9 @@ BUILT_IN = (
     Stat(
         "alpha",
         "power-law-exponent",
-        functions.power_law_exponent,
-        summary="the exponent a of eigenvalue ~ rank^-a",
-        source="Agrawal et al., NeurIPS 2022",
+        ranks.power_law_exponent,
+        summary="the exponent a of eigenvalue ~ rank^-a over the middle ranks",
+        source="Agrawal et al., NeurIPS 2022; fitted as in Stringer et al., Nature 2019",
         limits=_FROM_ZERO,
     ),
     Stat(
@@ -159,6 +161,7 @@ BUILT_IN = (
         summary="the number of samples that the statistics were taken over",
         limits=_FROM_ZERO,
     ),
+    *BLIND_SPOTS,
 )
 
 # The ends between which a sketch says that a statistic lies. Who selects it gets them too.

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from delve.base.log import get_logger
 from delve.numerics.accumulator import Accumulator
+from delve.numerics.company import Company
 from delve.numerics.decomposition import spectrum_of
+from delve.numerics.sketched_spectrum import SketchedSpectrum
 from delve.numerics.spectrum import Spectrum
 from delve.records import LayerKey, Metric
 from delve.stats.built_in import BOUNDS
 from delve.stats.functions import saturation
 from delve.stats.selection import SelectedStat
 from delve.stats.stat import Stat
+
+_TRAIN_TRACE = "train-trace"  # what a statistic needs that compares the modes
 
 logger = get_logger(__name__)
 
@@ -27,7 +31,7 @@ class Results:
     Attributes:
         scalars: The layer metrics that are numbers.
         arrays: Those that are arrays.
-        saturations: The saturation of every layer, selected or not.
+        saturations: The saturation of every layer, if it was selected or is shown.
         few_samples: By mode, the layers that saw fewer samples than they have features.
     """
 
@@ -48,10 +52,20 @@ class Statistics:
     Args:
         selected: What to compute.
         threshold: The share of the variance that counts as explained.
+        shows_saturation: Whether each layer's saturation is wanted, selected or not.
+
+    Attributes:
+        gathers: What has to be gathered beside the covariances.
     """
 
-    def __init__(self, selected: Sequence[SelectedStat], threshold: float) -> None:
+    def __init__(
+        self, selected: Sequence[SelectedStat], threshold: float, shows_saturation: bool = True
+    ) -> None:
         self._selected = selected
+        self._shows_saturation = shows_saturation or any(
+            item.stat.key == "lsat" or item.stat.needs_eigenvalues for item in selected
+        )
+        self.gathers = frozenset(need for item in selected for need in item.stat.gathers)
         self._threshold = threshold
         self._bounds: dict[str, list[Stat]] = {}  # by the name of what they are the ends of
         for bound in BOUNDS:
@@ -67,22 +81,33 @@ class Statistics:
         self.arrays = tuple(dict.fromkeys(s.stat.key for s in selected if s.stat.is_array))
 
     def compute(
-        self, covariances: Mapping[LayerKey, Accumulator], consume: bool = False
+        self,
+        covariances: Mapping[LayerKey, Accumulator],
+        company: Mapping[LayerKey, Company] | None = None,
+        consume: bool = False,
     ) -> Results:
         """The metrics of each (mode, layer), in the order given, by one eigendecomposition each.
 
         Args:
-            covariances: What was gathered.
+            covariances: What was gathered, by mode, training first, and layer.
+            company: What else is known of the layers.
             consume: Whether to give back the memory of each as soon as its metrics are there.
         """
         results = Results()
         threshold = self._threshold if self._counts_alone else None
         broken: list[str] = []
+        traces: dict[str, float] = {}  # in training
         for (mode, layer), covariance in covariances.items():
             if not covariance.samples:  # consumed by a call that was interrupted
                 continue
-            spectrum = spectrum_of(covariance, self.needs_samples, threshold, consume)
-            results.saturations[mode, layer] = saturation(spectrum, self._threshold)
+            beside = (company or {}).get((mode, layer), Company())
+            if mode == "eval":
+                beside = replace(beside, train_trace=traces.get(layer))
+            spectrum = spectrum_of(covariance, self.needs_samples, threshold, consume, beside)
+            if mode == "train" and _TRAIN_TRACE in self.gathers:
+                traces[layer] = spectrum.trace
+            if self._shows_saturation:
+                results.saturations[mode, layer] = saturation(spectrum, self._threshold)
             self._add(results, mode, layer, spectrum)
             if spectrum.samples < spectrum.features:
                 results.few_samples.setdefault(mode, []).append(layer)
@@ -110,12 +135,16 @@ class Statistics:
         for item in self._selected:
             if mode not in item.modes:
                 continue
-            if spectrum.bounds is not None and (item.stat.needs_eigenvalues or item.stat.is_array):
+            # Whether a spectrum has bounds alone may take its decomposition to know.
+            needs_it = item.stat.needs_eigenvalues or item.stat.is_array
+            if needs_it and spectrum.bounds is not None:
                 self._left_out.setdefault(layer, {})[item.stat.key] = None
                 continue
             metric = Metric(mode, item.stat.name, layer)
             value = item.stat.compute(spectrum, self._threshold)
             if value is None:
+                if isinstance(spectrum, SketchedSpectrum) and not item.stat.gathers:
+                    self._left_out.setdefault(layer, {})[item.stat.key] = None
                 continue
             if item.stat.is_array:
                 results.arrays[metric] = np.asarray(value)

@@ -10,8 +10,6 @@ from delve.numerics.spectrum import Spectrum, square
 
 # Summed shares that miss the threshold by no more than float64 rounding count as reaching it.
 _ROUNDING = 1e-12
-# Eigenvalues below this share of the largest are rounding of float32 activations.
-_NOISE = 1e-6
 
 
 def intrinsic_dimensionality(spectrum: Spectrum, threshold: float) -> float:
@@ -67,43 +65,6 @@ def covariance_trace(spectrum: Spectrum, _threshold: float) -> float:
 def diagonal_trace(spectrum: Spectrum, _threshold: float) -> float:
     """The sum of the eigenvalues, after rounding below 0 was set to 0."""
     return float(spectrum.eigenvalues.sum())
-
-
-def effective_rank(spectrum: Spectrum, _threshold: float) -> float:
-    """The exponential of the entropy of the eigenvalues' shares, from 1 to the features.
-
-    Source: Roy and Vetterli, The effective rank, EUSIPCO 2007; taken here on the eigenvalues of
-    the covariance, where they take the singular values of the matrix itself.
-    """
-    shares = spectrum.shares[~(spectrum.shares == 0)]
-    return float(np.exp(-(shares * np.log(shares)).sum()))
-
-
-def participation_ratio(spectrum: Spectrum, _threshold: float) -> float:
-    """(sum l)^2 / sum l^2, from 1 to the features; 1 for outputs that never vary."""
-    return float(1 / (spectrum.shares**2).sum())
-
-
-def stable_rank(spectrum: Spectrum, _threshold: float) -> float:
-    """The sum of the eigenvalues over the largest, at least 1; 1 for outputs that never vary."""
-    return float(1 / spectrum.shares[0])
-
-
-def power_law_exponent(spectrum: Spectrum, _threshold: float) -> float:
-    """The exponent a of eigenvalue ~ rank^-a, by least squares of log against log.
-
-    The ranks from 1 to the last whose eigenvalue is above 1e-6 of the largest are fitted, at most
-    one less than there are samples. NaN for fewer than two. Source: Agrawal et al., alpha-ReQ,
-    NeurIPS 2022.
-    """
-    values = spectrum.eigenvalues
-    count = int((values > _NOISE * values[0]).sum())
-    if spectrum.samples:
-        count = min(count, spectrum.samples - 1)
-    if count < 2:
-        return float("nan")
-    slope = np.polyfit(np.log(np.arange(1, count + 1)), np.log(values[:count]), 1)[0]
-    return float(-slope)
 
 
 def sample_count(spectrum: Spectrum, _threshold: float) -> float:

@@ -19,10 +19,17 @@ from delve.base import entry_points
 from delve.base.log import get_logger
 from delve.errors import ArgumentError, DelveError
 from delve.records import MODES
+from delve.stats.blind_spots import HEALTH
 from delve.stats.built_in import BOUNDS, BUILT_IN
 from delve.stats.stat import Stat
 
 GROUP = "delve.stats"  # of the entry points by which others add a statistic
+
+# Names that stand for several: all numbers of Delve's own, and those that each run can afford.
+SETS = {
+    "all": tuple(dict.fromkeys(stat.key for stat in BUILT_IN if not stat.is_array)),
+    "health": HEALTH,
+}
 
 _BY_NAME = {stat.name: stat for stat in (*BUILT_IN, *BOUNDS)}
 _EIGENVALUE = re.compile(r"spectrum-([1-9][0-9]*)")
@@ -44,6 +51,11 @@ def keys() -> tuple[str, ...]:
 def installed_keys() -> tuple[str, ...]:
     """What others have installed; nothing is imported."""
     return tuple(sorted(entry_points.offers(GROUP)))
+
+
+def set_of(key: str) -> tuple[str, ...]:
+    """The keys that the name of a set stands for; none where it is no such name."""
+    return SETS.get(key, ())
 
 
 def number_keys() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from delve.errors import ArgumentError
 from delve.records import MODES
-from delve.stats.registry import keys, split_mode, stats_of_key
+from delve.stats.registry import SETS, keys, set_of, split_mode, stats_of_key
 from delve.stats.stat import Stat
 
 
@@ -23,7 +23,7 @@ def select_stats(names: Iterable[str], layerwise_saturation: bool = True) -> lis
     """Look up what the user selected, each statistic once; ``lsat_eval`` keeps evaluation alone.
 
     Args:
-        names: Keys of statistics, with or without a mode behind an underscore.
+        names: Keys of statistics or of sets of them, with or without a mode behind an underscore.
         layerwise_saturation: False leaves each layer's saturation out.
 
     Raises:
@@ -47,7 +47,8 @@ def _select(name: str) -> list[SelectedStat]:
     if not isinstance(name, str):
         raise ArgumentError(f"stats: {name!r} is not the name of a statistic; {_choices()}")
     key, mode = split_mode(name)
-    stats = stats_of_key(key)
+    stats = [stat for one in set_of(key) for stat in stats_of_key(one) if not stat.is_array]
+    stats = stats or list(stats_of_key(key))
     if not stats:
         raise ArgumentError(f"stats: there is no statistic {name!r}; {_choices()}")
     return [SelectedStat(stat, (mode,) if mode else MODES) for stat in stats]
@@ -65,4 +66,7 @@ def _refuse_same_names(stats: Iterable[Stat]) -> None:
 
 
 def _choices() -> str:
-    return f"choose from {', '.join(keys())}, each also with _train or _eval for one mode alone"
+    return (
+        f"choose from {', '.join(keys())}, or the sets {' and '.join(SETS)}, each also with _train "
+        "or _eval for one mode alone"
+    )

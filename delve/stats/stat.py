@@ -31,7 +31,7 @@ class Stat:
         is_array: Whether it gives an array, for writers that can store one.
         needs_samples: Whether the first samples and the leading eigenvectors are needed.
         needs_eigenvalues: False if it reads no more off the eigenvalues than the intrinsic
-            dimensionality, which can then be had in less time.
+            dimensionality, which can then be had in less time, or none at all.
         summary: What it is, in one line of help.
         title: What stands above a figure of it; by default the long name in words.
         label: What stands at an axis of it, with its unit; by default the long name in words.
@@ -45,6 +45,7 @@ class Stat:
             go over several powers of ten.
         bounds: The long name of the statistic that this one is an end of, between which and the
             other end its value lies; it is drawn as an error bar there.
+        gathers: What it needs beside the covariance; for Delve's own.
 
     Raises:
         ValueError: The long name, the limits or the scale cannot be.
@@ -65,6 +66,7 @@ class Stat:
     is_bounded_by_features: bool = False
     scale: Scale = "auto"
     bounds: str = ""
+    gathers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME_FORM.fullmatch(self.name):

@@ -6,14 +6,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from delve.capture.gathered_states import fresh_in, with_samples
+from delve.capture.gathered_states import fresh_in, with_beside, with_samples
+from delve.capture.gathering import Gathering
 from delve.delivery.run import SilentRun
 from delve.errors import ArgumentError
 from delve.numerics import processes
+from delve.numerics.accumulator import Accumulator
 from delve.numerics.reduction import CovarianceReducer
 from delve.numerics.waiting import meet
 from delve.numerics.weight_marks import marks_of
-from delve.records import StagedEpoch
+from delve.records import LayerKey, StagedEpoch
+from delve.tracker.company import over_processes
 from delve.tracker.old_names import OldNames
 from delve.tracker.opening import settle
 from delve.tracker.process_states import Content, content_for, of_all, of_process
@@ -31,6 +34,7 @@ class Checkpoints(OldNames):
     _writer: int  # the rank, within the group, of the process that writes
     _is_settled: bool  # whether the process group has said who writes
     _turns: Turns
+    _gathering: Gathering
 
     def state_dict(self, merged: bool = False) -> dict[str, Any]:
         """What a checkpoint taken inside an epoch needs to go on exactly there.
@@ -108,16 +112,25 @@ class Checkpoints(OldNames):
         meet("state_dict(merged=True)", self._group)
         self._settle()
         content = self._content()
-        covariances = self._reducer.reduce(
-            self._hooks.held(), self._hooks.layouts, marks_of(self._hooks.modules), self._writer
-        )
+        covariances = self._reduced(self._hooks.held())
+        beside = self._gathering.beside
+        whole = beside and over_processes(beside, self._reduced, self._group)
         fresh: dict[tuple[str, str], int] = {}
         for counts in processes.gather(fresh_in(content["recorder"]), self._group):
             for key, count in counts.items():
                 fresh[key] = fresh.get(key, 0) + count
         if not self._is_writing:
             return None
-        return {**content, "recorder": with_samples(content["recorder"], covariances, fresh)}
+        recorder = with_samples(content["recorder"], covariances, fresh)
+        if whole:
+            recorder = with_beside(recorder, [whole.tally_states()], whole.halves)
+        return {**content, "recorder": recorder}
+
+    def _reduced(self, covariances: Mapping[LayerKey, Accumulator]) -> dict[LayerKey, Accumulator]:
+        """The covariances over the samples of all processes, complete in the one that writes."""
+        return self._reducer.reduce(
+            covariances, self._hooks.layouts, marks_of(self._hooks.modules), self._writer
+        )
 
     def _settle(self) -> None:
         """Once there is a process group, have one of its processes write."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from delve.capture.replaced import LayerWatch
 from delve.numerics import processes
 from delve.numerics.waiting import meet
-from delve.numerics.weight_marks import marks_of
 from delve.records import MODES, LayerKey
 from delve.stats.computation import Results, Statistics
 from delve.tracker import console
 from delve.tracker.checkpoints import Checkpoints
+from delve.tracker.company import company_of
 
 
 class Rows(Checkpoints):
@@ -48,17 +48,16 @@ class Rows(Checkpoints):
         given = processes.raise_in_all_ranks(lambda: self._checked(step, save), self._group)
         # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
         seen = self._seen_anywhere()
-        covariances = self._reducer.reduce(
-            self._hooks.held(seen),
-            self._hooks.layouts,
-            marks_of(self._hooks.modules),
-            self._writer,
-        )
+        covariances = self._reduced(self._hooks.held(seen))
+        company = None
+        if self._statistics.gathers:
+            modules = self._hooks.modules
+            company = company_of(seen, self._gathering, modules, self._reduced, self._group)
 
         def record() -> None:
             results = None
             if self._is_writing:
-                results = self._statistics.compute(covariances, consume=self._forget)
+                results = self._statistics.compute(covariances, company, consume=self._forget)
             with self._whole():
                 self._check_open()  # a handler may have closed it meanwhile
                 if results is not None:

@@ -11,6 +11,8 @@ import torch
 from delve.base.checks import check_count, check_share
 from delve.capture import coverage
 from delve.capture.activations import SamplingMethods
+from delve.capture.beside import GATHERED, Beside
+from delve.capture.fields import fields_of
 from delve.capture.gathering import Gathering
 from delve.capture.layer_types import Include
 from delve.capture.layers import LayerFilter, Layers, Modules, Selection
@@ -67,6 +69,8 @@ def check_settings(
     include: Include,
     stats: Sequence[str],
     layerwise_sat: bool,
+    shows_saturation: bool,
+    input_shape: Sequence[int] | None,
     sat_threshold: float,
     conv_method: str,
     timeseries_method: str,
@@ -99,8 +103,11 @@ def check_settings(
     check_patience(patience)
     good_ends = check_ends_well(ends_well)
     statistics = Statistics(
-        check_stats(stats, layerwise_sat), check_share("sat_threshold", sat_threshold)
+        check_stats(stats, layerwise_sat),
+        check_share("sat_threshold", sat_threshold),
+        shows_saturation,
     )
+    beside = Beside(statistics.gathers) if statistics.gathers & GATHERED else None
     methods = SamplingMethods(
         conv_method, timeseries_method, interpolation_strategy, interpolation_downsampling
     )
@@ -108,7 +115,16 @@ def check_settings(
     layers = selection.layers()
     where = check_device(device)
     plan = plan_of(layers, methods, memory_limit, exact, sketch)
-    gathering = Gathering(methods, where, log_interval, max_samples, statistics.needs_samples, plan)
+    gathering = Gathering(
+        methods,
+        where,
+        log_interval,
+        max_samples,
+        statistics.needs_samples,
+        plan,
+        beside,
+        {} if input_shape is None else fields_of(modules, layers, input_shape),
+    )
     if processes.is_rank_zero(group):
         coverage.tell(selection, layers)
         plan.tell(where or device_of(layers))

@@ -49,12 +49,22 @@ class SaturationTracker(Rows):
         log_interval: Use every so many calls of each layer: batches, where a forward pass calls it
             once. Default 1: all.
         max_samples: Stop gathering after so many samples per layer, mode and epoch. Default: none.
-        stats: What to compute, each also as ``lsat_train`` or ``lsat_eval`` for one mode alone:
-            ``lsat`` saturation, ``idim`` intrinsic dimensionality, ``det`` determinant, ``trc``
-            trace and ``dtrc`` diagonal trace of the covariance, ``erank`` effective rank, ``pr``
-            participation ratio, ``srank`` stable rank, ``alpha`` power-law exponent, ``n`` number
-            of samples, ``spectrum`` the eigenvalues; and the arrays ``cov`` covariance matrix and
-            ``embed`` samples on the two leading eigenvectors.
+        stats: What to compute; ``delve stats`` lists all with ranges and sources. ``"health"`` is
+            what each run can afford, ``"all"`` is every number; each of both and of these also as
+            ``lsat_train`` or ``lsat_eval`` for one mode alone: ``lsat`` saturation, ``idim``
+            intrinsic dimensionality, ``det`` determinant, ``trc`` trace and ``dtrc`` diagonal trace
+            of the covariance, ``erank`` effective rank, ``pr`` participation ratio, ``srank``
+            stable rank, ``alpha`` power-law exponent, ``n`` number of samples, ``spectrum`` the
+            eigenvalues; of the correlation matrix ``csat`` saturation, ``cidim`` dimensionality
+            and ``cerank`` effective rank; ``top`` what the leading direction and feature have of
+            the variance, ``mshare`` what the mean has of the mean square, ``dead`` features that
+            never vary, ``dormant`` features that never exceed 0, ``redo`` features that hardly do;
+            ``evratio`` variance in evaluation over training, ``ceiling`` highest possible
+            saturation, ``field`` what an input sees of the image (with ``input_shape``),
+            ``lsat_rel`` saturation over the ceiling, ``lsat2`` saturation extrapolated to many
+            samples, ``error`` what half of the samples change; ``rankme`` and ``srank_kumar``
+            ranks of samples as they are, ``token_var`` variance within sequences; and the arrays
+            ``cov`` covariance matrix and ``embed`` samples on the two leading eigenvectors.
         layerwise_sat: Whether each layer's saturation is saved.
         reset_covariance: Whether each epoch begins with no samples.
         average_sat: Whether to save the average saturation of all layers too.
@@ -114,6 +124,9 @@ class SaturationTracker(Rows):
         include: What else to track: types, as ``[nn.LayerNorm, nn.GELU]``, and functions that tell
             of a module whether to. Of what has no weight, an output of four dimensions or more is
             taken for feature maps.
+        input_shape: The shape of one image without the batch, ``(3, 32, 32)``: then the statistic
+            ``field`` says what share of the image each convolution's input sees, and ``delve show``
+            names the border layer; see :func:`delve.receptive_field`.
         process_group: The processes that train this model together, where these are not all; the
             first of them records. Default: all.
         mesh: The ``DeviceMesh`` of these processes, where the model is parallel without DTensors:
@@ -178,6 +191,7 @@ class SaturationTracker(Rows):
         initial_step: int | None = None,
         every: int = 1,
         gather: Literal["window", "last"] = "window",
+        input_shape: Sequence[int] | None = None,
         process_group: Any = None,
         mesh: Any = None,
         memory_limit: float | str | None = None,
@@ -197,6 +211,8 @@ class SaturationTracker(Rows):
                 include=include,
                 stats=stats,
                 layerwise_sat=layerwise_sat,
+                shows_saturation=verbose or average_sat,
+                input_shape=input_shape,
                 sat_threshold=sat_threshold,
                 conv_method=conv_method,
                 timeseries_method=timeseries_method,
@@ -241,6 +257,7 @@ class SaturationTracker(Rows):
         self._go_on(place.passed)
         self._layers = LayerWatch(settings.selection, settings.layers, hooks)
         self._statistics = settings.statistics
+        self._gathering = settings.gathering
         self._averages = averages
         self._verbose = verbose
         self._forget = reset_covariance

@@ -5,7 +5,7 @@ import pytest
 from support.journals import saturations, write_run
 
 ROW = {"loss": 0.25, **saturations({"conv": 0.5, "fc": 1.0})}
-COMMANDS = ["export", "plot", "recompute", "repair", "show", "writers"]
+COMMANDS = ["export", "plot", "recompute", "repair", "show", "stats", "writers"]
 
 
 @pytest.mark.parametrize("arguments", [[], *[[command] for command in COMMANDS]])

@@ -41,7 +41,7 @@ def marked():
     return saturations(values) | {"train-covariance-trace/d": 1.0}
 
 
-FEW = {"train": ["c", "d"], "eval": ["d"]}
+FEW = {"train": ["c", "d"], "eval": ["f"]}  # d counts in evaluation
 
 
 def joined(lines):
@@ -53,13 +53,13 @@ def test_tail_and_few_samples_are_marked_and_explained_with_the_source(tmp_path,
     marks = {line[0]: line.split("%")[1:] for line in layer_bars(["run"], [table], 80)[3:]}
     assert [name for name, cells in marks.items() if "~" in cells[0]] == ["d", "e"]
     assert [name for name, (train, _) in marks.items() if "!" in train] == ["c", "d"]
-    assert [name for name, (_, evaluated) in marks.items() if "!" in evaluated] == ["d"]
+    assert [name for name, (_, evaluated) in marks.items() if "!" in evaluated] == ["f"]
     text = joined(plain_lines(notes(["run"], [table]), 80))
     assert "~ tail: the saturation of d to e (2 layers) is below half" in text
     assert "a hint" in text
     assert "did not always drop" in text
     assert "arXiv 2006.08679" in text
-    assert "! fewer samples than features, so saturation is biased low, in: c, d." in text
+    assert "! fewer samples than features, so saturation is biased low, in: c, d, f." in text
     assert plain_lines(notes(["run"], tables(tmp_path / "b", saturations({"a": 0.5}))), 80) == []
 
 
@@ -68,7 +68,7 @@ def test_the_notes_speak_of_the_statistics_shown_and_come_once(tmp_path, marked)
     stats = ["saturation", "effective-rank", "covariance-trace"]
     (both,) = tables(tmp_path / "a", row, stats=stats, few_samples=FEW)
     text = joined(plain_lines(notes(["run"], [both]), 80))
-    assert "so saturation and effective rank are biased low, in: c, d." in text
+    assert "so saturation and effective rank are biased low, in: c, d, f." in text
     assert text.count("!") == text.count("~") == 1
     (trace,) = tables(tmp_path / "b", row, stats=["covariance-trace"], few_samples=FEW)
     assert plain_lines(notes(["run"], [trace]), 80) == []  # is not biased by few samples
@@ -79,7 +79,7 @@ def test_the_notes_on_several_runs_name_them(tmp_path, marked):
     shown = tables(tmp_path, marked, saturations({"a": 0.5}), marked, few_samples=FEW)
     text = joined(plain_lines(notes(["one", "two", "three"], shown), 80))
     assert "of d to e (2 layers of one), d to e (2 layers of three) is below half" in text
-    assert "in: c, d (one); c, d (three)." in text
+    assert "in: c, d, f (one); c, d, f (three)." in text
     assert text.count("a hint") == 1
 
 
@@ -88,3 +88,25 @@ def test_the_note_on_a_tail_passes_over_a_layer_that_is_not_finite(tmp_path):
     (table,) = tables(tmp_path, saturations(dict.fromkeys("abc", 0.8) | low))
     text = joined(plain_lines(notes(["run"], [table]), 80))
     assert "the saturation of d and f to g (3 layers) is" in text
+
+
+def test_layers_of_too_few_samples_are_no_tail(tmp_path, marked):
+    """They are low for that alone; an untrained network of 100 samples was marked so."""
+    few = {"train": ["d", "e"], "eval": ["d", "e"]}
+    (table,) = tables(tmp_path, marked, few_samples=few)
+    assert all(not one.tail for one in table)
+
+
+def test_dimensionalities_tell_of_the_tail_where_there_are_any(tmp_path):
+    values = dict(zip("abcdefg", (0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.9), strict=True))
+    dimensions = dict(zip("abcdefg", (40, 22, 8, 6, 5, 6, 5), strict=True))
+    row = saturations(values) | {
+        f"{mode}-intrinsic-dimensionality/{layer}": float(one)
+        for mode in ("train", "eval")
+        for layer, one in dimensions.items()
+    }
+    (table,) = tables(tmp_path, row)
+    assert table[0].tail == ("c", "d", "e", "f")
+    text = joined(plain_lines(notes(["run"], [table]), 80))
+    assert "the intrinsic dimensionality of c to f (4 layers) has dropped, to 0.6" in text
+    assert "arXiv 2305.19753" in text

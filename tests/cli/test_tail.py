@@ -1,6 +1,6 @@
 import pytest
 
-from delve.cli.tail import find_tail, stretches
+from delve.cli.tail import find_drop, find_tail, stretches
 
 
 def tail_of(*values):
@@ -55,3 +55,51 @@ def test_layers_without_a_value_are_passed_over():
 def test_layers_between_those_of_a_tail_part_it():
     assert stretches("abcdefg", ("d", "e", "g")) == [["d", "e"], ["g"]]
     assert stretches("abc", ()) == []
+
+
+# --- by dimensionalities -------------------------------------------------------------------------
+
+
+def drop_of(*values):
+    layers = [f"layer{number}" for number in range(len(values))]
+    found = find_drop(layers, {layer: [v] for layer, v in zip(layers, values, strict=True)})
+    return [values[layers.index(layer)] for layer in found]
+
+
+@pytest.mark.parametrize(
+    ("values", "tail"),
+    [
+        # Trained on the digits, of the table of examples/tail_hint.py; the last is the output.
+        ((47, 20, 6, 4, 3, 3, 3, 4, 4, 4), [6, 4, 3, 3, 3, 4, 4]),
+        ((32, 22, 8, 6, 5, 4, 6, 5), [8, 6, 5, 4, 6]),
+        ((30, 30, 9, 8, 8, 9), [9, 8, 8]),
+        ((30, 18, 9, 8, 8, 9), [9, 8, 8]),  # 0.5 of the layer before, not of the first
+    ],
+)
+def test_a_tail_begins_behind_a_drop_and_stays_low(values, tail):
+    assert drop_of(*values) == tail
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (),
+        (5,),
+        (34, 34, 29, 22, 17, 13, 9, 9, 6, 5, 4, 3),  # untrained: it falls by and by
+        (48, 33, 24, 25, 10),  # and here only the output is low
+        (47, 44, 10, 8, 7),  # two layers are no tail
+        (40, 12, 10, 9, 8),  # one layer is too few before
+        (40, 30, 12, 30, 40, 50),  # a bottleneck, and a decoder behind it
+        (60, 58, 57, 60, 55, 58, 10),  # wide throughout
+        (60, 30, 20, 3, 3, 12, 3, 9),  # not about as low as another
+    ],
+)
+def test_other_dimensionalities_have_none(values):
+    assert drop_of(*values) == []
+
+
+def test_the_widths_of_layers_do_not_matter():
+    """Saturation of a network that narrows need not fall at all where its dimensionality does."""
+    widths, dimensions = (128, 96, 64, 24, 12, 12, 10), (40, 30, 10, 8, 6, 6, 6)
+    assert drop_of(*dimensions) == [10, 8, 6, 6]
+    assert tail_of(*(d / w for d, w in zip(dimensions, widths, strict=True))) == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from delve.errors import ArgumentError
 from delve.numerics.spectrum import Spectrum
 from delve.stats import functions
-from delve.stats.functions import intrinsic_dimensionality, power_law_exponent, saturation
+from delve.stats.functions import intrinsic_dimensionality, saturation
 
 
 def spectrum(*eigenvalues):
@@ -57,53 +57,6 @@ def test_a_spectrum_that_is_not_finite_gives_nan():
     broken = spectrum(math.nan, math.nan)
     assert math.isnan(intrinsic_dimensionality(broken, 0.99))
     assert math.isnan(saturation(broken, 0.99))
-
-
-# --- the exponent of a power law -----------------------------------------------------------------
-
-NOISY = [
-    1.0,
-    2**-1.5,
-    3**-1.5,
-    4**-1.5,
-    *[1e-3] * 8,
-]  # from the fifth on there is nothing but noise
-
-
-def test_a_known_power_law_is_found():
-    spectrum = Spectrum(np.arange(1, 101.0) ** -1.5, samples=1000)
-    assert power_law_exponent(spectrum, 0.99) == pytest.approx(1.5)
-
-
-@pytest.mark.parametrize("samples", [3, 4, 5])
-def test_the_exponent_is_fitted_to_one_eigenvalue_less_than_there_are_samples(samples):
-    few = Spectrum(np.array(NOISY), samples=samples)
-    assert power_law_exponent(few, 0.99) == pytest.approx(1.5)
-
-
-@pytest.mark.parametrize("samples", [6, 12, 13, 1000])
-def test_more_samples_than_that_take_the_noise_in(samples):
-    ranks = np.arange(1, min(samples, 13))
-    expected = -scipy.stats.linregress(np.log(ranks), np.log(NOISY[: len(ranks)])).slope
-    found = power_law_exponent(Spectrum(np.array(NOISY), samples=samples), 0.99)
-    assert found == pytest.approx(expected)
-    assert found > 1.55
-
-
-@pytest.mark.parametrize("samples", [1, 2])
-def test_too_few_samples_have_no_exponent(samples):
-    assert math.isnan(power_law_exponent(Spectrum(np.array(NOISY), samples=samples), 0.99))
-
-
-def test_a_matrix_of_unknown_samples_has_the_exponent_of_all_eigenvalues():
-    matrix = torch.diag(torch.tensor(NOISY, dtype=torch.float64))
-    of_many = power_law_exponent(Spectrum(np.array(NOISY), samples=1000), 0.99)
-    assert power_law_exponent(Spectrum.of_matrix(matrix), 0.99) == pytest.approx(of_many)
-
-
-def test_eigenvalues_that_are_rounding_are_not_fitted():
-    values = np.array([1.0, 0.25, 1 / 9, 0.9e-6, 0.8e-6])
-    assert power_law_exponent(Spectrum(values, samples=1000), 0.99) == pytest.approx(2)
 
 
 # --- the functions that delve 0.1 documents ------------------------------------------------------

@@ -5,6 +5,7 @@ from torch import nn
 
 from delve import SaturationTracker
 from delve.errors import ArgumentError
+from delve.stats.registry import SETS, number_keys
 from delve.stats.selection import select_stats
 
 
@@ -39,7 +40,9 @@ def test_what_names_no_statistic_is_refused(tmp_path, stats):
 
 def test_what_is_installed_is_among_the_choices(tmp_path, monkeypatch):
     largest_share(tmp_path, monkeypatch, "chosen_share", "chosen-share")
-    with pytest.raises(ArgumentError, match=r"choose from lsat, .*, n, chosen_share, each also"):
+    with pytest.raises(
+        ArgumentError, match=r"choose from lsat, .*, n, .*, chosen_share, or the sets"
+    ):
         select_stats(["chosen"])
 
 
@@ -49,3 +52,16 @@ def test_two_statistics_of_one_long_name_are_not_recorded_together(tmp_path, mon
     assert [item.stat.key for item in select_stats(["share_b"])] == ["share_b"]
     with pytest.raises(ArgumentError, match="'share_a' and 'share_b' have the same long name"):
         select_stats(["share_a", "share_b_eval"])
+
+
+def test_a_set_stands_for_its_statistics_in_the_mode_that_is_said():
+    keys = {item.stat.key: item.modes for item in select_stats(["health_eval"])}
+    assert set(keys) == set(SETS["health"])
+    assert set(keys.values()) == {("eval",)}
+    assert not any(item.stat.is_array for item in select_stats(["all"]))
+    assert {item.stat.key for item in select_stats(["all"])} == set(number_keys())
+
+
+def test_a_set_and_its_parts_are_selected_once():
+    selected = select_stats(["lsat", "health", "lsat_train"])
+    assert len({item.stat for item in selected}) == len(selected)

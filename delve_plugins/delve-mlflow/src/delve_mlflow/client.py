@@ -20,6 +20,8 @@ from delve_mlflow.limits import LONGEST
 from delve_mlflow.patience import AT_ONCE, Patience
 from delve_mlflow.rows import MOST_AT_ONCE
 
+NOTES_FOLDER, NOTES_FILE = "delve", "notes.md"  # among a run's files
+
 _LOG_BATCH = "/api/2.0/mlflow/runs/log-batch"
 
 
@@ -85,8 +87,18 @@ class Client:
         self._ask(self._client.delete_tag, run_id, key)
 
     def has_artifacts(self, run_id: str) -> bool:
-        """Whether a run has files."""
-        return bool(self._ask(self._client.list_artifacts, run_id))
+        """Whether a run has files, other than the notes that Delve leaves."""
+        for found in self._ask(self._client.list_artifacts, run_id):
+            if found.path != NOTES_FOLDER:
+                return True
+            inside = self._ask(self._client.list_artifacts, run_id, NOTES_FOLDER)
+            if any(not one.path.endswith(NOTES_FILE) for one in inside):
+                return True
+        return False
+
+    def log_text(self, run_id: str, text: str, file: str) -> None:
+        """Put a text among the run's files."""
+        self._ask(self._client.log_text, run_id, text, file)
 
     def log_params(self, run_id: str, params: Sequence[Param]) -> None:
         """Log params to a run."""

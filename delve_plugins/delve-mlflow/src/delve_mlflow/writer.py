@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from delve.base import get_logger
 from delve.errors import ArgumentError, BackendLostError, RejectedError, UndeliveredError
+from delve.journal import run_notes
 from delve.records import Metric, RunInfo, enumerate_epochs
 from delve.writers import LeftOut
 from delve_mlflow import addresses, database
@@ -182,7 +183,24 @@ class MLflowWriter:
         finally:
             self._finish(error, run)
 
+    def _leave_notes(self, run: RunInfo) -> None:
+        """Put what the journal tells of the network's health among the run's files."""
+        notes = run_notes(run.savefile) if self._run_id and not self._failed else []
+        if not self._run_id or not (notes or run.state.get("noted")) or self._failed:
+            return
+        from delve_mlflow.client import NOTES_FILE, NOTES_FOLDER
+
+        run_id, told = self._run_id, "\n".join(f"- {note}" for note in notes) or "nothing any more"
+        prefix = str(run.state.get("prefix") or "").replace("/", "-")
+        file = f"{NOTES_FOLDER}/{prefix}{NOTES_FILE}"
+        self._ask(lambda: self._client.log_text(run_id, f"{told}\n", file), run, SHORT)
+        run.remember(noted=bool(notes))
+
     def _finish(self, error: BaseException | None, run: RunInfo) -> None:
+        try:
+            self._leave_notes(run)
+        except Exception as failure:  # the numbers are there; so are the notes, in `delve show`
+            logger.debug("notes that MLflow does not take", exc_info=failure)
         if error:
             self._ended = "FAILED"
         if self._owned and self._run_id:

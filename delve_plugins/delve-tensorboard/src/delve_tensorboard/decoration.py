@@ -15,6 +15,7 @@ import numpy as np
 
 from delve.base import get_logger
 from delve.errors import WriterConfigurationError
+from delve.journal import run_notes
 from delve.records import MODES, Metric, RunInfo
 from delve.writers import how_to_install
 from delve_tensorboard.tags import LayerTags
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from delve_tensorboard.figures import Figures
     from delve_tensorboard.folder import EventFolder
+
+NOTES = "delve/notes"  # the tag of the sentences on the network
 
 _DRAWN = "saturation"
 _LONGEST_REASON = 500  # characters
@@ -70,6 +73,7 @@ class Decoration:
         self._figures: Figures | None = None
         self._laid_out: list[str] | None = None  # the statistics that the layout has
         self._drawn_at = 0  # the time of the epoch that is drawn last
+        self._last: tuple[int, int] | None = None  # the place and time of the last epoch
         self._named: set[str] = set()
 
     def prepare(self, run: RunInfo) -> None:
@@ -78,14 +82,14 @@ class Decoration:
         Raises:
             WriterConfigurationError: There are to be figures, and delve-plot is not there.
         """
-        self._laid_out, self._figures = None, None
+        self._laid_out, self._figures, self._last = None, None, None
         if self._style is not None and run.images:
             make = partial(_make_figures, run, self._style)
             self._figures = self._attempt("figures", make)
 
     def is_tag(self, name: str) -> bool:
-        """Whether figures have this tag, which a number must not have then."""
-        return self._figures is not None and name == self._figures.tag
+        """Whether figures or notes have this tag, which a number must not have then."""
+        return name == NOTES or (self._figures is not None and name == self._figures.tag)
 
     def hyperparameters(self, run: RunInfo) -> bytes:
         """The record of the run's configuration; nothing where it has none."""
@@ -109,6 +113,7 @@ class Decoration:
         """
         from delve_tensorboard import summaries
 
+        self._last = shown.epoch, shown.timestamp
         values: dict[str, list[Any]] = {name: [] for name in (*MODES, self._user)}
         for metric, spectrum in shown.spectra.items():
             tag = shown.tags.tag(metric)
@@ -129,8 +134,11 @@ class Decoration:
             figure = self._attempt("figures", lambda: self._draw(shown))
             self._write(folders[self._user], shown.epoch, shown.timestamp, figure)
 
-    def add_last(self, folders: Mapping[str, EventFolder]) -> None:
-        """Add the figure of the last epoch, if there was no time for it."""
+    def add_last(self, folders: Mapping[str, EventFolder], run: RunInfo) -> None:
+        """Add the figure of the last epoch, if there was no time for it, and the run's notes."""
+        if self._last is not None:
+            notes = self._attempt("notes", lambda: _notes(run))
+            self._write(folders[self._user], *self._last, notes)
         last = self._attempt("figures", self._draw_last)
         if last is not None:
             self._write(folders[self._user], last[0], self._drawn_at, last[1])
@@ -173,6 +181,18 @@ class Decoration:
                 )
             logger.debug("writer 'tensorboard': the traceback", exc_info=error)
         return None
+
+
+def _notes(run: RunInfo) -> list[Any]:
+    """What is wrong with the network, as far as the journal tells."""
+    from delve_tensorboard import summaries
+
+    notes = run_notes(run.savefile)
+    if not notes and not run.state.get("noted"):
+        return []
+    run.remember(noted=bool(notes))
+    told = "\n".join(f"- {note}" for note in notes) or "nothing any more"
+    return [summaries.text(NOTES, told)]
 
 
 def _make_figures(run: RunInfo, style: Style) -> Figures:

@@ -21,6 +21,7 @@ from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from tensorboard.plugins.text import metadata as text_metadata
 
 from delve_tensorboard.framing import frame
 
@@ -73,6 +74,19 @@ def image(tag: str, png: bytes) -> Any:
     width, height = struct.unpack(">II", png[_PNG_SIZE])
     image = Summary.Image(width=width, height=height, colorspace=_RGBA, encoded_image_string=png)
     return Summary.Value(tag=tag, image=image)
+
+
+def text(tag: str, markdown: str) -> Any:
+    """Text, as the Text page shows it."""
+    return Summary.Value(
+        tag=tag,
+        metadata=text_metadata.create_summary_metadata(display_name="", description=""),
+        tensor=TensorProto(
+            dtype="DT_STRING",
+            string_val=[as_text(markdown).encode()],
+            tensor_shape=TensorShapeProto(),
+        ),
+    )
 
 
 def layout(stats: Sequence[str]) -> Any:

@@ -158,7 +158,7 @@ class TensorBoardWriter:
                 last = name == _USER and run.config
                 stack.callback(folder.close, self._end_of_run(error) if last else b"")
             if folders:
-                self._decoration.add_last(folders)
+                self._decoration.add_last(folders, run)
 
     def held_epochs(self, run: RunInfo) -> Iterable[HeldEpoch]:
         """The epochs of the event files, up to any damage, with their times."""

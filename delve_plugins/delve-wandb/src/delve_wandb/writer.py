@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from delve.base import get_logger
 from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
+from delve.journal import run_notes
 from delve.records import Metric, RunInfo
 from delve.writers import LeftOut, how_to_install
 from delve_wandb.names import refusal
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from delve_wandb.figures import Figures
     from delve_wandb.logs import Row
     from delve_wandb.sessions import Session
+
+_NOTES = "delve/notes"  # the key of the sentences on the network
 
 logger = get_logger(__name__)
 
@@ -158,9 +161,22 @@ class WandbWriter:
     def close(self, error: BaseException | None, run: RunInfo) -> None:
         """Finish a run that Delve started, as failed after an exception."""
         session = self._session
+        if session:
+            self._leave_notes(session, run)
         self._part(exit_code=1 if error else 0)
         if session:
             session.retire_superseded(run)
+
+    def _leave_notes(self, session: Session, run: RunInfo) -> None:
+        """Put what the journal tells of the network's health into the run's summary."""
+        try:
+            notes = run_notes(run.savefile)
+            if notes or run.state.get("noted"):
+                told = "\n".join(f"- {note}" for note in notes) or "nothing any more"
+                session.log.run.summary[f"{self._options.prefix}{_NOTES}"] = told
+                run.remember(noted=bool(notes))
+        except Exception as failure:  # the numbers are there; so are the notes, in `delve show`
+            logger.debug("notes that W&B does not take", exc_info=failure)
 
     def _refuse(self, names: Iterable[str]) -> None:
         reasons = {name: refusal(self._options.prefix + name) for name in names}
