@@ -15,6 +15,7 @@ from support.trainer_backends import (
     mlflow_curves,
     nearly,
     rows_of,
+    steps_on_a_server,
     tensorboard_steps,
     users_tensorboard,
     wandb_files,
@@ -249,6 +250,26 @@ def test_rows_every_so_many_steps_or_at_epochs(trainings):
     rows = journal_steps(trainings["epochs"].run)
     assert list(rows) == [6, 12]
     assert not any(name.startswith("eval-") for name in rows[12])
+
+
+def test_a_killed_training_goes_on_in_its_runs_on_servers(tmp_path, expected):
+    from mlflow_server import MLflowServer
+    from wandb_server import WandbServer
+
+    with MLflowServer(tmp_path) as server, WandbServer() as wandb:
+        there = {
+            **wandb.environment,
+            "WANDB_MODE": "online",
+            "MLFLOW_TRACKING_URI": server.url,
+        }
+        shared = {"out": str(tmp_path / "out"), **FOUND_AGAIN}
+        run_trainings(PROGRAM, tmp_path, {**shared, "kill_at": 12}, expect=-9, **there)
+        run_trainings(PROGRAM, tmp_path, {**shared, "resume": True}, **there)
+        (stored,) = wandb.runs.values()
+    curves = mlflow_curves(tmp_path / "mlflow.db", "output_dir", str(tmp_path / "out"))
+    assert layer_rows(curves, repeated={10}) == expected
+    assert steps_on_a_server(stored.rows, "delve/step") == expected
+    assert layers_of(journal_steps(tmp_path / "out" / "delve")) == expected
 
 
 def test_two_processes_count_as_one(tmp_path, expected):

@@ -130,14 +130,19 @@ def wandb_steps(files: list[Any], axis: str) -> Rows:
     """Delve's values in the files, by the step beside them; a later file goes over an earlier."""
     held: Rows = {}
     for file in files:
-        held |= _once(
-            (int(row[axis]), name, value)
-            for row in rows_of(file)
-            if axis in row
-            for name, value in row.items()
-            if is_of_layer(name)
-        )
+        held |= steps_on_a_server(rows_of(file), axis)
     return held
+
+
+def steps_on_a_server(rows: list[dict[str, Any]], axis: str) -> Rows:
+    """Delve's values in the rows of one W&B run, by the step beside them, each once."""
+    return _once(
+        (int(row[axis]), name, value)
+        for row in rows
+        if axis in row
+        for name, value in row.items()
+        if is_of_layer(name)
+    )
 
 
 def layers_of(rows: Rows) -> Rows:

@@ -14,7 +14,12 @@ SUPPORT = Path(__file__).parent
 
 
 def run_trainings(
-    program: str, folder: Path, *scenarios: Mapping[str, Any], ranks: int = 1, expect: int = 0
+    program: str,
+    folder: Path,
+    *scenarios: Mapping[str, Any],
+    ranks: int = 1,
+    expect: int = 0,
+    **environment: str,
 ) -> None:
     """Train one after another, in one process or in several that torchrun begins.
 
@@ -24,6 +29,7 @@ def run_trainings(
         scenarios: What the program is told.
         ranks: How many processes.
         expect: How the program has to end; -9 for a kill.
+        environment: Variables, in the place of those by which the backends lie in the folder.
     """
     variables = {
         **os.environ,
@@ -32,6 +38,7 @@ def run_trainings(
         "WANDB_DIR": str(folder),
         "WANDB_SILENT": "true",
         "CUDA_VISIBLE_DEVICES": "",
+        **environment,
     }
     command = [sys.executable]
     if ranks > 1:
