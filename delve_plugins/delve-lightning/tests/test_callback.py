@@ -13,18 +13,19 @@ import pytest
 
 from delve.testing import journal_entries
 
-lightning = pytest.importorskip("lightning.pytorch")
+pytest.importorskip("lightning.pytorch")
 pytest.importorskip("delve_csv")
 pytest.importorskip("delve_lightning")
 
-import torch  # noqa: E402 - what is skipped without Lightning comes first
-from delve_csv import CSVWriter  # noqa: E402
-from delve_lightning import DelveCallback  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+import lightning.pytorch as lightning
+import torch
+from delve_csv import CSVWriter
+from delve_lightning import DelveCallback
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from delve import SaturationTracker  # noqa: E402
-from delve.errors import ArgumentError, WriterNotFoundError  # noqa: E402
+from delve import SaturationTracker
+from delve.errors import ArgumentError, WriterNotFoundError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has much to say
 
