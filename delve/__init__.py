@@ -1,6 +1,7 @@
 """Delve shows people who train neural networks what their layers are doing."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from delve.base.entry_points import part
@@ -31,8 +32,14 @@ __all__ = [
 # lie in one folder, out of the way of who reads this one.
 __path__.append(str(Path(__file__).parent / "old_paths"))
 
-if not TYPE_CHECKING:  # for which all that is asked for would be there
+# What a distribution adds for a trainer, by the name of the trainer.
+if TYPE_CHECKING:
+    accelerate: ModuleType
+    keras: ModuleType
+    lightning: ModuleType
+    transformers: ModuleType
+else:
 
-    def __getattr__(name: str) -> object:
-        """What a distribution adds for a trainer, such as ``delve.accelerate``."""
+    def __getattr__(name: str) -> ModuleType:
+        """``delve.accelerate`` and the like, imported when they are asked for."""
         return part(__name__, name)

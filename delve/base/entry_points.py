@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from types import ModuleType
 from typing import Any
 
 from delve.errors import WriterConflictError, WriterLoadError
@@ -57,7 +58,7 @@ TRAINERS = "delve.trainers"
 OUR_TRAINERS = frozenset({"accelerate", "keras", "lightning", "transformers"})
 
 
-def part(package: str, name: str) -> object:
+def part(package: str, name: str) -> ModuleType:
     """The module that a distribution adds to Delve for a trainer, imported when it is asked for.
 
     Args:
@@ -70,7 +71,8 @@ def part(package: str, name: str) -> object:
     """
     entry_point = None if name.startswith("_") else find(TRAINERS, name)
     if entry_point is not None:
-        return load(entry_point, "trainer")
+        module: ModuleType = load(entry_point, "trainer")
+        return module
     how = f"; install it: pip install ./delve_plugins/delve-{name}" if name in OUR_TRAINERS else ""
     raise AttributeError(f"module {package!r} has no attribute {name!r}{how}")
 

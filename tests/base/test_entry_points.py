@@ -1,5 +1,8 @@
 """What an installed distribution requires, and whether it is there."""
 
+import sys
+from importlib.metadata import EntryPoint
+
 import pytest
 
 from delve.base.entry_points import find, unmet_requirements
@@ -60,3 +63,20 @@ def test_a_prerelease_comes_before_its_release(unmet, requirement, version):
 
 def test_what_is_not_there_is_told(unmet):
     assert unmet("no-such-thing>=1", "1.0") == ["no-such-thing>=1, which is not installed"]
+
+
+def test_what_is_for_a_trainer_is_imported_when_it_is_asked_for(monkeypatch):
+    import delve
+
+    offer = EntryPoint("lightning", "wsgiref.util", "delve.trainers")
+    monkeypatch.setattr("delve.base.entry_points.entry_points", lambda group: [offer])
+    monkeypatch.delitem(sys.modules, "wsgiref.util", raising=False)
+    assert delve.lightning.FileWrapper
+    assert "wsgiref.util" in sys.modules
+    with pytest.raises(
+        AttributeError, match=r"install it: pip install ./delve_plugins/delve-keras"
+    ):
+        _ = delve.keras
+    misspelt = "SaturationTrackr"
+    with pytest.raises(AttributeError, match=rf"no attribute '{misspelt}'$"):
+        getattr(delve, misspelt)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +104,9 @@ def test_a_second_fit_begins_a_run_of_its_own(tmp_path):
 def test_passes_beside_batches_are_left_out(tmp_path):
     model = dense()
 
-    class Forecast(keras.callbacks.Callback):
+    base: Any = keras.callbacks.Callback
+
+    class Forecast(base):
         def on_epoch_end(self, epoch, logs=None):
             model.predict(IMAGES, verbose=0)
             model(IMAGES)

@@ -13,18 +13,19 @@ import pytest
 
 from delve.testing import journal_entries
 
-lightning = pytest.importorskip("lightning.pytorch")
+pytest.importorskip("lightning.pytorch")
 pytest.importorskip("delve_csv")
 pytest.importorskip("delve_lightning")
 
-import torch  # noqa: E402 - what is skipped without Lightning comes first
-from delve_csv import CSVWriter  # noqa: E402
-from delve_lightning import DelveCallback  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+import lightning.pytorch as lightning
+import torch
+from delve_csv import CSVWriter
+from delve_lightning import DelveCallback
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from delve import SaturationTracker  # noqa: E402
-from delve.errors import ArgumentError, WriterNotFoundError  # noqa: E402
+from delve import SaturationTracker
+from delve.errors import ArgumentError, WriterNotFoundError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has much to say
 
@@ -49,7 +50,8 @@ class Network(lightning.LightningModule):
 
 
 def loader():
-    return DataLoader(TensorDataset(torch.randn(24, 4), torch.arange(24) % 2), batch_size=4)
+    inputs = torch.randn(24, 4, generator=torch.Generator().manual_seed(1))
+    return DataLoader(TensorDataset(inputs, torch.arange(24) % 2), batch_size=4)
 
 
 def trainer(folder, *callbacks, **options):
@@ -75,6 +77,12 @@ def test_without_any_argument_it_records_to_csv(tmp_path):
     assert steps(tmp_path / "delve") == [5, 11]
     header = (tmp_path / "delve" / "metrics.csv").read_text().splitlines()[0]
     assert header.startswith("epoch,step,train-saturation/net.0,")
+
+
+def test_a_training_that_ends_before_its_first_validation_has_a_row(tmp_path):
+    training = trainer(tmp_path, DelveCallback(), max_epochs=-1, max_steps=4)
+    training.fit(Network(), loader(), loader())
+    assert steps(tmp_path / "delve") == [3]
 
 
 def test_the_hyperparameters_are_those_of_the_module(tmp_path):
@@ -143,6 +151,31 @@ def test_a_checkpoint_without_delve_is_gone_on_from_too(tmp_path):
     again = trainer(tmp_path, DelveCallback(), max_epochs=3)
     again.fit(Network(), loader(), ckpt_path=tmp_path / "a.ckpt")
     assert steps(tmp_path / "delve") == [17]
+
+
+@pytest.mark.parametrize("carry_scalars", [False, True])
+def test_a_checkpoint_of_before_a_validation_that_is_not_done_again(tmp_path, carry_scalars):
+    options = {"savefile": tmp_path / "delve", "carry_scalars": carry_scalars}
+    checkpoints = {"every_n_train_steps": 6, "save_top_k": -1, "filename": "{step}"}
+
+    def fit(**more):
+        kept = lightning.callbacks.ModelCheckpoint(tmp_path, **checkpoints)
+        training = trainer(
+            tmp_path,
+            DelveCallback(**options),
+            kept,
+            enable_checkpointing=True,
+            max_epochs=3,
+            log_every_n_steps=2,
+        )
+        training.fit(Network(), loader(), loader(), **more)
+        rows = journal_entries(tmp_path / "delve").values()
+        return {row["step"]: (row["scalars"], row["metrics"]) for row in rows}
+
+    whole = fit()
+    assert [step for step, (_, metrics) in whole.items() if metrics] == [5, 11, 17]
+    assert bool(whole[5][0]) == carry_scalars
+    assert fit(ckpt_path=tmp_path / "step=6.ckpt") == whole
 
 
 def test_another_version_of_the_logger_goes_on_in_the_run_of_the_checkpoint(tmp_path):
@@ -287,3 +320,45 @@ def test_a_table_of_another_name_or_place_is_not_the_loggers(logs, tmp_path):
     assert (tmp_path / "elsewhere" / "metrics.csv").exists()
     record(Path(logs.log_dir), range(1), CSVWriter(Path(logs.log_dir) / "mine.csv"))
     assert (Path(logs.log_dir) / "mine.csv").exists()
+
+
+# --- MLflow's runs of before ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def resuming(tmp_path, monkeypatch):
+    """A run of Delve's in the run of a logger, and what makes the next training with another."""
+    pytest.importorskip("delve_mlflow")
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+
+    def fit(run_id=None):
+        callback = DelveCallback(savefile=tmp_path / "delve", resume_loggers=True)
+        logger = lightning.loggers.MLFlowLogger(tracking_uri=uri, run_id=run_id)
+        trainer(tmp_path, callback, logger=logger, log_every_n_steps=2).fit(Network(), loader())
+        return logger.run_id
+
+    yield fit
+    import mlflow
+
+    mlflow.set_tracking_uri(None)
+
+
+def test_the_logger_goes_on_in_the_run_of_before_and_its_empty_one_is_deleted(resuming, tmp_path):
+    from mlflow import MlflowClient
+
+    first = resuming()
+    assert resuming() == first
+    assert not os.environ.get("MLFLOW_RUN_ID")
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    assert [run.info.run_id for run in client.search_runs(experiments)] == [first]
+
+
+def test_a_run_of_before_that_is_gone_leaves_the_logger_its_own(resuming, tmp_path, caplog):
+    from mlflow import MlflowClient
+
+    first = resuming()
+    MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").delete_run(first)
+    assert resuming() != first
+    assert "does not go on in run" in caplog.text

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,7 @@ def test_an_evaluation_before_the_first_step_has_a_row(tmp_path):
 def test_a_pruned_trial_ends_its_run_well(tmp_path):
     optuna = pytest.importorskip("optuna")
     ends = []
+    base: Any = optuna.pruners.BasePruner
 
     class Ends:
         def add_scalars(self, value_dict, global_step, prefix):
@@ -140,7 +142,7 @@ def test_a_pruned_trial_ends_its_run_well(tmp_path):
         def close(self, error):
             ends.append(error)
 
-    class Pruner(optuna.pruners.BasePruner):
+    class Pruner(base):
         def prune(self, study, trial):
             return trial.last_step >= 4
 
