@@ -13,6 +13,7 @@ from delve.tracker.trainer_loggers import (
     name_earlier_runs,
     resolve_loggers,
 )
+from delve.tracker.trainer_states import behind_its_row
 from delve.tracker.trainers import TrainersTracker
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "RowTimes",
     "SaturationTracker",
     "TrainersTracker",
+    "behind_its_row",
     "earlier_runs",
     "forget_earlier_runs",
     "name_earlier_runs",

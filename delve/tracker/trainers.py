@@ -140,7 +140,7 @@ class TrainersTracker:
 
     def _load(self, tracker: SaturationTracker, state: Mapping[str, Any] | None) -> None:
         def load() -> None:
-            if state:
+            if state and state.get("samples", True):
                 tracker.load_state_dict(state["tracker"])
                 self._scalars = dict(state["scalars"])
 

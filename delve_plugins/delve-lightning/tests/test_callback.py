@@ -13,18 +13,19 @@ import pytest
 
 from delve.testing import journal_entries
 
-lightning = pytest.importorskip("lightning.pytorch")
+pytest.importorskip("lightning.pytorch")
 pytest.importorskip("delve_csv")
 pytest.importorskip("delve_lightning")
 
-import torch  # noqa: E402 - what is skipped without Lightning comes first
-from delve_csv import CSVWriter  # noqa: E402
-from delve_lightning import DelveCallback  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+import lightning.pytorch as lightning
+import torch
+from delve_csv import CSVWriter
+from delve_lightning import DelveCallback
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from delve import SaturationTracker  # noqa: E402
-from delve.errors import ArgumentError, WriterNotFoundError  # noqa: E402
+from delve import SaturationTracker
+from delve.errors import ArgumentError, WriterNotFoundError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning has much to say
 
@@ -49,7 +50,8 @@ class Network(lightning.LightningModule):
 
 
 def loader():
-    return DataLoader(TensorDataset(torch.randn(24, 4), torch.arange(24) % 2), batch_size=4)
+    inputs = torch.randn(24, 4, generator=torch.Generator().manual_seed(1))
+    return DataLoader(TensorDataset(inputs, torch.arange(24) % 2), batch_size=4)
 
 
 def trainer(folder, *callbacks, **options):
@@ -143,6 +145,31 @@ def test_a_checkpoint_without_delve_is_gone_on_from_too(tmp_path):
     again = trainer(tmp_path, DelveCallback(), max_epochs=3)
     again.fit(Network(), loader(), ckpt_path=tmp_path / "a.ckpt")
     assert steps(tmp_path / "delve") == [17]
+
+
+@pytest.mark.parametrize("carry_scalars", [False, True])
+def test_a_checkpoint_of_before_a_validation_that_is_not_done_again(tmp_path, carry_scalars):
+    options = {"savefile": tmp_path / "delve", "carry_scalars": carry_scalars}
+    checkpoints = {"every_n_train_steps": 6, "save_top_k": -1, "filename": "{step}"}
+
+    def fit(**more):
+        kept = lightning.callbacks.ModelCheckpoint(tmp_path, **checkpoints)
+        training = trainer(
+            tmp_path,
+            DelveCallback(**options),
+            kept,
+            enable_checkpointing=True,
+            max_epochs=3,
+            log_every_n_steps=2,
+        )
+        training.fit(Network(), loader(), loader(), **more)
+        rows = journal_entries(tmp_path / "delve").values()
+        return {row["step"]: (row["scalars"], row["metrics"]) for row in rows}
+
+    whole = fit()
+    assert [step for step, (_, metrics) in whole.items() if metrics] == [5, 11, 17]
+    assert bool(whole[5][0]) == carry_scalars
+    assert fit(ckpt_path=tmp_path / "step=6.ckpt") == whole
 
 
 def test_another_version_of_the_logger_goes_on_in_the_run_of_the_checkpoint(tmp_path):

@@ -12,6 +12,7 @@ from delve.errors import ArgumentError
 from delve.tracker import (
     Every,
     TrainersTracker,
+    behind_its_row,
     forget_earlier_runs,
     name_earlier_runs,
     resolve_loggers,
@@ -139,15 +140,18 @@ class DelveCallback:
             found = runs_of(trainer, self._held.carried)
             save_to, writer_args = resolve_loggers(save_to, writer_args, found)
         parts = (pl_module, trainer.datamodule)
+        folder, state = self._folder(trainer, kept.get("folder")), own_state(kept)
+        if state:  # Lightning validates and logs after some checkpoints, and does not come back
+            state = behind_its_row(state, folder, self._done + _AS_ITS_LOGGERS)
         self._held.open(
-            self._folder(trainer, kept.get("folder")),
+            folder,
             save_to,
             pl_module,
             writer_args=writer_args,
             config=trainers_config(*(getattr(part, "hparams_initial", None) for part in parts)),
             evaluates=bool(trainer.enable_validation),
             step=self._done,
-            state=own_state(kept) if kept else None,
+            state=state,
         )
         if self._carries:
             self._listener = listener(trainer, self._heard.update)

@@ -25,7 +25,7 @@ def gathered(own: Mapping[str, Any] | None) -> list[Any]:
     return states or []
 
 
-def own_state(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+def own_state(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The state that this process goes on from, whatever the number of processes before.
 
     None, in each process, where one of those before kept none.
