@@ -138,9 +138,9 @@ def test_a_network_that_narrows_behind_its_solution_has_one(tmp_path):
     """Digits need no eight layers: what is behind the second adds nothing."""
     torch.manual_seed(0)
     widths = [64, 96, 80, 64, 48, 40, 32, 24, 20]
-    layers = [nn.Flatten()]
+    model = nn.Sequential(nn.Flatten())
     for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    model = nn.Sequential(*layers, nn.Linear(20, 10))
+        model.append(nn.Linear(inputs, outputs)).append(nn.ReLU())
+    model.append(nn.Linear(20, 10))
     folder = run(tmp_path / "run", model, classified, epochs=12)
     assert set(tail_shown(folder)) >= {"9", "11", "13", "15"}
