@@ -83,7 +83,7 @@ class LayerSpectrum(Spectrum):
             moments = self.covariance.moments()
             return None, moments.scatter.div_(moments.samples), moments.mean
         state = self.covariance.state_dict()
-        mean = state["shift"].double() + state["rows"].double().mean(dim=0)
+        mean = state["shift"].double() + state["rows"].mean(dim=0, dtype=torch.float64)
         return rows, rows @ rows.T / len(rows), mean.to(rows.device)
 
     @cached_property

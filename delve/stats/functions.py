@@ -17,6 +17,13 @@ def intrinsic_dimensionality(spectrum: Spectrum, threshold: float) -> float:
 
     At least 1, also for outputs that never vary. Source: Richter et al., arXiv 2006.08679.
     """
+    counted = vars(spectrum).setdefault("_counted", {})  # several statistics ask for the same
+    if threshold not in counted:
+        counted[threshold] = _counted(spectrum, threshold)
+    return float(counted[threshold])
+
+
+def _counted(spectrum: Spectrum, threshold: float) -> float:
     if not spectrum.is_finite:
         return float("nan")
     explained = np.cumsum(spectrum.eigenvalues)
