@@ -37,7 +37,8 @@ def test_importing_delve_costs_under_5_percent_of_importing_torch(monkeypatch):
     # pay for that.
     program = (
         "import gc, time; begin = time.process_time(); import torch; gc.freeze();"
-        "middle = time.process_time(); import delve; print((time.process_time() - middle) / (middle - begin))"
+        "middle = time.process_time(); import delve;"
+        "print((time.process_time() - middle) / (middle - begin))"
     )
     python(program)  # fills the caches of bytecode and files
     shares = [float(python(program)) for _ in range(5)]
