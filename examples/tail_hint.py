@@ -11,6 +11,20 @@ trained again, to show it.
 Printed is, network by network and in sum, what the hint says, in how many it is right (hits), where
 it is wrong (false alarms), and what it misses. It takes some minutes.
 
+| seed | tails | hint by dimensionalities: hits, false alarms, misses | by saturation alone |
+| --- | --- | --- | --- |
+| 0 | 20 of 40 | 17, 1, 3 | 14, 4, 6 |
+| 2 | 18 of 40 | 16, 1, 2 | 13, 4, 5 |
+| 3 | 28 of 40 | 21, 1, 7 | 16, 3, 12 |
+
+The rule was chosen on some twenty networks each of the seeds 0 to 2; seed 3 is new to it. What it
+misses are, but for four, networks of three or four hidden layers, where a tail of two cannot be
+told from a last step of the work; the four have five or six, whose dimensionalities fall in small
+steps. The false alarms are two layers that still add a little at low dimension, and an untrained
+network. Nine that were cut at the hint and trained
+again all gained: .307 -> .598, .839 -> .924, .405 -> .573, .387 -> .585, .377 -> .548,
+.869 -> .917, .662 -> .919, .533 -> .595, .902 -> .922.
+
     python examples/tail_hint.py --seed 0
     python examples/tail_hint.py --seed 1 --retrain 8
 """

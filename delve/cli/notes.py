@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from delve.cli.report import LayerTable
-from delve.cli.tail import DROPPED, EXPLANATION, SOURCE, TUNNEL, stretches
+from delve.cli.tail import DROPPED, EXPLANATION, RECORD, SOURCE, TUNNEL, stretches
 from delve.cli.terminal import text
 from delve.stats.note import Note
 from delve.stats.registry import find_stat
@@ -116,7 +116,7 @@ def _rule(runs: Sequence[Sequence[LayerTable]]) -> str:
     """By what the tails were found."""
     told = {
         f"intrinsic dimensionality of {_PLACE} has dropped, to {DROPPED:g} of that of the layer "
-        "before at most, and stays about there"
+        f"before at most, and stays about there ({RECORD})"
         if table.is_drop
         else f"saturation of {_PLACE} is below half of the median of the layers before"
         for run in runs

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from delve.journal.stored_run import StoredRun, read_run
-from delve.stats.note import Note
-from delve.stats.notes import notes_on
+
+if TYPE_CHECKING:  # most processes ask for no notes
+    from delve.stats.note import Note
 
 
 def notes_of(run: StoredRun, epoch: int | None = None) -> list[Note]:
@@ -16,6 +18,8 @@ def notes_of(run: StoredRun, epoch: int | None = None) -> list[Note]:
         run: The run.
         epoch: The row.
     """
+    from delve.stats.notes import notes_on
+
     if not run.epochs:
         return []
     first = run.record_of(run.epochs[0])

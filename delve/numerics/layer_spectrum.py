@@ -67,7 +67,7 @@ class LayerSpectrum(Spectrum):
         _, kept, shift = self.covariance.parts()
         assert kept is not None
         assert shift is not None
-        mean = shift.double() + kept.double().mean(dim=0)
+        mean = shift.double() + kept.mean(dim=0, dtype=torch.float64)
         return rows, rows @ rows.T, mean.to(rows.device)
 
     @cached_property

@@ -22,6 +22,13 @@ def intrinsic_dimensionality(spectrum: Spectrum, threshold: float) -> float:
     if spectrum.bounds is not None:
         low, high = spectrum.bounds.intrinsic_dimensionality(threshold)
         return (low + high) / 2
+    counted = vars(spectrum).setdefault("_counted", {})  # several statistics ask for the same
+    if threshold not in counted:
+        counted[threshold] = _counted(spectrum, threshold)
+    return float(counted[threshold])
+
+
+def _counted(spectrum: Spectrum, threshold: float) -> float:
     if not spectrum.is_finite:
         return float("nan")
     explained = np.cumsum(spectrum.eigenvalues)

@@ -10,6 +10,12 @@ from delve import SaturationTracker
 from delve.errors import ArgumentError
 
 
+def _first(layer, name):
+    """What a layer has in its first dimension of space."""
+    given = getattr(layer, name)
+    return given[0] if isinstance(given, tuple) else given
+
+
 def expected(layers, image):
     """The size of each convolution's input field (Araujo et al. 2019), at most the image."""
     field, jump, sizes = 1, 1, {}
@@ -17,15 +23,14 @@ def expected(layers, image):
         if isinstance(layer, nn.Conv2d):
             sizes[str(number)] = (min(field, image),) * 2
         if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)):
-            kernel = layer.kernel_size[0] if isinstance(layer, nn.Conv2d) else layer.kernel_size
-            stride = layer.stride[0] if isinstance(layer, nn.Conv2d) else layer.stride
-            dilation = layer.dilation[0] if isinstance(layer, nn.Conv2d) else 1
+            kernel, stride = _first(layer, "kernel_size"), _first(layer, "stride")
+            dilation = _first(layer, "dilation")
             field += (kernel - 1) * dilation * jump
             jump *= stride
     return sizes
 
 
-STACKS = {
+STACKS: dict[str, list[nn.Module]] = {
     "three by three": [nn.Conv2d(2, 2, 3, padding=1) for _ in range(5)],
     "strides": [nn.Conv2d(2, 2, 3, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 3, 2, 1), nn.Conv2d(2, 2, 3)],
     "pooling": [
@@ -42,7 +47,10 @@ STACKS = {
 def test_fields_are_those_of_the_closed_form(name, image):
     torch.manual_seed(0)
     layers = STACKS[name]
-    found = delve.receptive_field(nn.Sequential(*layers), (2, image, image))
+    stack = nn.Sequential()
+    for layer in layers:
+        stack.append(layer)
+    found = delve.receptive_field(stack, (2, image, image))
     assert found.sizes == expected(layers, image)
     assert found.border is None
     assert found.behind == ()

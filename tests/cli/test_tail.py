@@ -1,6 +1,14 @@
-import pytest
+import itertools
 
+import pytest
+import torch
+from support.networks import HEALTHY, classified, run
+from torch import nn
+
+from delve.cli.choice import Choice
+from delve.cli.report import layer_table
 from delve.cli.tail import find_drop, find_tail, stretches
+from delve.journal.stored_run import read_run
 
 
 def tail_of(*values):
@@ -103,3 +111,36 @@ def test_the_widths_of_layers_do_not_matter():
     widths, dimensions = (128, 96, 64, 24, 12, 12, 10), (40, 30, 10, 8, 6, 6, 6)
     assert drop_of(*dimensions) == [10, 8, 6, 6]
     assert tail_of(*(d / w for d, w in zip(dimensions, widths, strict=True))) == []
+
+
+# --- of networks ---------------------------------------------------------------------------------
+
+
+def tail_shown(folder):
+    return layer_table(read_run(folder), Choice("saturation")).tail
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_an_untrained_network_has_none(tmp_path, name):
+    make, loss, arguments = HEALTHY[name]
+    torch.manual_seed(0)
+    folder = run(tmp_path / "run", make(), loss, epochs=1, lr=0, count=512, **arguments)
+    assert tail_shown(folder) == ()
+
+
+def test_a_decoder_has_none(tmp_path):
+    torch.manual_seed(0)
+    make, loss, arguments = HEALTHY["autoencoder"]
+    assert tail_shown(run(tmp_path / "run", make(), loss, epochs=4, **arguments)) == ()
+
+
+def test_a_network_that_narrows_behind_its_solution_has_one(tmp_path):
+    """Digits need no eight layers: what is behind the second adds nothing."""
+    torch.manual_seed(0)
+    widths = [64, 96, 80, 64, 48, 40, 32, 24, 20]
+    model = nn.Sequential(nn.Flatten())
+    for inputs, outputs in itertools.pairwise(widths):
+        model.append(nn.Linear(inputs, outputs)).append(nn.ReLU())
+    model.append(nn.Linear(20, 10))
+    folder = run(tmp_path / "run", model, classified, epochs=12)
+    assert set(tail_shown(folder)) >= {"9", "11", "13", "15"}

@@ -48,7 +48,7 @@ def spectrum_of(samples):
     positive.update(samples)
     spread.update(samples[: len(samples) // 2 * 2].reshape(-1, 2, samples.shape[1]))
     trace = float(samples.double().var(dim=0, correction=0).sum())
-    company = Company(maximum, positive, spread, half, ceiling=7, train_trace=trace)
+    company = Company(maximum, positive, spread, half, ceiling=7, field=0.5, train_trace=trace)
     return LayerSpectrum(covariance, vectors=True, company=company)
 
 

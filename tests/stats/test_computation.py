@@ -64,8 +64,13 @@ def case(request, recorded):
 
 def test_every_statistic_is_there(case, request):
     values, arrays, _ = case
-    # Rows are no sequences, no feature outweighs the others, and evaluation is what is compared.
-    lacking = {"within-sequence-share", "saturation-without-leading-feature"}
+    # Rows are no sequences or images, no feature outweighs the others, and evaluation is what is
+    # compared.
+    lacking = {
+        "within-sequence-share",
+        "saturation-without-leading-feature",
+        "receptive-field-share",
+    }
     if "[train]" in request.node.name:
         lacking.add("eval-train-variance")
     assert set(values) == {stat.name for stat in BUILT_IN if not stat.is_array} - lacking
@@ -226,7 +231,7 @@ def test_a_suffix_keeps_one_mode_of_any_statistic(tmp_path, key, mode):
             layer.eval()(torch.randn(50, 4, 3))
         tracker.add_saturations()
     found = [*writer.rows.get(0, {}), *(name for name, _ in writer.arrays)]
-    if (key, mode) == ("evratio", "train"):  # what is compared is evaluation
+    if (key, mode) == ("evratio", "train") or key == "field":  # compared is evaluation; no image
         assert not found
         return
     assert found

@@ -10,7 +10,6 @@ from support.writers import Recorder
 from torch import nn
 
 from delve import SaturationTracker
-from delve.numerics import eigenspace
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.layer_spectrum import Company, LayerSpectrum
 from delve.records import Metric
@@ -422,7 +421,6 @@ def test_what_needs_no_spectrum_takes_no_decomposition(tmp_path, monkeypatch, sa
     assert taken == []
     recorded(tmp_path / "b", nn.Linear(20, 30), batches, "health")
     assert len(taken) == 1
-    assert eigenspace.eigenvalues  # which asks torch by that name
 
 
 def test_saturation_alone_gathers_nothing_beside(tmp_path):
