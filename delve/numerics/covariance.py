@@ -10,6 +10,7 @@ from torch import Tensor
 
 from delve.numerics.intake import Intake
 from delve.numerics.moments import Moments
+from delve.numerics.ordinary import ordinarily
 from delve.numerics.row_block import RowBlock
 
 
@@ -52,21 +53,24 @@ class TorchCovarianceMatrix(Intake):
         Raises:
             ValueError: The number of features is not that of earlier batches.
         """
-        # The buffers must be ordinary tensors, also when the model runs in inference mode.
-        with torch.inference_mode(False), torch.no_grad():
-            x = x.detach()
-            if vae:
-                x = x.squeeze().unsqueeze(0).T if x.squeeze().dim() == 1 else x.squeeze().T
-            if x.numel() == 0:
-                return
-            if self.features not in (0, x.shape[-1]):
-                raise ValueError(
-                    f"samples of {x.shape[-1]} features cannot follow samples of {self.features}"
-                )
+        ordinarily(self._update, x, vae)
+
+    def _update(self, x: Tensor, vae: bool) -> None:
+        x = x.detach()
+        if vae:
+            x = x.squeeze().unsqueeze(0).T if x.squeeze().dim() == 1 else x.squeeze().T
+        if x.numel() == 0:
+            return
+        if self.features not in (0, x.shape[-1]):
+            raise ValueError(
+                f"samples of {x.shape[-1]} features cannot follow samples of {self.features}"
+            )
+        if x.device != self.device:
             self._settle(x.device)
             # A copy to the CPU that does not block would be read before it has arrived.
             is_to_cpu = self.device is not None and self.device.type == "cpu"
-            self._take(x.to(self.device, non_blocking=not is_to_cpu))
+            x = x.to(self.device, non_blocking=not is_to_cpu)
+        self._take(x)
 
     def fix(self, center: bool = True) -> Tensor:
         """The population covariance of all samples so far, (features x features), float64.
@@ -92,7 +96,7 @@ class TorchCovarianceMatrix(Intake):
             raise ValueError("there is no covariance yet: no sample was seen; call update() first")
         moments = self._moments.copy() if self._moments else self._no_moments()
         if self._block.count:
-            self._add_block(moments, self._block.rows.clone())
+            self._add_block(moments, self._block.rows_and_one().clone())
         return moments
 
     @torch.no_grad()

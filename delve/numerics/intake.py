@@ -8,6 +8,7 @@ from torch import Tensor
 from delve.numerics.feature_maps import add_maps, are_maps
 from delve.numerics.moments import Moments, products
 from delve.numerics.row_block import RowBlock
+from delve.numerics.scratch import scratch
 
 BLOCK_ELEMENTS = 2**19  # of a block of samples: 2 MiB of float32 stay in a core's cache
 GPU_BLOCK_ELEMENTS = 2**22  # where starting an operation costs more than memory does
@@ -77,7 +78,8 @@ class Intake:
     def _take(self, x: Tensor) -> None:
         if self._shift is None:
             self._begin(x)
-        self._save(x)
+        if self.save_data:
+            self._save(x)
         self._waiting = x.numel() // x.shape[-1]
         if x.dim() == 3 and are_maps(x):
             self._add_maps(x.transpose(1, 2))
@@ -92,21 +94,36 @@ class Intake:
 
     def _add_rows(self, x: Tensor) -> None:
         """Put samples into the block; a full block goes into the moments."""
-        while len(x):
-            positions = x.shape[1] if x.dim() == 3 else 1
-            if positions > self._capacity:
-                x, positions = x.reshape(-1, x.shape[-1]), 1
-            most = self._capacity // positions
-            part, x = x[:most], x[most:]
-            self._put(part, len(part) * positions)
+        if self._waiting <= self._capacity:
+            self._put(x, self._waiting)
+            return
+        self._empty_block()  # which holds rows less the shift that is about to move
+        most = max(self._capacity, BLOCK_SAMPLES)
+        positions = x.shape[1] if x.dim() == 3 else 1
+        if positions > most:
+            x, positions = x.reshape(-1, x.shape[-1]), 1
+        for part in torch.split(x, most // positions):
+            self._add_directly(part, len(part) * positions)
+
+    def _add_directly(self, part: Tensor, rows: int) -> None:
+        """Add enough samples for a product, without a block of this layer's own."""
+        assert self._shift is not None
+        space = scratch((rows + 1, self.features), self._shift.dtype, part.device)
+        torch.sub(part, self._shift, out=space[:rows].view(part.shape))
+        if self._moments is None:
+            self._moments = self._no_moments()
+        self._add_block(self._moments, space)
+        self._came(rows)
+        self._shift_to_mean()
 
     def _put(self, part: Tensor, rows: int) -> None:
         """Put at most a block's worth of samples into the block."""
         assert self._shift is not None
         assert self._block is not None
-        if self._block.count + rows > self._capacity:
+        if self._block.count and self._block.count + rows > self._capacity:
             self._empty_block()
-        torch.sub(part, self._shift, out=self._block.space(rows, self._capacity).view(part.shape))
+        space = self._block.space(rows, self._capacity)
+        torch.sub(part, self._shift, out=space if part.dim() == 2 else space.view(part.shape))
         self._came(rows)
 
     def _came(self, samples: int) -> None:
@@ -133,23 +150,26 @@ class Intake:
         if self._block.count:
             if self._moments is None:
                 self._moments = self._no_moments()
-            self._add_block(self._moments, self._block.rows)
+            self._add_block(self._moments, self._block.rows_and_one())
             self._shift_to_mean()
             self._block.empty(self._capacity)
 
-    def _add_block(self, moments: Moments, rows: Tensor) -> None:
-        """Add shifted rows, which are overwritten."""
+    def _add_block(self, moments: Moments, rows_and_one: Tensor) -> None:
+        """Add shifted rows, which are overwritten, and so is one more that follows them.
+
+        The first batch may be no measure of the rest, so each block counts around its own mean. The
+        way from the mean so far to that is one more row: the farther it is, the more it is of the
+        covariance itself, which bounds its rounding.
+        """
         assert self._shift is not None
-        centre = self._shift
-        if moments.samples == 0:
-            # The first batch may be no measure of the rest. A later block that is far from the
-            # mean so far is as far apart in the covariance itself, which bounds its rounding.
-            rest = rows.mean(dim=0)
-            rows.sub_(rest)
-            centre = centre.double() + rest
-        rest, blocks = rows.mean(dim=0), products(rows[None].transpose(1, 2))
+        rows = rows_and_one[:-1]
+        rest = rows.mean(dim=0)
+        rows.sub_(rest)
+        mean = self._shift.double() + rest
+        rows_and_one[-1].copy_(moments.way_to(len(rows), mean))
+        blocks = products(rows_and_one[None].transpose(1, 2))
         self._changes = True
-        moments.add(len(rows), centre, rest, blocks)
+        moments.add_around_own_mean(len(rows), mean, blocks)
         self._changes = False
 
     def _add_maps(self, maps: Tensor) -> None:
@@ -184,6 +204,6 @@ class Intake:
     def _save(self, x: Tensor) -> None:
         held = self.saved_samples
         wanted = EMBEDDED_SAMPLES - (0 if held is None else len(held))
-        if self.save_data and wanted > 0:
+        if wanted > 0:
             new = x.reshape(-1, x.shape[-1])[:wanted].clone()
             self.saved_samples = new if held is None else torch.cat([held, new])

@@ -64,6 +64,23 @@ class Moments:
         self.add_products(blocks)
         self.centre_products(samples, centre, rest)
 
+    def add_around_own_mean(self, samples: int, mean: Tensor, blocks: Iterable[Block]) -> None:
+        """Add samples by products around their own mean, with :meth:`way_to` as one more sample.
+
+        Args:
+            samples: How many, without that.
+            mean: (features,), float64: theirs.
+            blocks: Of the lower triangle of their products.
+        """
+        self.add_products(blocks)
+        self.samples += samples
+        self.mean.add_(mean - self.mean, alpha=samples / self.samples)
+
+    def way_to(self, samples: int, mean: Tensor) -> Tensor:
+        """What samples of this mean add to the scatter beside their own, as a sample."""
+        weight = self.samples * samples / (self.samples + samples)
+        return (mean - self.mean).mul_(weight**0.5)
+
     def add_products(self, blocks: Iterable[Block]) -> None:
         """Add products, of which :meth:`centre_products` has to follow."""
         for begin, end, product in blocks:

@@ -51,10 +51,16 @@ class RowBlock:
         self.count = needed
         return self._storage[needed - rows : needed]
 
+    def rows_and_one(self) -> Tensor:
+        """Those in use, with room for one more at the end."""
+        rows = self.space(1, self.count + 1)
+        self.count -= len(rows)
+        return self._storage[: self.count + 1]
+
     def empty(self, most: int) -> None:
         """No rows are in use any more; what is beyond so many of them is given back."""
         self.count = 0
-        if len(self._storage) > most:
+        if len(self._storage) > most + 1:
             self._storage = self._storage.new_empty(0, self._storage.shape[1])
 
     def to(self, device: torch.device) -> RowBlock:

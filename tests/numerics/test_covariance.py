@@ -4,12 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delve.numerics.covariance import (
-    BLOCK_ELEMENTS,
-    BLOCK_SAMPLES,
-    EMBEDDED_SAMPLES,
-    TorchCovarianceMatrix,
-)
+from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.intake import BLOCK_ELEMENTS, BLOCK_SAMPLES, EMBEDDED_SAMPLES
 
 BOUND = 1e-6  # of the largest eigenvalue
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
