@@ -61,7 +61,7 @@ class TorchCovarianceMatrix(Intake):
             x = x.squeeze().unsqueeze(0).T if x.squeeze().dim() == 1 else x.squeeze().T
         if x.numel() == 0:
             return
-        if self.features not in (0, x.shape[-1]):
+        if x.shape[-1] != self.features and self.features:
             raise ValueError(
                 f"samples of {x.shape[-1]} features cannot follow samples of {self.features}"
             )

@@ -50,7 +50,7 @@ class Intake:
     @property
     def features(self) -> int:
         """The dimension of the samples; 0 before the first."""
-        return 0 if self._shift is None else len(self._shift)
+        return 0 if self._shift is None else self._shift.shape[0]  # quicker than len()
 
     def clear(self) -> None:
         """Forget all samples, and give back what they took."""
@@ -94,11 +94,12 @@ class Intake:
 
     def _add_rows(self, x: Tensor) -> None:
         """Put samples into the block; a full block goes into the moments."""
-        if self._waiting <= self._capacity:
-            self._put(x, self._waiting)
+        most = self._capacity
+        if self._waiting <= most:
+            self._put(x, self._waiting, most)
             return
         self._empty_block()  # which holds rows less the shift that is about to move
-        most = max(self._capacity, BLOCK_SAMPLES)
+        most = max(most, BLOCK_SAMPLES)
         positions = x.shape[1] if x.dim() == 3 else 1
         if positions > most:
             x, positions = x.reshape(-1, x.shape[-1]), 1
@@ -116,13 +117,13 @@ class Intake:
         self._came(rows)
         self._shift_to_mean()
 
-    def _put(self, part: Tensor, rows: int) -> None:
-        """Put at most a block's worth of samples into the block."""
+    def _put(self, part: Tensor, rows: int, most: int) -> None:
+        """Put samples into the block, which has room for this many when it is full."""
         assert self._shift is not None
         assert self._block is not None
-        if self._block.count and self._block.count + rows > self._capacity:
+        if self._block.count and self._block.count + rows > most:
             self._empty_block()
-        space = self._block.space(rows, self._capacity)
+        space = self._block.space(rows, most)
         torch.sub(part, self._shift, out=space if part.dim() == 2 else space.view(part.shape))
         self._came(rows)
 
@@ -137,8 +138,9 @@ class Intake:
         As many as features while there is no matrix, which fewer do without; then a quarter of
         that, so that the block takes little beside the matrix.
         """
-        least = -(-self.features // 4) if self._moments else self.features
-        return max(least, min(self._block_elements // self.features, BLOCK_SAMPLES))
+        features = self.features
+        least = -(-features // 4) if self._moments else features
+        return max(least, min(self._block_elements // features, BLOCK_SAMPLES))
 
     @property
     def _block_elements(self) -> int:

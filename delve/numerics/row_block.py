@@ -42,9 +42,9 @@ class RowBlock:
             rows: How many.
             most: How many the block holds when it is full.
         """
-        needed = self.count + rows
-        if len(self._storage) < needed:
-            length = min(max(most, needed), max(needed, 2 * len(self._storage)))
+        needed, there = self.count + rows, self._storage.shape[0]
+        if there < needed:
+            length = min(max(most, needed), max(needed, 2 * there))
             larger = self._storage.new_empty(length, self._storage.shape[1])
             larger[: self.count] = self.rows
             self._storage = larger
