@@ -174,7 +174,7 @@ class MemoryPlan:
         for width in sorted({self.widths[layer] for layer in free}, reverse=True):
             if self._total(sketched, MOST_COLUMNS) <= limit:
                 break
-            if _bytes_of(width, _most_columns(width)) >= _bytes_of(width, 0):
+            if not _is_worth_it(width, _most_columns(width)):
                 break
             sketched |= {layer for layer in free if self.widths[layer] == width}
         columns = MOST_COLUMNS
@@ -206,7 +206,7 @@ class MemoryPlan:
         columns = _most_columns(features)
         while columns > _LEAST_COLUMNS and sketch_bytes(features, columns) > self._left:
             columns -= _STEP
-        if layer not in self.sketch and _bytes_of(features, columns) >= _bytes_of(features, 0):
+        if layer not in self.sketch and not _is_worth_it(features, columns):
             return 0
         return columns
 
@@ -234,6 +234,11 @@ def in_words(count: float) -> str:
 def _bytes_of(features: int, columns: int) -> int:
     """What a layer holds in both modes."""
     return sketch_bytes(features, columns) if columns else len(MODES) * exact_bytes(features)
+
+
+def _is_worth_it(features: int, columns: int) -> bool:
+    """Whether a sketch takes so much less that bounds in the place of a value are worth it."""
+    return 3 * sketch_bytes(features, columns) <= len(MODES) * exact_bytes(features)
 
 
 def _most_columns(features: int) -> int:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from delve.base.bar import draw_bar
 from delve.cli.labels import layer_labels, shorten
-from delve.cli.notes import FEW_MARK, TAIL_MARK, misled_layers
+from delve.cli.notes import BOUNDS_MARK, FEW_MARK, TAIL_MARK, misled_layers, unsure_layers
 from delve.cli.report import Cell, LayerTable
 from delve.cli.terminal import GAP, columns, text
 from delve.records import MODES
@@ -100,7 +100,11 @@ class _Column:
         return _change(self.table.stat, cell.change)
 
     def _mark(self, layer: str) -> str:
-        marks = ((TAIL_MARK, self.table.tail), (FEW_MARK, misled_layers(self.table, self.mode)))
+        marks = (
+            (TAIL_MARK, self.table.tail),
+            (FEW_MARK, misled_layers(self.table, self.mode)),
+            (BOUNDS_MARK, unsure_layers(self.table, self.mode)),
+        )
         return "".join(mark if layer in marked else " " for mark, marked in marks if marked)
 
 

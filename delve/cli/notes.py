@@ -12,7 +12,7 @@ from delve.cli.tail import EXPLANATION, SOURCE, stretches
 from delve.cli.terminal import text
 from delve.stats.registry import find_stat
 
-TAIL_MARK, FEW_MARK = "~", "!"
+TAIL_MARK, FEW_MARK, BOUNDS_MARK = "~", "!", "?"
 _MARK_STYLE = "yellow"
 
 
@@ -23,6 +23,12 @@ def misled_layers(table: LayerTable, mode: str) -> tuple[str, ...]:
         return ()
     stat = find_stat(table.stat)
     return few if stat and stat.is_bounded_by_samples else ()
+
+
+def unsure_layers(table: LayerTable, mode: str) -> tuple[str, ...]:
+    """The layers of which the exact value is known to lie between two others alone."""
+    row = table.cells.get(mode, {})
+    return tuple(layer for layer in table.layers if layer in row and row[layer].bounds)
 
 
 def notes(names: Sequence[str], runs: Sequence[Sequence[LayerTable]]) -> list[RenderableType]:
@@ -55,7 +61,36 @@ def notes(names: Sequence[str], runs: Sequence[Sequence[LayerTable]]) -> list[Re
         )
     if few:
         told.append((FEW_MARK, _few_samples(list(misled), "; ".join(few))))
+    unsure = [
+        f"{_unsure(table)}{f' of {name}' if several else ''}"
+        for name, run in zip(names, runs, strict=True)
+        for table in run
+        if any(unsure_layers(table, mode) for mode in table.cells)
+    ]
+    if unsure:
+        told.append(
+            (
+                BOUNDS_MARK,
+                "gathered by sketch, so the middle is shown of what the exact value lies between: "
+                f"{'; '.join(unsure)}.",
+            )
+        )
     return _below(told)
+
+
+def _unsure(table: LayerTable) -> str:
+    """Each layer with its bounds."""
+    return ", ".join(
+        f"{layer} ({mode}) {_number(table.stat, low)} to {_number(table.stat, high)}"
+        for mode, row in table.cells.items()
+        for layer in unsure_layers(table, mode)
+        for low, high in [row[layer].bounds or (0.0, 0.0)]
+    )
+
+
+def _number(name: str, value: float) -> str:
+    stat = find_stat(name)
+    return f"{value:.1%}" if stat and stat.is_share else f"{value:.6g}"
 
 
 def few_samples_note(stats: Sequence[str], layers: Sequence[str]) -> list[RenderableType]:

@@ -15,15 +15,22 @@ from delve.cli.tail import find_tail
 from delve.errors import ArgumentError
 from delve.journal.lines import to_json
 from delve.journal.stored_run import StoredRun
-from delve.records import EpochRecord, enumerate_epochs, forward_order
+from delve.records import EpochRecord, Metric, enumerate_epochs, forward_order
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A layer's value, and its change since the first epoch that has a finite one."""
+    """A layer's value.
+
+    Attributes:
+        value: The value.
+        change: Its change since the first epoch that has a finite one.
+        bounds: Between what the exact value lies, of a layer that was gathered by sketch.
+    """
 
     value: float
     change: float
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> Lay
     cells: dict[str, dict[str, Cell]] = {}
     for mode in choice.modes:
         row = {
-            metric.layer: Cell(value, value - first[metric])
+            metric.layer: Cell(value, value - first[metric], _bounds(shown.metrics, metric))
             for metric, value in shown.metrics.items()
             if (metric.mode, metric.stat) == (mode, stat)
         }
@@ -120,15 +127,26 @@ def _table_as_json(table: LayerTable) -> dict[str, Any]:
         **({} if table.step is None else {"step": table.step}),
         "layers": {
             layer: {
-                mode: {"value": _finite(row[layer].value), "change": _finite(row[layer].change)}
-                for mode, row in table.cells.items()
-                if layer in row
+                mode: _cell_as_json(row[layer]) for mode, row in table.cells.items() if layer in row
             }
             for layer in table.layers
         },
         "tail": list(table.tail),
         "few_samples": {mode: list(layers) for mode, layers in table.few_samples.items()},
     }
+
+
+def _cell_as_json(cell: Cell) -> dict[str, Any]:
+    told = {"value": _finite(cell.value), "change": _finite(cell.change)}
+    return told | ({} if cell.bounds is None else {"low": cell.bounds[0], "high": cell.bounds[1]})
+
+
+def _bounds(metrics: Mapping[Metric, float], metric: Metric) -> tuple[float, float] | None:
+    low, high = (
+        metrics.get(Metric(metric.mode, f"{metric.stat}-{end}", metric.layer))
+        for end in ("low", "high")
+    )
+    return None if low is None or high is None else (low, high)
 
 
 def _finite(value: float) -> float | None:

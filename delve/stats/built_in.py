@@ -17,10 +17,9 @@ _FROM_ZERO = (0.0, math.inf)
 _FROM_ONE = (1.0, math.inf)
 _RICHTER = "Richter et al., arXiv 2006.08679"
 
-# What a sketch gives the bounds of.
-_BOUNDED: tuple[tuple[str, str, Bound, tuple[float, float], Scale], ...] = (
-    ("lsat", "saturation", functions.bound_of_saturation, (0.0, 1.0), "linear"),
-    ("idim", "intrinsic-dimensionality", functions.bound_of_dimensionality, _FROM_ONE, "auto"),
+_BOUNDED: tuple[tuple[str, Bound, tuple[float, float], Scale], ...] = (
+    ("saturation", functions.bound_of_saturation, (0.0, 1.0), "linear"),
+    ("intrinsic-dimensionality", functions.bound_of_dimensionality, _FROM_ONE, "auto"),
 )
 
 BUILT_IN = (
@@ -48,22 +47,6 @@ BUILT_IN = (
         limits=_FROM_ONE,
         is_bounded_by_samples=True,
         is_bounded_by_features=True,
-    ),
-    *(
-        Stat(
-            key,
-            f"{name}-{'high' if end else 'low'}",
-            partial(function, end),
-            needs_eigenvalues=False,
-            summary=f"the {'most' if end else 'least'} that {name} can be, of a sketched layer",
-            limits=limits,
-            is_bounded_by_samples=True,
-            is_bounded_by_features=True,
-            scale=scale,
-            bounds=name,
-        )
-        for key, name, function, limits, scale in _BOUNDED
-        for end in (0, 1)
     ),
     Stat(
         "cov",
@@ -176,4 +159,22 @@ BUILT_IN = (
         summary="the number of samples that the statistics were taken over",
         limits=_FROM_ZERO,
     ),
+)
+
+# The ends between which a sketch says that a statistic lies. Who selects it gets them too.
+BOUNDS = tuple(
+    Stat(
+        f"{name}-{'high' if end else 'low'}",
+        f"{name}-{'high' if end else 'low'}",
+        partial(function, end),
+        needs_eigenvalues=False,
+        summary=f"the {'most' if end else 'least'} that {name} can be, of a sketched layer",
+        limits=limits,
+        is_bounded_by_samples=True,
+        is_bounded_by_features=True,
+        scale=scale,
+        bounds=name,
+    )
+    for name, function, limits, scale in _BOUNDED
+    for end in (0, 1)
 )

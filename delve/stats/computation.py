@@ -12,8 +12,10 @@ from delve.numerics.accumulator import Accumulator
 from delve.numerics.decomposition import spectrum_of
 from delve.numerics.spectrum import Spectrum
 from delve.records import LayerKey, Metric
+from delve.stats.built_in import BOUNDS
 from delve.stats.functions import saturation
 from delve.stats.selection import SelectedStat
+from delve.stats.stat import Stat
 
 logger = get_logger(__name__)
 
@@ -51,6 +53,9 @@ class Statistics:
     def __init__(self, selected: Sequence[SelectedStat], threshold: float) -> None:
         self._selected = selected
         self._threshold = threshold
+        self._bounds: dict[str, list[Stat]] = {}  # by the name of what they are the ends of
+        for bound in BOUNDS:
+            self._bounds.setdefault(bound.bounds, []).append(bound)
         self._named_as_few: set[str] = set()
         self._left_out: dict[str, dict[str, None]] = {}  # by layer: keys of statistics
         self._named_as_left_out: set[str] = set()
@@ -116,6 +121,10 @@ class Statistics:
                 results.arrays[metric] = np.asarray(value)
             else:
                 results.scalars[metric] = float(value)
+            for bound in self._bounds.get(item.stat.name, ()):
+                end = bound.compute(spectrum, self._threshold)
+                if end is not None:
+                    results.scalars[Metric(mode, bound.name, layer)] = float(end)
 
     def _warn_of_left_out(self) -> None:
         """Say once for each layer what a sketch does not tell."""

@@ -19,12 +19,12 @@ from delve.base import entry_points
 from delve.base.log import get_logger
 from delve.errors import ArgumentError, DelveError
 from delve.records import MODES
-from delve.stats.built_in import BUILT_IN
+from delve.stats.built_in import BOUNDS, BUILT_IN
 from delve.stats.stat import Stat
 
 GROUP = "delve.stats"  # of the entry points by which others add a statistic
 
-_BY_NAME = {stat.name: stat for stat in BUILT_IN}
+_BY_NAME = {stat.name: stat for stat in (*BUILT_IN, *BOUNDS)}
 _EIGENVALUE = re.compile(r"spectrum-([1-9][0-9]*)")
 
 logger = get_logger(__name__)

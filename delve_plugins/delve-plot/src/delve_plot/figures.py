@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from delve.records import MODES, Metric, forward_order
+from delve_plot.error_bars import draw_error_bars, error_bars
 from delve_plot.legend import draw_legend_below
 from delve_plot.lettering import missing_glyphs_as_boxes
 from delve_plot.names import short_names
@@ -73,6 +74,8 @@ def saturation_figure(
     scale = scale_of(stat, np.array(list(shown.values()), dtype=np.float64))
     for axes, mode in zip(panels, modes, strict=True):
         _draw_panel(axes, _series(shown, rows, mode), mode, scale, page)
+        bars = error_bars(shown, stat, rows, mode)
+        draw_error_bars(axes, bars, COLOURS[mode], _dot_size(page))
         axes.tick_params(axis="x", labelsize=0.8 * fontsize)
         if len(modes) > 1:
             axes.set_title(mode, loc="left", fontsize=fontsize, color=COLOURS[mode])
@@ -120,7 +123,7 @@ def _series(shown: Mapping[Metric, float], rows: Sequence[str], mode: str) -> li
     places = {layer: place for place, layer in enumerate(rows)}
     ranks: dict[int, np.ndarray] = {}
     for metric, value in shown.items():
-        if metric.mode == mode:
+        if metric.mode == mode and rank_of(metric.stat):
             series = ranks.setdefault(rank_of(metric.stat), np.full(len(rows), np.nan))
             # Not finite is told from missing: it is drawn.
             series[places[metric.layer]] = value if np.isfinite(value) else np.inf
@@ -140,9 +143,13 @@ def _draw_panel(
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="x", top=rows > _MANY_ROWS, labeltop=rows > _MANY_ROWS)
-    size = min(5.5, 0.55 * page.name_size)
+    size = _dot_size(page)
     for rank, values in enumerate(series):
         _draw_series(axes, values, rank, mode, size)
+
+
+def _dot_size(page: Page) -> float:
+    return min(5.5, 0.55 * page.name_size)
 
 
 def _draw_series(axes: Axes, values: np.ndarray, rank: int, mode: str, size: float) -> None:

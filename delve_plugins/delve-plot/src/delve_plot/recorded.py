@@ -25,6 +25,7 @@ from delve.errors import ArgumentError, DelveError
 from delve.files import file_name, replacing
 from delve.records import Metric, forward_order
 from delve_plot.comparison import comparison_figure
+from delve_plot.error_bars import ENDS
 from delve_plot.figures import saturation_figure, write_png
 from delve_plot.heatmap import heatmap_figure
 from delve_plot.lettering import width_of
@@ -121,12 +122,14 @@ def _stem(runs: Sequence[StoredRun], names: Sequence[str]) -> str:
 
 
 def _metrics(tables: Sequence[LayerTable]) -> dict[Metric, float]:
-    return {
-        Metric(mode, table.stat, layer): cell.value
-        for table in tables
-        for mode, row in table.cells.items()
-        for layer, cell in row.items()
-    }
+    values: dict[Metric, float] = {}
+    for table in tables:
+        for mode, row in table.cells.items():
+            for layer, cell in row.items():
+                values[Metric(mode, table.stat, layer)] = cell.value
+                for end, bound in zip(ENDS, cell.bounds or (), strict=False):
+                    values[Metric(mode, f"{table.stat}-{end}", layer)] = bound
+    return values
 
 
 def _mark_tail(figure: Figure, table: LayerTable) -> None:

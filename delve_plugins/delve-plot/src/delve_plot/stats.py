@@ -32,13 +32,22 @@ def is_share(stat: str) -> bool:
 
 
 def figure_of(stat: str) -> str:
-    """The figure that shows a statistic: the largest eigenvalues share one."""
-    return stat if eigenvalue_rank(stat) is None else SPECTRUM
+    """The figure that shows a statistic: the largest eigenvalues share one.
+
+    The ends between which another statistic lies are drawn in that one's.
+    """
+    if eigenvalue_rank(stat) is not None:
+        return SPECTRUM
+    known = find_stat(stat)
+    return known.bounds if known and known.bounds else stat
 
 
 def rank_of(stat: str) -> int:
-    """The place of an eigenvalue in the spectrum, from 1; 1 for any other statistic."""
-    return eigenvalue_rank(stat) or 1
+    """The place of an eigenvalue in the spectrum, from 1; 1 for any other statistic.
+
+    0 for an end between which another lies: it has no place of its own.
+    """
+    return eigenvalue_rank(stat) or int(figure_of(stat) == stat)
 
 
 @dataclass(frozen=True)
