@@ -43,6 +43,16 @@ class TorchCovarianceMatrix(Intake):
         super().__init__(None if device is None else torch.device(device), save_data)
         self.bias = bias
 
+    @classmethod
+    def of_moments(cls, moments: Moments) -> TorchCovarianceMatrix:
+        """That of samples with these moments, which are kept themselves."""
+        self = cls()
+        self._settle(moments.mean.device)
+        self._shift = moments.mean.float()
+        self._block = self._no_rows(self._shift)
+        self.samples, self._moments = moments.samples, moments
+        return self
+
     def update(self, x: Tensor, vae: bool = False) -> None:
         """Take one batch of any floating dtype and layout; an empty one is ignored.
 
