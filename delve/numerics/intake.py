@@ -7,6 +7,7 @@ from torch import Tensor
 
 from delve.numerics.feature_maps import add_maps, are_maps
 from delve.numerics.moments import Moments, products
+from delve.numerics.on_device import MOST_SAMPLES, add_on_device
 from delve.numerics.row_block import RowBlock
 from delve.numerics.scratch import scratch
 
@@ -98,6 +99,11 @@ class Intake:
         if self._waiting <= most:
             self._put(x, self._waiting, most)
             return
+        if not x.is_cpu:
+            rest = self._added_on_device(x)
+            if len(rest):
+                self._put(rest, len(rest), most)
+            return
         self._empty_block()  # which holds rows less the shift that is about to move
         most = max(most, BLOCK_SAMPLES)
         positions = x.shape[1] if x.dim() == 3 else 1
@@ -105,6 +111,23 @@ class Intake:
             x, positions = x.reshape(-1, x.shape[-1]), 1
         for part in torch.split(x, most // positions):
             self._add_directly(part, len(part) * positions)
+
+    def _added_on_device(self, x: Tensor) -> Tensor:
+        """Add as many samples as can be split evenly, and return the others."""
+        rows = x.reshape(-1, self.features)
+        count = len(rows)
+        count -= count % -(-count // MOST_SAMPLES)
+        self._add_all(rows[None, :count].transpose(1, 2))
+        return rows[count:]
+
+    def _add_all(self, maps: Tensor) -> None:
+        """Add (batch x features x positions) on a device."""
+        self._moments = self._moments or self._no_moments()
+        add_on_device(self._moments, maps, self._change)
+        self._changes = False
+        self._came(maps.shape[0] * maps.shape[2])
+        if self._block is not None and not self._block.count:  # else it holds rows less the shift
+            self._shift_to_mean()
 
     def _add_directly(self, part: Tensor, rows: int) -> None:
         """Add enough samples for a product, without a block of this layer's own."""
@@ -165,17 +188,21 @@ class Intake:
         """
         assert self._shift is not None
         rows = rows_and_one[:-1]
-        rest = rows.mean(dim=0)
+        # Sums in float64 take no longer where starting an operation takes longest.
+        rest = rows.mean(dim=0, dtype=None if rows.is_cpu else torch.float64)
         rows.sub_(rest)
-        mean = self._shift.double() + rest
-        rows_and_one[-1].copy_(moments.way_to(len(rows), mean))
+        offset = self._shift + rest.double() - moments.mean
+        torch.mul(offset, moments.weight_of(len(rows)) ** 0.5, out=rows_and_one[-1])
         blocks = products(rows_and_one[None].transpose(1, 2))
         self._changes = True
-        moments.add_around_own_mean(len(rows), mean, blocks)
+        moments.add_with_way(len(rows), offset, blocks)
         self._changes = False
 
     def _add_maps(self, maps: Tensor) -> None:
         """Feature maps with many positions, (batch x features x positions)."""
+        if not maps.is_cpu:
+            self._add_all(maps)
+            return
         self._empty_block()  # which holds rows less the shift that is about to move
         assert self._shift is not None
         self._moments = self._moments or self._no_moments()
