@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -56,9 +57,32 @@ class LayerSpectrum(Spectrum):
             _in_place=in_place,
         )
 
-    @cached_property
+    # Not `cached_property`, which before Python 3.12 has one lock for all layers: these are
+    # decomposed in threads.
+    @property
     def _parts(self) -> tuple[Tensor | None, Tensor, Tensor]:
         """The centred rows where they are few, then their Gram matrix or the scatter; the mean."""
+        if "_held_parts" not in vars(self):
+            vars(self)["_held_parts"] = self._taken_apart()
+        parts: tuple[Tensor | None, Tensor, Tensor] = vars(self)["_held_parts"]
+        return parts
+
+    @property
+    def _whole(self) -> Spectrum:
+        if "_held_whole" not in vars(self):
+            vars(self)["_held_whole"] = self._decomposed()
+        whole: Spectrum = vars(self)["_held_whole"]
+        return whole
+
+    def decompose(self) -> None:
+        """Take the eigendecomposition now."""
+        _ = self._whole
+
+    def know_training(self, trace: float) -> None:
+        """Learn the total variance that the same row found in training."""
+        vars(self)["company"] = replace(self.company, train_trace=trace)
+
+    def _taken_apart(self) -> tuple[Tensor | None, Tensor, Tensor]:
         rows = self.covariance.rows_below_features()
         if rows is None:
             held = self.covariance
@@ -70,8 +94,7 @@ class LayerSpectrum(Spectrum):
         mean = shift.double() + kept.mean(dim=0, dtype=torch.float64)
         return rows, rows @ rows.T, mean.to(rows.device)
 
-    @cached_property
-    def _whole(self) -> Spectrum:
+    def _decomposed(self) -> Spectrum:
         rows, matrix, _ = self._parts
         wanted: tuple[bool, float | None] = (vars(self)["_vectors"], vars(self)["_threshold"])
         try:

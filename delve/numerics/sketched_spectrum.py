@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,6 +43,10 @@ class SketchedSpectrum(Spectrum):
             mean=sketch.mean().cpu().numpy(),
             company=company,
         )
+
+    def know_training(self, trace: float) -> None:
+        """Learn the total variance that the same row found in training."""
+        vars(self)["company"] = replace(self.company or Company(), train_trace=trace)
 
 
 def sketched(covariance: TorchCovarianceMatrix) -> Sketch:

@@ -110,6 +110,12 @@ class Spectrum:
             return cls(np.full(len(matrix), np.nan), 0)
         return cls(eigenvalues(matrix).cpu().numpy(), 0, float(matrix.trace()))
 
+    def decompose(self) -> None:
+        """Take the eigendecomposition now, where it is not taken yet."""
+
+    def know_training(self, trace: float) -> None:
+        """Learn the total variance that the same row found in training, to compare."""
+
     @property
     def features(self) -> int:
         """The dimension of the layer's output space."""

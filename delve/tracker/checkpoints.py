@@ -126,11 +126,19 @@ class Checkpoints(OldNames):
             recorder = with_beside(recorder, [whole.tally_states()], whole.halves)
         return {**content, "recorder": recorder}
 
-    def _reduced(self, covariances: Mapping[LayerKey, Accumulator]) -> dict[LayerKey, Accumulator]:
-        """The covariances over the samples of all processes, complete in the one that writes."""
-        return self._reducer.reduce(
-            covariances, self._hooks.layouts, marks_of(self._hooks.modules), self._writer
-        )
+    def _reduced(
+        self,
+        covariances: Mapping[LayerKey, Accumulator],
+        deal: bool = False,
+        consume: bool = False,
+    ) -> dict[LayerKey, Accumulator]:
+        """The covariances over the samples of all processes, as :class:`CovarianceReducer` has it.
+
+        Complete in the process that writes, or dealt out.
+        """
+        marks = marks_of(self._hooks.modules)
+        layouts = self._hooks.layouts
+        return self._reducer.reduce(covariances, layouts, marks, self._writer, deal, consume)
 
     def _settle(self) -> None:
         """Once there is a process group, have one of its processes write."""
