@@ -102,7 +102,7 @@ def stats_command(is_json: bool) -> None:
     if is_json:
         click.echo(json.dumps(statistics.as_json(), indent=2, allow_nan=False))
         return
-    say_parts(listing(statistics.HEADINGS, list(statistics.rows())), "", *statistics.sets())
+    say_parts(*statistics.parts(), "", *statistics.sets())
 
 
 @main.command()

@@ -1,27 +1,34 @@
-"""The statistics that can be selected, as a table."""
+"""The statistics that can be selected, one below the other."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
+from rich.console import RenderableType
+from rich.padding import Padding
+
+from delve.cli.terminal import text
 from delve.errors import DelveError
 from delve.stats.registry import SETS, keys, stats_of_key
 from delve.stats.stat import Stat
 
-HEADINGS = ("KEY", "LONG NAME", "RANGE", "WHAT, AND WHERE IT COMES FROM")
+_KEY_WIDTH = 13
 
 
-def rows() -> Iterator[tuple[str, str, str, str]]:
-    """A row for each statistic, Delve's own first; one that cannot be used says why."""
+def parts() -> Iterator[RenderableType]:
+    """Each statistic, Delve's own first, and what it is below; one that cannot be used says why."""
     for key in keys():
         try:
             stats = stats_of_key(key)
         except DelveError as error:
-            yield key, "", "", f"cannot be used: {error}"
+            yield text(key)
+            yield _below(f"cannot be used: {error}")
             continue
         for number, stat in enumerate(stats):
-            yield key if number == 0 else "", stat.name, _range(stat), _told(stat)
+            shown = key if number == 0 else ""
+            yield text(f"{shown:{_KEY_WIDTH - 1}} {stat.name}, {_range(stat)}")
+            yield _below(_told(stat))
 
 
 def sets() -> Iterator[str]:
@@ -70,3 +77,7 @@ def _range(stat: Stat) -> str:
 def _told(stat: Stat) -> str:
     source = f" ({stat.source})" if stat.source else ""
     return f"{stat.summary}{source}"
+
+
+def _below(told: str) -> RenderableType:
+    return Padding(text(told), (0, 0, 0, _KEY_WIDTH))

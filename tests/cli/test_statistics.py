@@ -9,8 +9,8 @@ from delve.stats.built_in import BUILT_IN
 from delve.stats.registry import SETS
 
 
-def shown(*arguments):
-    done = CliRunner().invoke(main, ["stats", *arguments], env={"COLUMNS": "200"})
+def shown(*arguments, columns="80"):
+    done = CliRunner().invoke(main, ["stats", *arguments], env={"COLUMNS": columns})
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -24,6 +24,10 @@ def test_each_statistic_has_its_key_name_summary_and_source():
         assert stat.source in words
     for name in SETS:
         assert f"stats='{name}'" in words
+
+
+def test_no_line_is_wider_than_the_terminal():
+    assert max(map(len, shown(columns="80").splitlines())) <= 80
 
 
 def test_programs_get_the_same():
