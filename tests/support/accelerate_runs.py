@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from torch import nn
+from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, TensorDataset
 
 EPOCHS = 2
@@ -34,8 +35,9 @@ def train(scenario: dict[str, Any]) -> None:
 
     Args:
         scenario: ``out``, the folder; ``delve``, the arguments of ``track``, None for none;
-            ``log_with``; ``accelerator``, further arguments; ``batch``, its size; ``kill_at``, a
-            step; ``resume``, whether to go on from the last checkpoint.
+            ``log_with``; ``accelerator``, further arguments; ``sharded``, whether by FSDP2;
+            ``batch``, its size; ``kill_at``, a step; ``resume``, whether to go on from the last
+            checkpoint.
     """
     out = Path(scenario["out"])
     accelerator = Accelerator(
@@ -52,7 +54,12 @@ def train(scenario: dict[str, Any]) -> None:
     held_out = DataLoader(TensorDataset(inputs[:8], labels[:8]), batch_size=batch_size)
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    model, optimizer, loader, held_out = accelerator.prepare(model, optimizer, loader, held_out)
+    if scenario.get("sharded"):  # which Accelerate itself does on accelerators alone
+        fully_shard(model)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    else:
+        model = accelerator.prepare(model)
+    optimizer, loader, held_out = accelerator.prepare(optimizer, loader, held_out)
     if scenario.get("resume_loggers"):
         from delve_accelerate import resume_loggers
 
@@ -98,7 +105,7 @@ def train(scenario: dict[str, Any]) -> None:
                         model(batch)
                 if tracker is not None:
                     tracker.add_saturations(step=step)
-            if step % SAVE_EVERY == 0:
+            if step % SAVE_EVERY == 0 and not scenario.get("sharded"):
                 folder = out / f"state-{step}"
                 accelerator.save_state(str(folder))
                 if accelerator.is_main_process:

@@ -45,7 +45,7 @@ def run_trainings(
         command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     command += [str(SUPPORT / program), *map(json.dumps, scenarios)]
     done = subprocess.run(
-        command, cwd=folder, env=variables, capture_output=True, text=True, timeout=900, check=False
+        command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == expect, done.stderr[-4000:]
     assert "goes on without it" not in done.stderr
