@@ -79,6 +79,12 @@ def test_without_any_argument_it_records_to_csv(tmp_path):
     assert header.startswith("epoch,step,train-saturation/net.0,")
 
 
+def test_a_training_that_ends_before_its_first_validation_has_a_row(tmp_path):
+    training = trainer(tmp_path, DelveCallback(), max_epochs=-1, max_steps=4)
+    training.fit(Network(), loader(), loader())
+    assert steps(tmp_path / "delve") == [3]
+
+
 def test_the_hyperparameters_are_those_of_the_module(tmp_path):
     omegaconf = pytest.importorskip("omegaconf")
     nested = omegaconf.OmegaConf.create({"width": 3, "double": "${width}"})
@@ -314,3 +320,45 @@ def test_a_table_of_another_name_or_place_is_not_the_loggers(logs, tmp_path):
     assert (tmp_path / "elsewhere" / "metrics.csv").exists()
     record(Path(logs.log_dir), range(1), CSVWriter(Path(logs.log_dir) / "mine.csv"))
     assert (Path(logs.log_dir) / "mine.csv").exists()
+
+
+# --- MLflow's runs of before ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def resuming(tmp_path, monkeypatch):
+    """A run of Delve's in the run of a logger, and what makes the next training with another."""
+    pytest.importorskip("delve_mlflow")
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+
+    def fit(run_id=None):
+        callback = DelveCallback(savefile=tmp_path / "delve", resume_loggers=True)
+        logger = lightning.loggers.MLFlowLogger(tracking_uri=uri, run_id=run_id)
+        trainer(tmp_path, callback, logger=logger, log_every_n_steps=2).fit(Network(), loader())
+        return logger.run_id
+
+    yield fit
+    import mlflow
+
+    mlflow.set_tracking_uri(None)
+
+
+def test_the_logger_goes_on_in_the_run_of_before_and_its_empty_one_is_deleted(resuming, tmp_path):
+    from mlflow import MlflowClient
+
+    first = resuming()
+    assert resuming() == first
+    assert not os.environ.get("MLFLOW_RUN_ID")
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    assert [run.info.run_id for run in client.search_runs(experiments)] == [first]
+
+
+def test_a_run_of_before_that_is_gone_leaves_the_logger_its_own(resuming, tmp_path, caplog):
+    from mlflow import MlflowClient
+
+    first = resuming()
+    MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").delete_run(first)
+    assert resuming() != first
+    assert "does not go on in run" in caplog.text

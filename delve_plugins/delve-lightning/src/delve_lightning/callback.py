@@ -216,6 +216,10 @@ class DelveCallback:
         if self._row_taken_at == self._number:
             self._number += 1
         self._take_what_was_heard()
+        if self._held.tracker is not None and self._held.tracker.epoch == 0:
+            # It ended before the first validation, as by max_steps: one row is more than none.
+            self._held.after_evaluation(self._number)
+            self._held.after_epoch(self._number)
         self._kept = self.state_dict()
         self._held.close()
         self._tidy_up(trainer)

@@ -62,28 +62,38 @@ def go_on_in(trainer: Any, run_id: str) -> None:
     """Have Lightning's MLflow logger go on in an earlier run, if the user named none.
 
     The logger has begun a run by then, which holds nothing: it is deleted, as MLflow does, so that
-    it can be restored.
+    it can be restored. A failure is a warning: then the logger keeps its own.
     """
-    for one in trainer.loggers:
-        if _writer_of(one) != "mlflow" or not trainer.is_global_zero:
-            continue
-        client, begun = one.experiment, one.run_id
-        if begun == run_id:
-            return
-        empty = client.get_run(begun)
-        if empty.data.metrics or empty.data.params:
-            logger.warning(
-                "resume_loggers: MLflow run %s, which Lightning's logger has, holds something "
-                "already, so it is gone on with, and not the earlier one, %s",
-                begun,
-                run_id,
-            )
-            return
-        client.update_run(run_id, status="RUNNING")
-        one._run_id = run_id
-        client.delete_run(begun)
-        logger.info("Lightning's MLflow logger goes on in run %s", run_id)
+    found = [one for one in trainer.loggers if _writer_of(one) == "mlflow"]
+    if not found or not trainer.is_global_zero:
         return
+    try:
+        _take_up(found[0], run_id)
+    except Exception as error:  # of MLflow's, or of its server
+        logger.warning(
+            "resume_loggers: Lightning's MLflow logger does not go on in run %s: %s",
+            ascii(run_id),
+            ascii(str(error)),
+        )
+
+
+def _take_up(one: Any, run_id: str) -> None:
+    client, begun = one.experiment, one.run_id
+    if begun == run_id:
+        return
+    empty = client.get_run(begun)
+    if empty.data.metrics or empty.data.params:
+        logger.warning(
+            "resume_loggers: MLflow run %s, which Lightning's logger has, holds something already, "
+            "so it is gone on with, and not the earlier one, %s",
+            begun,
+            run_id,
+        )
+        return
+    client.update_run(run_id, status="RUNNING")
+    one._run_id = run_id
+    client.delete_run(begun)
+    logger.info("Lightning's MLflow logger goes on in run %s", run_id)
 
 
 def listener(trainer: Any, heard: Callable[[Mapping[str, Any]], None]) -> Any:
