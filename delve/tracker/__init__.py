@@ -13,7 +13,7 @@ from delve.tracker.trainer_loggers import (
     name_earlier_runs,
     resolve_loggers,
 )
-from delve.tracker.trainer_states import behind_its_row
+from delve.tracker.trainer_states import behind_its_row, of_all_or_none
 from delve.tracker.trainers import TrainersTracker
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "earlier_runs",
     "forget_earlier_runs",
     "name_earlier_runs",
+    "of_all_or_none",
     "read_state",
     "resolve_loggers",
     "trainers_config",

@@ -16,6 +16,15 @@ from delve.tracker.state_files import epoch_of
 logger = get_logger("delve.tracker")
 
 
+def of_all_or_none(state: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """This process's state, if each process of the training has one. Collective."""
+    if all(processes.gather(state is not None)):
+        return state
+    if state is not None:
+        logger.warning("other processes have lost their state in the checkpoint: none is loaded")
+    return None
+
+
 def behind_its_row(state: Mapping[str, Any], folder: Path, x: int) -> Mapping[str, Any]:
     """The state with which a training goes on that does not come back to the checkpoint's step.
 

@@ -119,6 +119,19 @@ def test_a_second_training_begins_a_run_of_its_own(tmp_path):
     assert (tmp_path / "delve" / "journal.1.jsonl").exists()
 
 
+def test_an_evaluation_after_its_steps_checkpoint_stays(tmp_path):
+    """At the end of an epoch the Trainer saves first, and goes on with the next step after that."""
+    at_epochs = {"eval_strategy": "epoch", "save_strategy": "steps", "save_steps": 3}
+    trainer(tmp_path, DelveCallback(stats=["n"]), **at_epochs).train()
+    entries = journal_entries(tmp_path / "delve").values()
+    whole = [(entry["step"], entry["metrics"]) for entry in entries]
+    assert [step for step, _ in whole] == [3, 6]
+    again = trainer(tmp_path, DelveCallback(stats=["n"]), **at_epochs)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    entries = journal_entries(tmp_path / "delve").values()
+    assert [(entry["step"], entry["metrics"]) for entry in entries] == whole
+
+
 def test_rows_of_the_last_step_alone(tmp_path):
     trainer(tmp_path, DelveCallback(every=3, gather="last", stats=["n"])).train()
     for entry in journal_entries(tmp_path / "delve").values():

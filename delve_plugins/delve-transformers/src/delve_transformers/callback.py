@@ -14,8 +14,10 @@ from delve.base import get_logger
 from delve.tracker import (
     Every,
     TrainersTracker,
+    behind_its_row,
     forget_earlier_runs,
     name_earlier_runs,
+    of_all_or_none,
     resolve_loggers,
     trainers_config,
     write_state,
@@ -129,6 +131,9 @@ class DelveCallback(TrainerCallback):  # type: ignore[misc]  # Transformers has 
         found = runs_of(args, self._held.carried)
         save_to, writer_args = resolve_loggers(self._save_to, self._writer_args, found)
         step = state.global_step
+        kept = of_all_or_none(state_of(args, step)) if step else None
+        if kept is not None:  # an epoch's evaluation comes after the checkpoint of its last step
+            kept = behind_its_row(kept, self._folder(args), step)
         self._held.open(
             self._folder(args),
             save_to,
@@ -137,7 +142,7 @@ class DelveCallback(TrainerCallback):  # type: ignore[misc]  # Transformers has 
             config=trainers_config(args, getattr(model, "config", None)),
             evaluates=getattr(args.eval_strategy, "value", args.eval_strategy) != "no",
             step=step,
-            state=state_of(args, step) if step else None,
+            state=kept,
         )
 
     def on_step_begin(
