@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -28,6 +27,7 @@ from delve.errors import ArgumentError
 from delve.numerics.accumulator import Accumulator
 from delve.numerics.layouts import Layouts
 from delve.numerics.memory import is_out_of_memory
+from delve.numerics.ordinary import ordinarily
 from delve.records import LayerKey
 
 logger = get_logger(__name__)
@@ -169,11 +169,11 @@ class LayerHooks:
         if not self.is_recording or is_recomputing():
             return False
         key = (self.mode.of(mode), name)
-        with self._lock, torch.inference_mode(False), torch.no_grad():
+        with self._lock:
             self._holder = threading.get_ident()
             try:
                 self._order.setdefault(name)
-                self._gatherer.add(key, layer, tensor, mask)
+                ordinarily(self._gatherer.add, key, layer, tensor, mask)
             except Exception as error:  # whatever a function that a user registered may raise
                 self._leave_out(key, layer, output, error)
             finally:

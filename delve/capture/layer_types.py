@@ -15,6 +15,8 @@ from delve.errors import ArgumentError
 
 DEFAULT, ALL = "default", "all"  # what `track` may be
 
+_UNREGISTERED = samples.dispatch(object)
+
 Wanted = Callable[[nn.Module], bool]
 Include = type[nn.Module] | Wanted | Sequence[type[nn.Module] | Wanted]
 
@@ -101,11 +103,13 @@ def samples_of(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tenso
     Raises:
         TypeError: It is no tensor, or not of the width that the layer's weight has.
     """
-    if not is_trackable(layer):
+    of_its_type = samples.dispatch(type(layer))
+    if of_its_type is _UNREGISTERED:
         layer = adapted(layer)
-        if not is_trackable(layer):
+        of_its_type = samples.dispatch(type(layer))
+        if of_its_type is _UNREGISTERED:
             return _features(layer, output, methods)
-    return samples(layer, output, methods)
+    return of_its_type(layer, output, methods)
 
 
 def _features(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from delve.numerics.intake import Intake
 from delve.numerics.moments import Moments
+from delve.numerics.ordinary import ordinarily
 from delve.numerics.row_block import RowBlock
 
 
@@ -42,6 +43,16 @@ class TorchCovarianceMatrix(Intake):
         super().__init__(None if device is None else torch.device(device), save_data)
         self.bias = bias
 
+    @classmethod
+    def of_moments(cls, moments: Moments) -> TorchCovarianceMatrix:
+        """That of samples with these moments, which are kept themselves."""
+        self = cls()
+        self._settle(moments.mean.device)
+        self._shift = moments.mean.float()
+        self._block = self._no_rows(self._shift)
+        self.samples, self._moments = moments.samples, moments
+        return self
+
     def update(self, x: Tensor, vae: bool = False) -> None:
         """Take one batch of any floating dtype and layout; an empty one is ignored.
 
@@ -52,21 +63,24 @@ class TorchCovarianceMatrix(Intake):
         Raises:
             ValueError: The number of features is not that of earlier batches.
         """
-        # The buffers must be ordinary tensors, also when the model runs in inference mode.
-        with torch.inference_mode(False), torch.no_grad():
-            x = x.detach()
-            if vae:
-                x = x.squeeze().unsqueeze(0).T if x.squeeze().dim() == 1 else x.squeeze().T
-            if x.numel() == 0:
-                return
-            if self.features not in (0, x.shape[-1]):
-                raise ValueError(
-                    f"samples of {x.shape[-1]} features cannot follow samples of {self.features}"
-                )
+        ordinarily(self._update, x, vae)
+
+    def _update(self, x: Tensor, vae: bool) -> None:
+        x = x.detach()
+        if vae:
+            x = x.squeeze().unsqueeze(0).T if x.squeeze().dim() == 1 else x.squeeze().T
+        if x.numel() == 0:
+            return
+        if x.shape[-1] != self.features and self.features:
+            raise ValueError(
+                f"samples of {x.shape[-1]} features cannot follow samples of {self.features}"
+            )
+        if x.device != self.device:
             self._settle(x.device)
             # A copy to the CPU that does not block would be read before it has arrived.
             is_to_cpu = self.device is not None and self.device.type == "cpu"
-            self._take(x.to(self.device, non_blocking=not is_to_cpu))
+            x = x.to(self.device, non_blocking=not is_to_cpu)
+        self._take(x)
 
     def fix(self, center: bool = True) -> Tensor:
         """The population covariance of all samples so far, (features x features), float64.
@@ -92,7 +106,7 @@ class TorchCovarianceMatrix(Intake):
             raise ValueError("there is no covariance yet: no sample was seen; call update() first")
         moments = self._moments.copy() if self._moments else self._no_moments()
         if self._block.count:
-            self._add_block(moments, self._block.rows.clone())
+            self._add_block(moments, self._block.rows_and_one().clone())
         return moments
 
     @torch.no_grad()

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from delve.numerics.feature_maps import add_maps, are_maps
 from delve.numerics.moments import Moments, products
+from delve.numerics.on_device import MOST_SAMPLES, add_on_device
 from delve.numerics.row_block import RowBlock
+from delve.numerics.scratch import scratch
 
 BLOCK_ELEMENTS = 2**19  # of a block of samples: 2 MiB of float32 stay in a core's cache
 GPU_BLOCK_ELEMENTS = 2**22  # where starting an operation costs more than memory does
@@ -49,7 +51,7 @@ class Intake:
     @property
     def features(self) -> int:
         """The dimension of the samples; 0 before the first."""
-        return 0 if self._shift is None else len(self._shift)
+        return 0 if self._shift is None else self._shift.shape[0]  # quicker than len()
 
     def clear(self) -> None:
         """Forget all samples, and give back what they took."""
@@ -77,7 +79,8 @@ class Intake:
     def _take(self, x: Tensor) -> None:
         if self._shift is None:
             self._begin(x)
-        self._save(x)
+        if self.save_data:
+            self._save(x)
         self._waiting = x.numel() // x.shape[-1]
         if x.dim() == 3 and are_maps(x):
             self._add_maps(x.transpose(1, 2))
@@ -92,21 +95,59 @@ class Intake:
 
     def _add_rows(self, x: Tensor) -> None:
         """Put samples into the block; a full block goes into the moments."""
-        while len(x):
-            positions = x.shape[1] if x.dim() == 3 else 1
-            if positions > self._capacity:
-                x, positions = x.reshape(-1, x.shape[-1]), 1
-            most = self._capacity // positions
-            part, x = x[:most], x[most:]
-            self._put(part, len(part) * positions)
+        most = self._capacity
+        if self._waiting <= most:
+            self._put(x, self._waiting, most)
+            return
+        if not x.is_cpu:
+            rest = self._added_on_device(x)
+            if len(rest):
+                self._put(rest, len(rest), most)
+            return
+        self._empty_block()  # which holds rows less the shift that is about to move
+        most = max(most, BLOCK_SAMPLES)
+        positions = x.shape[1] if x.dim() == 3 else 1
+        if positions > most:
+            x, positions = x.reshape(-1, x.shape[-1]), 1
+        for part in torch.split(x, most // positions):
+            self._add_directly(part, len(part) * positions)
 
-    def _put(self, part: Tensor, rows: int) -> None:
-        """Put at most a block's worth of samples into the block."""
+    def _added_on_device(self, x: Tensor) -> Tensor:
+        """Add as many samples as can be split evenly, and return the others."""
+        rows = x.reshape(-1, self.features)
+        count = len(rows)
+        count -= count % -(-count // MOST_SAMPLES)
+        self._add_all(rows[None, :count].transpose(1, 2))
+        return rows[count:]
+
+    def _add_all(self, maps: Tensor) -> None:
+        """Add (batch x features x positions) on a device."""
+        self._moments = self._moments or self._no_moments()
+        add_on_device(self._moments, maps, self._change)
+        self._changes = False
+        self._came(maps.shape[0] * maps.shape[2])
+        if self._block is not None and not self._block.count:  # else it holds rows less the shift
+            self._shift_to_mean()
+
+    def _add_directly(self, part: Tensor, rows: int) -> None:
+        """Add enough samples for a product, without a block of this layer's own."""
+        assert self._shift is not None
+        space = scratch((rows + 1, self.features), self._shift.dtype, part.device)
+        torch.sub(part, self._shift, out=space[:rows].view(part.shape))
+        if self._moments is None:
+            self._moments = self._no_moments()
+        self._add_block(self._moments, space)
+        self._came(rows)
+        self._shift_to_mean()
+
+    def _put(self, part: Tensor, rows: int, most: int) -> None:
+        """Put samples into the block, which has room for this many when it is full."""
         assert self._shift is not None
         assert self._block is not None
-        if self._block.count + rows > self._capacity:
+        if self._block.count and self._block.count + rows > most:
             self._empty_block()
-        torch.sub(part, self._shift, out=self._block.space(rows, self._capacity).view(part.shape))
+        space = self._block.space(rows, most)
+        torch.sub(part, self._shift, out=space if part.dim() == 2 else space.view(part.shape))
         self._came(rows)
 
     def _came(self, samples: int) -> None:
@@ -120,8 +161,9 @@ class Intake:
         As many as features while there is no matrix, which fewer do without; then a quarter of
         that, so that the block takes little beside the matrix.
         """
-        least = -(-self.features // 4) if self._moments else self.features
-        return max(least, min(self._block_elements // self.features, BLOCK_SAMPLES))
+        features = self.features
+        least = -(-features // 4) if self._moments else features
+        return max(least, min(self._block_elements // features, BLOCK_SAMPLES))
 
     @property
     def _block_elements(self) -> int:
@@ -133,27 +175,34 @@ class Intake:
         if self._block.count:
             if self._moments is None:
                 self._moments = self._no_moments()
-            self._add_block(self._moments, self._block.rows)
+            self._add_block(self._moments, self._block.rows_and_one())
             self._shift_to_mean()
             self._block.empty(self._capacity)
 
-    def _add_block(self, moments: Moments, rows: Tensor) -> None:
-        """Add shifted rows, which are overwritten."""
+    def _add_block(self, moments: Moments, rows_and_one: Tensor) -> None:
+        """Add shifted rows, which are overwritten, and so is one more that follows them.
+
+        The first batch may be no measure of the rest, so each block counts around its own mean. The
+        way from the mean so far to that is one more row: the farther it is, the more it is of the
+        covariance itself, which bounds its rounding.
+        """
         assert self._shift is not None
-        centre = self._shift
-        if moments.samples == 0:
-            # The first batch may be no measure of the rest. A later block that is far from the
-            # mean so far is as far apart in the covariance itself, which bounds its rounding.
-            rest = rows.mean(dim=0)
-            rows.sub_(rest)
-            centre = centre.double() + rest
-        rest, blocks = rows.mean(dim=0), products(rows[None].transpose(1, 2))
+        rows = rows_and_one[:-1]
+        # Sums in float64 take no longer where starting an operation takes longest.
+        rest = rows.mean(dim=0, dtype=None if rows.is_cpu else torch.float64)
+        rows.sub_(rest)
+        offset = self._shift + rest.double() - moments.mean
+        torch.mul(offset, moments.weight_of(len(rows)) ** 0.5, out=rows_and_one[-1])
+        blocks = products(rows_and_one[None].transpose(1, 2))
         self._changes = True
-        moments.add(len(rows), centre, rest, blocks)
+        moments.add_with_way(len(rows), offset, blocks)
         self._changes = False
 
     def _add_maps(self, maps: Tensor) -> None:
         """Feature maps with many positions, (batch x features x positions)."""
+        if not maps.is_cpu:
+            self._add_all(maps)
+            return
         self._empty_block()  # which holds rows less the shift that is about to move
         assert self._shift is not None
         self._moments = self._moments or self._no_moments()
@@ -184,6 +233,6 @@ class Intake:
     def _save(self, x: Tensor) -> None:
         held = self.saved_samples
         wanted = EMBEDDED_SAMPLES - (0 if held is None else len(held))
-        if self.save_data and wanted > 0:
+        if wanted > 0:
             new = x.reshape(-1, x.shape[-1])[:wanted].clone()
             self.saved_samples = new if held is None else torch.cat([held, new])

@@ -45,7 +45,7 @@ class Layouts:
         Collective over the dimensions of the mesh over which it is in parts, as the layer is.
         An output that is not spread over processes is returned as it is.
         """
-        spread = _spread(layer, output)
+        spread = _spread(layer, output) if _MODULE in sys.modules else None
         if spread is None:
             return output
         self.known[name] = None

@@ -64,6 +64,36 @@ class Moments:
         self.add_products(blocks)
         self.centre_products(samples, centre, rest)
 
+    def add_around_mean(self, samples: int, rest: Tensor, blocks: Iterable[Block]) -> None:
+        """Add samples by their products around the mean so far.
+
+        Args:
+            samples: How many.
+            rest: (features,), float64: the mean that they had left then.
+            blocks: Of the lower triangle of their products.
+        """
+        self.add_products(blocks)
+        self.samples += samples
+        self.scatter.addr_(rest, rest, alpha=-(samples**2) / self.samples)
+        self.mean.add_(rest, alpha=samples / self.samples)
+
+    def add_with_way(self, samples: int, offset: Tensor, blocks: Iterable[Block]) -> None:
+        """Add samples by products around their own mean, with the way to it as one more sample.
+
+        Args:
+            samples: How many, without that.
+            offset: (features,), float64: their mean less the mean so far.
+            blocks: Of the lower triangle of their products and those of the offset times the root
+                of :meth:`weight_of`.
+        """
+        self.add_products(blocks)
+        self.samples += samples
+        self.mean.add_(offset, alpha=samples / self.samples)
+
+    def weight_of(self, samples: int) -> float:
+        """How often the way from the mean so far to that of more samples counts."""
+        return self.samples * samples / (self.samples + samples)
+
     def add_products(self, blocks: Iterable[Block]) -> None:
         """Add products, of which :meth:`centre_products` has to follow."""
         for begin, end, product in blocks:

@@ -73,8 +73,13 @@ class CovarianceReducer:
         layouts: Layouts | None = None,
         marks: Marks | None = None,
         writer: int = 0,
+        deal: bool = False,
+        consume: bool = False,
     ) -> dict[LayerKey, Accumulator]:
         """The covariances over the samples of all processes, complete in the one that writes.
+
+        Where they are dealt out, each is in one process alone, and the next in the next; a sketch
+        is in all, and complete in the one that writes.
 
         Collective where a process group is there. A process that lacks a layer, or has no sample
         at all, takes part with none. Left out, with one warning, is a layer whose number of
@@ -86,6 +91,8 @@ class CovarianceReducer:
             layouts: What is known of how outputs are spread over the processes.
             marks: Numbers by which the weights of this process's layers are known.
             writer: The rank, within the group, of the process that writes.
+            deal: Whether to deal them out.
+            consume: Whether what is not needed here any more is given back at once.
         """
         if not is_distributed(self._group):
             return dict(covariances)
@@ -112,6 +119,7 @@ class CovarianceReducer:
         whole: dict[LayerKey, Accumulator] = {}
         sketches = [part.sketches for part in parts]
         self._warn_of_other_directions(counts, sketches)
+        exact = 0
         for key, features in counts.items():
             if len(features) > 1 or key in unknown or key[1] in apart:
                 continue
@@ -119,7 +127,11 @@ class CovarianceReducer:
             if holder is None:
                 one = mine.get(key)
                 assert not isinstance(one, Sketch)
-                whole[key] = self._reduced(one, next(iter(features)), writer)
+                target = exact % dist.get_world_size(self._group) if deal else writer
+                exact += 1
+                reduced = self._reduced(one, next(iter(features)), target, consume)
+                if not deal or target == dist.get_rank(self._group):
+                    whole[key] = reduced
             elif not have_other_directions(key, sketches):
                 whole[key] = reduced_sketch(key, mine.get(key), sketches, writer, self._group)
         return whole
@@ -216,10 +228,14 @@ class CovarianceReducer:
             logger.warning("%s", say(shortened(told, 20)))
 
     def _reduced(
-        self, covariance: TorchCovarianceMatrix | None, features: int, writer: int
+        self, covariance: TorchCovarianceMatrix | None, features: int, target: int, consume: bool
     ) -> TorchCovarianceMatrix:
+        """One covariance over the samples of all processes, complete in the target."""
         group, where = self._group, device(self._group)
-        moments = covariance.moments() if covariance else Moments.none(features, where)
+        if covariance is None:
+            moments = Moments.none(features, where)
+        else:
+            moments = covariance.settled() if consume else covariance.moments()
         count = torch.tensor([float(moments.samples)], dtype=torch.float64, device=where)
         mean = moments.mean.to(where)
         sums = torch.cat([mean * count, count])
@@ -228,11 +244,12 @@ class CovarianceReducer:
         # Around the common mean scatters simply add up.
         offset = mean - common_mean
         scatter = moments.scatter.to(where).addr_(offset, offset, alpha=moments.samples)
-        dist.reduce(scatter, dst=ranks_of(group)[writer], group=group)
-        whole = TorchCovarianceMatrix()
-        whole.merge_moments(Moments(int(sums[-1]), common_mean, scatter))
+        dist.reduce(scatter, dst=ranks_of(group)[target], group=group)
+        whole = TorchCovarianceMatrix.of_moments(Moments(int(sums[-1]), common_mean, scatter))
         if covariance is not None:
             whole.saved_samples = covariance.saved_samples
+            if consume:
+                covariance.clear()
         return whole
 
 

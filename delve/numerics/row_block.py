@@ -42,19 +42,25 @@ class RowBlock:
             rows: How many.
             most: How many the block holds when it is full.
         """
-        needed = self.count + rows
-        if len(self._storage) < needed:
-            length = min(max(most, needed), max(needed, 2 * len(self._storage)))
+        needed, there = self.count + rows, self._storage.shape[0]
+        if there < needed:
+            length = min(max(most, needed), max(needed, 2 * there))
             larger = self._storage.new_empty(length, self._storage.shape[1])
             larger[: self.count] = self.rows
             self._storage = larger
         self.count = needed
         return self._storage[needed - rows : needed]
 
+    def rows_and_one(self) -> Tensor:
+        """Those in use, with room for one more at the end."""
+        rows = self.space(1, self.count + 1)
+        self.count -= len(rows)
+        return self._storage[: self.count + 1]
+
     def empty(self, most: int) -> None:
         """No rows are in use any more; what is beyond so many of them is given back."""
         self.count = 0
-        if len(self._storage) > most:
+        if len(self._storage) > most + 1:
             self._storage = self._storage.new_empty(0, self._storage.shape[1])
 
     def to(self, device: torch.device) -> RowBlock:

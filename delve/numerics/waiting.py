@@ -29,12 +29,13 @@ _patience = {"factor": 1.0}  # grows where the others were but slow, so that is 
 logger = get_logger(__name__)
 
 
-def meet(call: str, group: Group = None) -> None:
+def meet(call: str, group: Group = None, patience: float = 1.0) -> None:
     """Wait until all processes of the group are in this call, and say so where that takes long.
 
     Args:
         call: What to name it.
         group: The processes.
+        patience: How many times longer than usual to wait, where there is work to be done before.
 
     Raises:
         DelveError: One has not come within the timeout of the group.
@@ -47,7 +48,7 @@ def meet(call: str, group: Group = None) -> None:
     began = time.monotonic()
     meeting.arrive()
     try:
-        _wait(meeting, call, began, _timeout(group))
+        _wait(meeting, call, began, _timeout(group) * patience, WARN_AFTER * patience)
     except BaseException:
         meeting.leave()
         raise
@@ -92,17 +93,17 @@ class _Meeting:
         return f"delve/{members}/{self._number}/{what}"
 
 
-def _wait(meeting: _Meeting, call: str, began: float, timeout: float) -> None:
+def _wait(meeting: _Meeting, call: str, began: float, timeout: float, warn_after: float) -> None:
     has_warned = False
     while not meeting.is_complete():
         waited = time.monotonic() - began
-        if waited >= WARN_AFTER * _patience["factor"] and not has_warned:
+        if waited >= warn_after * _patience["factor"] and not has_warned:
             has_warned = True
             _warn(call, waited, meeting.missing())
         if waited >= timeout:
             raise DelveError(
-                f"{call}: {named(meeting.missing())} did not come within the {timeout:.0f} s of "
-                "the process group's timeout; every process has to make this call, none alone "
+                f"{call}: {named(meeting.missing())} did not come within {timeout:.0f} s (by "
+                "the process group's timeout); every process has to make this call, none alone "
                 "under `if rank == 0:`"
             )
         time.sleep(min(_LONGEST_PAUSE, 0.0005 + waited / 20))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from delve.base.log import get_logger
 from delve.numerics.accumulator import Accumulator
 from delve.numerics.decomposition import spectrum_of
 from delve.numerics.spectrum import Spectrum
+from delve.numerics.workers import one_a_thread
 from delve.records import LayerKey, Metric
 from delve.stats.built_in import BOUNDS
 from delve.stats.functions import saturation
@@ -29,12 +30,34 @@ class Results:
         arrays: Those that are arrays.
         saturations: The saturation of every layer, selected or not.
         few_samples: By mode, the layers that saw fewer samples than they have features.
+        broken: The layers whose outputs were not finite.
     """
 
     scalars: dict[Metric, float] = field(default_factory=dict)
     arrays: dict[Metric, np.ndarray] = field(default_factory=dict)
     saturations: dict[LayerKey, float] = field(default_factory=dict)
     few_samples: dict[str, list[str]] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_all(cls, parts: Iterable[Results], order: Sequence[LayerKey]) -> Results:
+        """What several processes have computed, each of layers of its own, in this order."""
+        whole, place = cls(), {key: number for number, key in enumerate(order)}
+        for part in parts:
+            whole.scalars.update(part.scalars)
+            whole.arrays.update(part.arrays)
+            whole.saturations.update(part.saturations)
+            whole.broken.extend(part.broken)
+            for mode, layers in part.few_samples.items():
+                whole.few_samples.setdefault(mode, []).extend(layers)
+        for mode, layers in whole.few_samples.items():
+            layers.sort(key=lambda layer, mode=mode: place[mode, layer])  # type: ignore[misc]
+        metrics = sorted(whole.scalars, key=lambda metric: place[metric.mode, metric.layer])
+        return replace(
+            whole,
+            scalars={metric: whole.scalars[metric] for metric in metrics},
+            saturations={key: whole.saturations[key] for key in order if key in whole.saturations},
+        )
 
     def average_saturation(self, mode: str) -> float | None:
         """The mean over the layers, NaN if one is; None where no layer has any."""
@@ -61,6 +84,10 @@ class Statistics:
         self._named_as_left_out: set[str] = set()
         self.needs_samples = any(item.stat.needs_samples for item in selected)
         self._counts_alone = not any(item.stat.needs_eigenvalues for item in selected)
+        # Each process can compute a part: nothing large comes of it, nor is needed beside the sums.
+        self.can_be_dealt = not any(
+            item.stat.is_array or item.stat.needs_samples for item in selected
+        )
         self.array_groups = tuple(
             f"{mode}-{s.stat.name}" for s in selected if s.stat.is_array for mode in s.modes
         )
@@ -75,25 +102,39 @@ class Statistics:
             covariances: What was gathered.
             consume: Whether to give back the memory of each as soon as its metrics are there.
         """
+        results = self.compute_quietly(covariances, consume)
+        self.warn(results)
+        return results
+
+    def compute_quietly(
+        self, covariances: Mapping[LayerKey, Accumulator], consume: bool = False
+    ) -> Results:
+        """As :meth:`compute`, but :meth:`warn` is left to do."""
         results = Results()
         threshold = self._threshold if self._counts_alone else None
-        broken: list[str] = []
-        for (mode, layer), covariance in covariances.items():
-            if not covariance.samples:  # consumed by a call that was interrupted
-                continue
-            spectrum = spectrum_of(covariance, self.needs_samples, threshold, consume)
+
+        def decomposed(gathered: Accumulator) -> Spectrum:
+            return spectrum_of(gathered, self.needs_samples, threshold, consume)
+
+        # One without samples was consumed by a call that was interrupted.
+        whole = {key: one for key, one in covariances.items() if one.samples}
+        spectra = one_a_thread(decomposed, list(whole.values()))
+        for ((mode, layer), covariance), spectrum in zip(whole.items(), spectra, strict=True):
             results.saturations[mode, layer] = saturation(spectrum, self._threshold)
             self._add(results, mode, layer, spectrum)
             if spectrum.samples < spectrum.features:
                 results.few_samples.setdefault(mode, []).append(layer)
             if not spectrum.is_finite:
-                broken.append(layer)
+                results.broken.append(layer)
             if consume:
                 covariance.clear()
-        self._warn_of_broken(broken)
+        return results
+
+    def warn(self, results: Results) -> None:
+        """Say where results mislead, or are lacking."""
+        self._warn_of_broken(results.broken)
         self._warn_of_left_out()
         self._warn_of_few(results.few_samples)
-        return results
 
     def saturations(self, covariances: Mapping[LayerKey, Accumulator]) -> dict[LayerKey, float]:
         """The saturation of each (mode, layer) so far, without a word on where it misleads.

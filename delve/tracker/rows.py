@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from delve.capture.replaced import LayerWatch
 from delve.numerics import processes
+from delve.numerics.accumulator import Accumulator
+from delve.numerics.sketch import Sketch
 from delve.numerics.waiting import meet
 from delve.numerics.weight_marks import marks_of
 from delve.records import MODES, LayerKey
 from delve.stats.computation import Results, Statistics
 from delve.tracker import console
 from delve.tracker.checkpoints import Checkpoints
+
+_PATIENCE = 50.0  # timeouts of the process group, for layers that take long to decompose
 
 
 class Rows(Checkpoints):
@@ -48,20 +54,26 @@ class Rows(Checkpoints):
         given = processes.raise_in_all_ranks(lambda: self._checked(step, save), self._group)
         # A layer that saw nothing new here may have elsewhere: then its earlier samples count.
         seen = self._seen_anywhere()
+        is_dealt = self._statistics.can_be_dealt and processes.is_distributed(self._group)
         covariances = self._reducer.reduce(
             self._hooks.held(seen),
             self._hooks.layouts,
             marks_of(self._hooks.modules),
             self._writer,
+            deal=is_dealt,
+            consume=is_dealt and self._forget,
         )
+        of_all = self._results_of_all(covariances, seen) if is_dealt else None
 
         def record() -> None:
-            results = None
-            if self._is_writing:
+            results = of_all
+            if self._is_writing and results is None:
                 results = self._statistics.compute(covariances, consume=self._forget)
+            elif self._is_writing and results is not None:
+                self._statistics.warn(results)
             with self._whole():
                 self._check_open()  # a handler may have closed it meanwhile
-                if results is not None:
+                if self._is_writing and results is not None:
                     self._stage(results)
                 self._hooks.follow_ranges(covariances)
                 self._hooks.mark_used(self._forget, seen)
@@ -84,6 +96,25 @@ class Rows(Checkpoints):
         if fresh:
             self._saturations = self._statistics.saturations(fresh)
         console.show_saturations(self._saturations)
+
+    def _results_of_all(
+        self, covariances: Mapping[LayerKey, Accumulator], order: list[LayerKey]
+    ) -> Results:
+        """What the processes compute, each of the layers that were dealt to it."""
+        mine = {
+            key: one
+            for key, one in covariances.items()
+            if self._is_writing or not isinstance(one, Sketch)
+        }
+
+        def compute() -> Results:
+            try:
+                return self._statistics.compute_quietly(mine, consume=self._forget)
+            finally:  # in no collective, whose timeout would end those that wait in it
+                meet("add_saturations(), computing", self._group, _PATIENCE)
+
+        results = processes.raise_in_all_ranks(compute, self._group)
+        return Results.of_all(processes.gather(results, self._group), order)
 
     def _checked(self, step: int | None, is_whole: bool) -> int | None:
         """The step of the row at hand; without one, it may still come if the row is not whole."""
