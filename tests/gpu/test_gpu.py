@@ -28,7 +28,7 @@ from delve.numerics.sketch import Sketch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-import models
+import models  # type: ignore[import-not-found]
 
 pytestmark = [
     pytest.mark.gpu,
