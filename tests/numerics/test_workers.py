@@ -37,7 +37,8 @@ def test_spectra_are_those_of_one_thread_in_their_order(threads):
 
     found = list(one_a_thread(act, gathered))
     for values, covariance in zip(found, gathered, strict=True):
-        np.testing.assert_allclose(values, spectrum_of(covariance).eigenvalues, rtol=1e-9)
+        expected = spectrum_of(covariance).eigenvalues  # whose products four threads made
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6 * expected.max())
     assert {count for _, count in used} == {1}
     assert threading.get_ident() not in {thread for thread, _ in used}
     assert torch.get_num_threads() == threads
