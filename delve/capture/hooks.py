@@ -177,9 +177,11 @@ class LayerHooks:
                 self._order.setdefault(name)
                 ordinarily(self._gatherer.add, key, layer, tensor, mask)
             except Exception as error:  # whatever a function that a user registered may raise
-                if not is_out_of_memory(error):  # which says nothing about the layer
+                if is_out_of_memory(error):  # says nothing about the layer
+                    self._remarks.no_memory(key)
+                else:
                     self._gatherer.spoil(key)
-                self._remarks.odd_output(key, layer, output, error)
+                    self._remarks.odd_output(key, layer, output, error)
             finally:
                 self._holder = None
         return True

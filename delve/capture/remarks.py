@@ -10,7 +10,6 @@ from torch import nn
 
 from delve.base.log import get_logger
 from delve.capture.outputs import describe
-from delve.numerics.memory import is_out_of_memory
 from delve.records import LayerKey
 
 logger = get_logger("delve.capture.hooks")  # one name for all that is said of the hooks
@@ -24,7 +23,7 @@ class Remarks:
         self._odd: set[tuple[str, str]] = set()  # the layer, and what was odd
 
     def odd_output(self, key: LayerKey, layer: nn.Module, output: Any, error: Exception) -> None:
-        """A layer's output is no sample, so that it is left out of the epoch; or did not fit.
+        """A layer's output is no sample, so that it is left out of the epoch.
 
         Args:
             key: The mode of the pass, and the layer's name.
@@ -35,15 +34,27 @@ class Remarks:
         mode, name = key
         reason = traceback.format_exception_only(error)[0].partition("\n")[0]
         what = f"{describe(output)}, which cannot be turned into samples ({reason})"
-        left_out = "it is left out of this epoch"
-        if is_out_of_memory(error):
-            what, left_out = "an output that no memory was left for", "this one does not count"
         if (name, what) not in self._odd:
             self._odd.add((name, what))
             logger.warning(
-                "layer %s (%s) gave %s; %s (%s)", name, type(layer).__name__, what, left_out, mode
+                "layer %s (%s) gave %s; it is left out of this epoch (%s)",
+                name,
+                type(layer).__name__,
+                what,
+                mode,
             )
         logger.debug("what went wrong in layer %s:", name, exc_info=error)
+
+    def no_memory(self, key: LayerKey) -> None:
+        """No memory was left for an output of a layer; the others of the epoch count."""
+        mode, name = key
+        if (name, "memory") not in self._odd:
+            self._odd.add((name, "memory"))
+            logger.warning(
+                "layer %s gave an output that no memory was left for; this one does not count (%s)",
+                name,
+                mode,
+            )
 
     def unseen(self, layers: Iterable[str]) -> None:
         """The hooks of these layers never fired, while others did."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from delve.numerics.directions import BAND, PROBES, Directions
+from delve.numerics.scratch import scratch
 
 PART_ROWS = 256  # that are multiplied at once: more would leave the cache, fewer pass sums often
 
@@ -48,10 +49,10 @@ class RowPart:
         self._rows, self._directions, self._origin = rows, directions, origin
         self._known, self._weight = known, weight
         self.step = min(directions.features, BAND)
-        dtype = torch.float64 if rows.dtype == torch.float64 else torch.float32
         shape = (len(rows) + 1, self.step)
-        self._exact = torch.empty(shape, dtype=torch.float64, device=rows.device)
-        self._plain = torch.empty(shape, dtype=dtype, device=rows.device)
+        self._exact = scratch(shape, torch.float64, rows.device)
+        is_double = rows.dtype == torch.float64
+        self._plain = self._exact if is_double else scratch(shape, torch.float32, rows.device)
         self._at = -1
         self.mean = torch.zeros_like(origin)
         self.squares = origin.new_zeros(())
@@ -97,9 +98,11 @@ class RowPart:
 
     def _fill(self, band: slice) -> None:
         origin, exact, mean = self._origin, self.exact, self.mean[band]
-        torch.sub(self._rows[:, band], origin[band], out=exact[:-1])
+        exact[:-1].copy_(self._rows[:, band])
+        exact[:-1].sub_(origin[band])  # one step for both would take three times as long
         if not self._is_known:
             torch.mean(exact[:-1], dim=0, out=mean)
         exact[:-1].sub_(mean)
         torch.sub(mean, self._known[band], out=exact[-1]).mul_(self._weight)
-        self.plain.copy_(exact)
+        if self._plain is not self._exact:
+            self.plain.copy_(exact)

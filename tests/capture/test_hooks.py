@@ -655,9 +655,12 @@ def test_whatever_a_function_of_the_users_raises_the_training_goes_on(
 
 
 @pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError(), MemoryError()])
-def test_a_lack_of_memory_is_nothing_that_leaving_out_a_layer_would_mend(tmp_path, error):
-    with pytest.raises(type(error)):
-        row(tmp_path, with_registered(error))
+def test_a_lack_of_memory_ends_no_training_and_blames_no_layer(tmp_path, caplog, error):
+    found = row(tmp_path, with_registered(error))
+    assert {key.layer for key in found} == {"1"}
+    assert caplog.text.count("layer 0 gave an output that no memory was left for") == 1
+    assert "this one does not count (train)" in caplog.text
+    assert "cannot be turned into samples" not in caplog.text
 
 
 def test_a_mode_of_interpolation_that_does_not_fit_is_named(tmp_path, caplog):

@@ -69,7 +69,7 @@ def test_no_product_is_of_more_samples_than_float32_takes(monkeypatch):
     assert lengths == [112 * 112 // 4]
 
 
-CALLS = {
+CALLS: dict[str, list[tuple[int, ...]]] = {
     "a small batch": [(32, 64)] * 6,
     "one that fills the block": [(3000, 256)] * 6,
     "tokens": [(8, 1024, 768)] * 6,
@@ -89,14 +89,15 @@ def test_a_call_starts_few_kernels_and_waits_for_none(name, monkeypatch):
     monkeypatch.setattr(sums, "exact_products", lambda _device: contextlib.nullcontext())
     covariance = TorchCovarianceMatrix()
     counts = []
-    for shape in CALLS[name]:
+    shapes = CALLS[name]
+    for shape in shapes:
         x = torch.empty(shape, device="meta")
         if "maps" in name:
             x = torch.empty(shape[0], shape[2], shape[1], device="meta").transpose(1, 2)
         with Counted() as counted:
             covariance.update(x)  # reading a number on the meta device would raise
         counts.append((len(counted.names), counted.names))
-    assert covariance.samples == sum(int(np.prod(shape[:-1])) for shape in CALLS[name])
+    assert covariance.samples == sum(int(np.prod(shape[:-1])) for shape in shapes)
     # The first have to find a mean, and to make room.
     assert all(count <= MOST for count, _ in counts[3:]), counts
     assert len(counts) > 4
