@@ -11,10 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-# BLAS adds up few features one sample after the other, with too much rounding for float32 of more
-# samples than a slice has: 8e-7 was the most seen of 64, of samples with two values each.
-_DOUBLE_BELOW, _SLICED_BELOW = 16, 64  # float64 of the fewest takes no longer
-_SLICE = 64
+# BLAS adds up few features one sample after the other, with too much rounding for float32, also in
+# slices: of samples that have two values each, 64 at a time were off by 1e-6.
+_DOUBLE_BELOW = 64
 # The lower triangle alone is computed, in 4 to 8 blocks, at least and preferably so wide.
 _LEAST_WIDTH, _WIDTH = 32, 128
 _ADDED = 32  # products that are added up in float32, one after the other
@@ -168,9 +167,7 @@ def _leave_range(squares: float, maps: Tensor) -> bool:
 
 def _lower_triangle(maps: Tensor) -> list[Block]:
     features = maps.shape[1]
-    if features < _SLICED_BELOW and maps.dtype is torch.float32:
-        if maps.is_cpu and features >= _DOUBLE_BELOW:
-            return [(0, features, _in_slices(maps))]
+    if features < _DOUBLE_BELOW:
         maps = maps.double()
     width = _width(maps)
     blocks = []
@@ -192,20 +189,6 @@ def _summed(left: Tensor, right: Tensor) -> Tensor:
         product = torch.addbmm(nothing, rows, columns, beta=0)  # holds no product of each image
         sums = product if sums is None else sums.double().add_(product)
     assert sums is not None
-    return sums
-
-
-def _in_slices(maps: Tensor) -> Tensor:
-    """Products in float32 of few samples each, added up in float64."""
-    features, positions = maps.shape[1:]
-    whole = positions - positions % _SLICE
-    sums = torch.zeros(features, features, dtype=torch.float64)
-    for image in maps[:, :, :whole] if whole else ():
-        slices = image.unflatten(1, (-1, _SLICE)).transpose(0, 1)
-        sums += (slices @ slices.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
-    if whole < positions:
-        rest = maps[:, :, whole:]
-        sums += (rest @ rest.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
     return sums
 
 

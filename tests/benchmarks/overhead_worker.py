@@ -40,7 +40,7 @@ class Step:
         self.optimizer.step()
 
 
-def track(model: nn.Module, device: str) -> Callable[[], None]:
+def track(model: nn.Module, device: str, all_tokens: bool) -> Callable[[], None]:
     """Track a network; returns what ends its epoch."""
     import delve
 
@@ -54,8 +54,9 @@ def track(model: nn.Module, device: str) -> Callable[[], None]:
         def save(self) -> None: ...
         def close(self) -> None: ...
 
+    options = {"timeseries_method": "timestepwise"} if all_tokens else {}
     tracker = delve.SaturationTracker(
-        tempfile.mkdtemp(), Nowhere(), model, stats=["lsat"], device=device
+        tempfile.mkdtemp(), Nowhere(), model, stats=["lsat"], device=device, **options
     )
     return tracker.add_saturations
 
@@ -91,7 +92,7 @@ def main() -> None:
         step()
     before = peak(device)
     with contextlib.redirect_stdout(sys.stderr):
-        end_epoch = track(tracked.model, device)
+        end_epoch = track(tracked.model, device, name in models.ALL_TOKENS)
         answer: dict[str, Any]
         for command in map(str.strip, sys.stdin):
             if command == "step":
