@@ -40,10 +40,12 @@ def standardised_effective_rank(spectrum: Spectrum, threshold: float) -> float |
     return effective_rank(spectrum.standardised, threshold)
 
 
-def leading_share(spectrum: Spectrum, _threshold: float) -> float:
+def leading_share(spectrum: Spectrum, _threshold: float) -> float | None:
     """The largest eigenvalue over the trace; 1 for outputs that never vary."""
     if not spectrum.is_finite:
         return NAN
+    if math.isnan(spectrum.eigenvalues[0]):  # they are not known
+        return None
     total = spectrum.trace if spectrum.trace > 0 else float(spectrum.eigenvalues.sum())
     return min(float(spectrum.eigenvalues[0]) / total, 1.0) if total > 0 else 1.0
 
