@@ -47,6 +47,8 @@ def leading_share(spectrum: Spectrum, _threshold: float) -> float | None:
         return None
     if not spectrum.is_finite:
         return NAN
+    if math.isnan(spectrum.eigenvalues[0]):  # they are not known
+        return None
     total = spectrum.trace if spectrum.trace > 0 else float(spectrum.eigenvalues.sum())
     return min(float(spectrum.eigenvalues[0]) / total, 1.0) if total > 0 else 1.0
 

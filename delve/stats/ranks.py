@@ -26,7 +26,7 @@ def effective_rank(spectrum: Spectrum, _threshold: float) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def participation_ratio(spectrum: Spectrum, _threshold: float) -> float:
+def participation_ratio(spectrum: Spectrum, _threshold: float) -> float | None:
     """(sum l)^2 / sum l^2 without the bias of few samples; 1 for outputs that never vary.
 
     Of n samples, both sums are too large in the mean: by what they have been taken from products of
@@ -35,6 +35,8 @@ def participation_ratio(spectrum: Spectrum, _threshold: float) -> float:
     2509.26560; the sums as in Srivastava, Journal of the Japan Statistical Society 2005.
     """
     trace, squares = _sums(spectrum)
+    if np.isnan(squares):
+        return None if spectrum.is_finite else float("nan")  # the eigenvalues are not known
     if trace == 0:
         return 1.0
     free = spectrum.samples - 1
@@ -46,7 +48,7 @@ def participation_ratio(spectrum: Spectrum, _threshold: float) -> float:
     square_of_sum, sum_of_squares = 1.0, squares / trace**2
     unbiased = (sum_of_squares - square_of_sum / free) * free**2 / ((free - 1) * (free + 2))
     if not unbiased > 0:  # more even than samples of any distribution would be in the mean
-        return float("nan") if np.isnan(unbiased) else float(spectrum.features)
+        return float(spectrum.features)
     ratio = (square_of_sum - 2 * unbiased / free) / unbiased
     return float(min(max(ratio, 1.0), spectrum.features))
 
