@@ -13,16 +13,17 @@ from delve.capture.layer_types import samples_of
 from delve.capture.masks import Mask
 from delve.numerics.company import Company
 from delve.numerics.covariance import TorchCovarianceMatrix
-from delve.numerics.tallies import Maximum, PositiveSum, SequenceSpread
+from delve.numerics.tallies import Count, Maximum, PositiveSum, SequenceSpread
 from delve.records import LayerKey
 
-Tally = Maximum | PositiveSum | SequenceSpread
+Tally = Count | Maximum | PositiveSum | SequenceSpread
 
 HALF = "half"
 _TALLIES: dict[str, Callable[[], Tally]] = {
     "maximum": Maximum,
     "positive": PositiveSum,
     "spread": SequenceSpread,
+    "masked": Count,
 }
 
 
@@ -33,7 +34,7 @@ class Beside:
     """Small sums of each layer's samples, and the covariance of every second batch.
 
     Args:
-        wanted: What is gathered: ``maximum``, ``positive``, ``spread``, ``half``.
+        wanted: What is gathered: ``maximum``, ``positive``, ``spread``, ``masked``, ``half``.
 
     Attributes:
         wanted: What is gathered.
@@ -63,7 +64,7 @@ class Beside:
         for name in ("maximum", "positive"):
             if name in self.wanted:
                 tally = self._tally(name, key)
-                assert not isinstance(tally, SequenceSpread)
+                assert isinstance(tally, Maximum | PositiveSum)
                 tally.update(rows.detach())
         if new_half is None:
             self.halves.pop(key, None)
@@ -81,12 +82,18 @@ class Beside:
         mask: Mask | None,
     ) -> None:
         """Take in the sequences of one output, if it is any: (batch x time x features)."""
-        if "spread" not in self.wanted or not isinstance(output, Tensor) or output.is_nested:
+        if not isinstance(output, Tensor) or output.is_nested:
             return
         if output.dim() != 3 or is_convolution(layer):
             return
         if mask is not None and not hasattr(layer, "batch_first"):
             output = mask.batch_first(output)
+        if mask is not None and "masked" in self.wanted and mask.covers(output):
+            count = self._tally("masked", key)
+            assert isinstance(count, Count)
+            count.update(mask.padding)
+        if "spread" not in self.wanted:
+            return
         series = samples_of(layer, output, replace(methods, timeseries="timestepwise", mask=None))
         if series.dim() == 3 and not is_convolution(layer):
             is_known = mask is not None and series.shape[:2] == mask.real.shape

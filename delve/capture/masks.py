@@ -77,6 +77,11 @@ class Mask:
         means = sums / real.sum(dim=1, keepdim=True)
         return means.index_select(0, self._sequences.to(series.device))
 
+    @property
+    def padding(self) -> int:
+        """How many positions are not real."""
+        return self.real.numel() - self._positions.numel()
+
     # A device has to wait where it counts: so it does that once a pass, not in each layer.
 
     @functools.cached_property

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from delve.numerics.covariance import TorchCovarianceMatrix
-from delve.numerics.tallies import Maximum, PositiveSum, SequenceSpread
+from delve.numerics.tallies import Count, Maximum, PositiveSum, SequenceSpread
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Company:
         ceiling: The most directions in which the layer's outputs can vary, by its weight's shape.
         field: The share of the image that the layer's input sees.
         train_trace: The total variance that the same row found in training.
+        masked: How many padded positions were left out.
     """
 
     maximum: Maximum | None = None
@@ -30,3 +31,4 @@ class Company:
     ceiling: int | None = None
     field: float | None = None
     train_trace: float | None = None
+    masked: Count | None = None

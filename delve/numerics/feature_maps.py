@@ -13,7 +13,7 @@ from delve.numerics.scratch import scratch
 
 # By how much the features' squares may exceed their variances where nothing was subtracted: that is
 # by how much more float32 may round than around the mean, 1e-7 of it in a product.
-_MOST_OF_RAW = 4
+_MOST_OF_RAW = 2
 _RAW_PART = 2**22  # elements that are multiplied at once as they are
 # Fewer samples a feature, or elements, are faster copied to where rows wait for more.
 _LEAST_SAMPLES, _LEAST_MAPS = 4, 2**17

@@ -160,3 +160,30 @@ class SequenceSpread:
         self.between += float(offset.square().sum()) * self.positions * positions / total
         self.mean = self.mean + offset * (positions / total)
         self.positions = total
+
+
+class Count:
+    """How many there were.
+
+    Attributes:
+        value: So many.
+    """
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def update(self, more: int) -> None:
+        """Count so many more."""
+        self.value += more
+
+    def merge(self, other: Self) -> None:
+        """Add what was counted elsewhere."""
+        self.value += other.value
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that :meth:`load_state_dict` needs."""
+        return {"value": self.value}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`."""
+        self.value = state["value"]

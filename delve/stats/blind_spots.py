@@ -220,6 +220,14 @@ BLIND_SPOTS = (
         is_bounded_by_features=True,
     ),
     _cheap(
+        "masked",
+        "masked-positions",
+        health.masked_positions,
+        summary="how many padded positions gave no sample, where a mask was known",
+        limits=_FROM_ZERO,
+        gathers=("masked",),
+    ),
+    _cheap(
         "token_var",
         "within-sequence-share",
         health.within_sequence_share,

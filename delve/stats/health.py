@@ -182,6 +182,12 @@ def within_sequence_share(spectrum: Spectrum, _threshold: float) -> float | None
     return spread.share if spread.positions else None
 
 
+def masked_positions(spectrum: Spectrum, _threshold: float) -> float | None:
+    """How many padded positions gave no sample; None where no mask was known."""
+    masked = _company(spectrum).masked
+    return None if masked is None else float(masked.value)
+
+
 def _gap(spectrum: Spectrum, threshold: float) -> float | None:
     if not isinstance(spectrum, LayerSpectrum) or spectrum.halves is None:
         return None

@@ -63,8 +63,9 @@ class SaturationTracker(Rows):
             saturation, ``field`` what an input sees of the image (with ``input_shape``),
             ``lsat_rel`` saturation over the ceiling, ``lsat2`` saturation extrapolated to many
             samples, ``error`` what half of the samples change; ``rankme`` and ``srank_kumar``
-            ranks of samples as they are, ``token_var`` variance within sequences; and the arrays
-            ``cov`` covariance matrix and ``embed`` samples on the two leading eigenvectors.
+            ranks of samples as they are, ``token_var`` variance within sequences, ``masked``
+            padded positions that were left out; and the arrays ``cov`` covariance matrix and
+            ``embed`` samples on the two leading eigenvectors.
         layerwise_sat: Whether each layer's saturation is saved.
         reset_covariance: Whether each epoch begins with no samples.
         average_sat: Whether to save the average saturation of all layers too.

@@ -16,7 +16,7 @@ from delve import SaturationTracker
 from delve.cli import main
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.layer_spectrum import Company, LayerSpectrum
-from delve.numerics.tallies import Maximum, PositiveSum, SequenceSpread
+from delve.numerics.tallies import Count, Maximum, PositiveSum, SequenceSpread
 from delve.stats import eigenvalue_rank
 from delve.stats.built_in import BUILT_IN, LEADING
 from delve.stats.registry import SETS
@@ -48,7 +48,9 @@ def spectrum_of(samples):
     positive.update(samples)
     spread.update(samples[: len(samples) // 2 * 2].reshape(-1, 2, samples.shape[1]))
     trace = float(samples.double().var(dim=0, correction=0).sum())
-    company = Company(maximum, positive, spread, half, ceiling=7, field=0.5, train_trace=trace)
+    masked = Count()
+    masked.update(3)
+    company = Company(maximum, positive, spread, half, 7, 0.5, trace, masked)
     return LayerSpectrum(covariance, vectors=True, company=company)
 
 

@@ -429,3 +429,20 @@ def test_saturation_alone_gathers_nothing_beside(tmp_path):
     assert "beside" not in str(tracker.state_dict().keys())
     assert tracker._gathering.beside is None
     tracker.close()
+
+
+def test_padded_positions_are_counted(tmp_path):
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    x, real = torch.randn(6, 7, 5), torch.arange(7) < torch.tensor([7, 3, 1, 5, 2, 6])[:, None]
+    writer = Recorder()
+    with SaturationTracker(tmp_path, writer, model, stats=["masked", "n"]) as tracker:
+        for _ in range(2):
+            with tracker.mask(real):
+                model(x)
+        tracker.add_saturations()
+        model(x)
+        tracker.add_saturations()
+    left_out = 2 * (6 * 7 - (7 + 3 + 1 + 5 + 2 + 6))
+    assert writer.rows[0]["train-masked-positions/0"] == left_out
+    assert writer.rows[0]["train-masked-positions/2"] == left_out
+    assert not any("masked" in name for name in writer.rows[1])
