@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 from torch import nn
 
 from delve import SaturationTracker
@@ -48,7 +49,7 @@ print(CliRunner().invoke(delve, ["export", str(RUN), "--to", "tensorboard"]).out
 events = EventAccumulator(str(RUN / "tensorboard"))
 events.Reload()
 tag = "train-saturation/2"
-from_tensorboard = [event.value for event in events.Scalars(tag)]
+from_tensorboard = [make_ndarray(event.tensor_proto).item() for event in events.Tensors(tag)]
 from_csv = pd.read_csv(RUN / "metrics.csv")[tag]
 print(
     "largest difference:", max(abs(a - b) for a, b in zip(from_tensorboard, from_csv, strict=True))
