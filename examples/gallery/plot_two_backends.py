@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.util.tensor_util import make_ndarray
 from torch import nn
 
 from delve import SaturationTracker
@@ -44,16 +43,16 @@ with SaturationTracker(RUN, ["csv", "npy"], model) as tracker:
 print(CliRunner().invoke(delve, ["export", str(RUN), "--to", "tensorboard"]).output)
 
 # %%
-# Both hold the same numbers.
+# Both hold the same numbers. TensorBoard has a run for each mode, and tags that keep the layers in
+# forward order.
 
-events = EventAccumulator(str(RUN / "tensorboard"))
+events = EventAccumulator(str(RUN / "tensorboard" / "train"))
 events.Reload()
-tag = "train-saturation/2"
-from_tensorboard = [make_ndarray(event.tensor_proto).item() for event in events.Tensors(tag)]
-from_csv = pd.read_csv(RUN / "metrics.csv")[tag]
-print(
-    "largest difference:", max(abs(a - b) for a, b in zip(from_tensorboard, from_csv, strict=True))
-)
+print(events.Tags()["scalars"])
+from_tensorboard = [event.value for event in events.Scalars("saturation/001.2")]
+from_csv = pd.read_csv(RUN / "metrics.csv")["train-saturation/2"]
+differences = [abs(a - b) for a, b in zip(from_tensorboard, from_csv, strict=True)]
+print("largest difference:", max(differences))
 
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
 axis.plot(from_csv, label="csv", linewidth=4, alpha=0.4)
