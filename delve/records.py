@@ -238,7 +238,7 @@ class RunInfo:
 
     @property
     def initial_x(self) -> int:
-        """Where on the x axis the run goes on: what a backend holds from there on is void.
+        """Where on the x axis the run goes on, what a backend holds from there on is void.
 
         For backends that know a row by its x alone; ``initial_epoch`` where rows have no steps.
         """

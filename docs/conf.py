@@ -27,11 +27,17 @@ extensions = [
     "sphinx_click",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "registered",
     "repository_pages",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["build", "gallery/*.py.md5", "gallery/sg_execution_times.rst"]
 nitpicky = True
+# What annotations name and the reference does not show: aliases, and types behind the public ones.
+_ALIASES = ("Axes", "Axis", "Every", "Include", "LayerFilter", "Modules", "Path", "Run", "Style")
+nitpick_ignore = [("py:class", name) for name in (*_ALIASES, "pd.DataFrame")]
+nitpick_ignore.append(("py:exc", "DamagedFileError"))
+nitpick_ignore_regex = [("py:class", r"delve\.\w+\.\w+\.\w+")]
 suppress_warnings = ["config.cache"]
 
 myst_enable_extensions = ["dollarmath", "fieldlist"]

@@ -37,7 +37,7 @@ class ReceptiveField:
 
     @property
     def behind(self) -> tuple[str, ...]:
-        """The layers from the border on: they can add no more of the image's context."""
+        """The layers from the border on, they can add no more of the image's context."""
         names = list(self.sizes)
         return tuple(names[names.index(self.border) :]) if self.border is not None else ()
 

@@ -21,7 +21,7 @@ class TorchCovarianceMatrix(Intake):
     is added to float64 sums. So float32 is accurate however far the samples are from zero, and
     a layer with fewer samples than features never builds its matrix. Samples whose squares leave
     the range of float32 are as accurate on the CPU alone: see
-    :func:`delve.numerics.moments.products`.
+    ``products``.
 
     Args:
         bias: Without effect, as in delve 0.1: the covariance is always divided by the number of

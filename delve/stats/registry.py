@@ -95,7 +95,7 @@ def long_name_of(key: str) -> str:
     """The long name that a key stands for; a long name, and what is unknown, stays as it is.
 
     Raises:
-        DelveError: As :func:`stats_of_key`.
+        DelveError: As ``stats_of_key``.
     """
     if key in _BY_NAME:
         return key

@@ -19,7 +19,7 @@ Subclass :class:`WriterContract` in a test module of the plugin::
                     yield from ((epoch, name, float(cell)) for name, cell in row.items() if cell)
 
 For tests of a plugin's own, :class:`Recording` drives a writer as the tracker does, with faults on
-demand; :func:`train` and :func:`train_and_die` record with a real tracker, and :data:`HISTORIES`
+demand; :func:`train` and :func:`train_and_die` record with a real tracker, and ``HISTORIES``
 are what can befall a run of theirs. :func:`journal_rows` is what the backend should hold then, and
 :func:`fast_retries` spares a test of an outage the wait.
 """

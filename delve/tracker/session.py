@@ -62,7 +62,7 @@ class Session:
 
     @property
     def epoch(self) -> int:
-        """The current epoch: the index of the row that the next :meth:`save` records."""
+        """The current epoch, which is the index of the row that the next :meth:`save` records."""
         return self._epoch
 
     @property

@@ -69,7 +69,7 @@ def _link(found: re.Match[str], file: Path, docname: str) -> str:
 @cache
 def _pages() -> dict[Path, Path]:
     """The page of the site that shows each file."""
-    shown = {}
+    shown = {ROOT / "README.md": DOCS / "index.md"}
     for page in DOCS.rglob("*.md"):
         if "build" in page.relative_to(DOCS).parts:
             continue

@@ -1,0 +1,90 @@
+"""What is registered, as tables: `{statistics}` and `{parameters}` come from the code."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+import delve
+from delve.stats.built_in import BUILT_IN
+from delve.stats.registry import SETS
+from delve.stats.stat import Stat
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Have Sphinx know the directives."""
+    app.add_directive("statistics", Statistics)
+    app.add_directive("parameters", Parameters)
+    return {"parallel_read_safe": True}
+
+
+class _Table(SphinxDirective):
+    has_content = False
+
+    def rows(self) -> list[list[str]]:
+        """The cells, in reStructuredText; the first row has the headings."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """The table."""
+        lines = [".. list-table::", "   :header-rows: 1", ""]
+        for row in self.rows():
+            for number, cell in enumerate(row):
+                lines.append(f"   {'  ' if number else '* '}- {cell}")
+        node = nodes.section()
+        node.document = self.state.document
+        self.state.nested_parse(StringList(lines, source="registered"), 0, node)
+        return node.children
+
+
+class Statistics(_Table):
+    """Each statistic of Delve's own."""
+
+    def rows(self) -> list[list[str]]:
+        """A row for each long name."""
+        found = [["key", "long name", "range", "what it is", "source", "in"]]
+        for stat in BUILT_IN:
+            sets = ", ".join(name for name, keys in SETS.items() if stat.key in keys)
+            found.append(
+                [f"``{stat.key}``", stat.name, _range(stat), stat.summary, stat.source, sets]
+            )
+        return found
+
+
+class Parameters(_Table):
+    """The parameters of the tracker, with what each is by default."""
+
+    def rows(self) -> list[list[str]]:
+        """A row for each parameter, from the signature and the docstring."""
+        told = _described(inspect.getdoc(delve.SaturationTracker) or "")
+        found = [["parameter", "default", "what it is"]]
+        for name, parameter in inspect.signature(delve.SaturationTracker).parameters.items():
+            default = parameter.default
+            shown = "" if default is inspect.Parameter.empty else f"``{default!r}``"
+            found.append([f"``{name}``", shown, told[name]])
+        return found
+
+
+def _described(text: str) -> dict[str, str]:
+    """The parameters in the "Args" of a docstring."""
+    part = text.partition("Args:\n")[2].partition("\n\nRaises:")[0]
+    found = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", part, re.M)
+    return {name: " ".join(words.split()) for name, words in found}
+
+
+def _range(stat: Stat) -> str:
+    low, high = stat.limits
+    if stat.is_array:
+        return "array"
+    if stat.is_bounded_by_features and math.isinf(high):
+        return f"{low:g} to features"
+    if math.isinf(low):
+        return "any"
+    return f"{low:g} to {high:g}" if math.isfinite(high) else f"from {low:g}"
