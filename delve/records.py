@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import torch
 
 from delve.base.epochs import Epochs as Epochs
 from delve.base.epochs import counted_epochs as counted_epochs
@@ -125,6 +124,8 @@ class StagedEpoch:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, made of tensors and plain values."""
+        import torch  # which readers of recorded runs do without
+
         return {
             "scalars": dict(self.scalars),
             "metrics": {str(metric): value for metric, value in self.metrics.items()},

@@ -1,39 +1,28 @@
-"""The ``delve`` command: what is installed, what was recorded, and where else to send it."""
+"""The commands of ``delve``: what is installed, what was recorded, and where else to send it.
+
+They are declared here. What a command does is imported when it is run: help and completion, which
+a person waits for, take nothing but click.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 import delve
-from delve import tools
-from delve.cli import bars, facts, health
-from delve.cli.choice import choose_stats, shown_together
 from delve.cli.group import CommandGroup
-from delve.cli.notes import notes
 from delve.cli.options import (
     LocalPath,
     epoch_option,
     run_argument,
     runs_argument,
+    sources_option,
     stats_option,
     writers_option,
 )
-from delve.cli.repairing import repair
-from delve.cli.report import LayerTable, as_json, layer_table
-from delve.cli.runs import counted, find_damage, read_recorded, run_names, warn_of_damage
-from delve.cli.terminal import check_reader, listing, one_line, say, say_parts, terminal_width
-from delve.cli.thresholds import threshold_table
-from delve.delivery import export as replay
-from delve.errors import ArgumentError, WriterNotFoundError
-from delve.journal.stored_run import StoredRun
-from delve.records import enumerate_epochs
 
 FAILED = 1  # something is wrong with a run or a writer; a wrong call exits with 2, as click does
 
@@ -74,16 +63,9 @@ def writers() -> None:
     Example:
       delve writers
     """
-    found = health.installed()
-    rows = []
-    for writer in found:
-        state = f"needs writer_args: {', '.join(writer.needs)}" if writer.needs else "healthy"
-        state = one_line(writer.problem) if writer.problem else state
-        rows.append((writer.name, writer.distribution, writer.version, state))
-    say_parts(listing(("NAME", "DISTRIBUTION", "VERSION", "STATE"), rows))
-    for name, plugin in health.not_installed().items():
-        say(f"{name}: not installed; pip install ./delve_plugins/{plugin} in a checkout")
-    if any(writer.problem for writer in found):
+    from delve.cli import health
+
+    if not health.tell():
         sys.exit(FAILED)
 
 
@@ -104,22 +86,9 @@ def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json:
       delve show runs/a runs/b
       delve show runs/a --json | jq '.[0].scalars.accuracy.best'
     """
-    recorded = [read_recorded(run) for run in runs]
-    damages = [find_damage(run) for run in recorded]
-    tables = [_tables(run, stats, epoch) for run in recorded]
-    flat = [[table for together in shown.values() for table in together] for shown in tables]
-    if is_json:
-        told = [as_json(*one) for one in zip(recorded, flat, damages, strict=True)]
-        click.echo(json.dumps(told, indent=2, allow_nan=False))  # which is all ASCII
-        return
-    width = terminal_width()
-    names = facts.names_that_fit(run_names(recorded), width)
-    say_parts(*facts.facts(recorded, names, damages, width))
-    for key in dict.fromkeys(key for shown in tables for key in shown):
-        held = [(name, one[key]) for name, one in zip(names, tables, strict=True) if key in one]
-        of_runs = [name for name, _ in held], [run for _, run in held]
-        say_parts("", *bars.layer_bars(*of_runs, width))
-    say_parts(*notes(names, flat))
+    from delve.cli import showing
+
+    showing.show(runs, stats, epoch, is_json)
 
 
 @main.command()
@@ -139,20 +108,9 @@ def export(run: Path, names: Sequence[str]) -> None:
       delve export runs/a --to csv --to tensorboard
       WANDB_PROJECT=thesis delve export runs/a --to wandb
     """
-    recorded = read_recorded(run)
-    warn_of_damage(recorded)
-    failed = False
-    with _quiet("delve.delivery"):  # whose words are for a training that goes on
-        for outcome in _outcomes(run, names):
-            if outcome.error is None:
-                say(f"{outcome.writer}: {_sent(outcome.epochs, recorded.epochs)}")
-            else:
-                check_reader()  # whose absence the print writer takes for its own failure
-                failed = True
-                error = one_line(outcome.error).removeprefix(f"writer {outcome.writer!r}: ")
-                sent = _named(outcome.epochs) if outcome.epochs else "nothing"
-                say(f"Error: {outcome.writer}: {error} (sent {sent})", err=True)
-    if failed:
+    from delve.cli import exporting
+
+    if not exporting.export(run, names):
         sys.exit(FAILED)
 
 
@@ -185,57 +143,26 @@ def recompute(
       delve recompute runs/a --threshold 0.95
       delve recompute runs/a --threshold 0.9 --threshold 0.999 --csv table.csv
     """
-    recorded = read_recorded(run)
-    stored = tools.stored_covariances(recorded.folder, epoch)
-    if table is not None:
-        tools.write_table(tools.recompute(stored, thresholds), table)
-        say(table)
-        return
-    last = stored[-1].epoch
-    rows = tools.recompute([one for one in stored if one.epoch == last], thresholds)
-    say(f"saturation (and intrinsic dimensionality) at epoch {last}")
-    record = recorded.record_of(last)
-    say_parts(*threshold_table(rows, terminal_width(), record.few_samples if record else None))
+    from delve.cli import recomputing
+
+    recomputing.recompute(run, thresholds, epoch, table)
 
 
-main.add_command(repair)
+@main.command()
+@run_argument
+@sources_option
+def repair(run: Path, names: Sequence[str]) -> None:
+    """Write a damaged or lost journal anew.
 
+    From what it still tells, and from what the local backends hold: csv, npy, TensorBoard, and
+    writers of others that can be read back. Those with exact values come first; one that differs
+    counts for nothing from there on. The damaged journal is kept beside it as journal.1.jsonl, and
+    nothing else is changed. A journal that is whole and knows all stays as it is.
 
-def _tables(run: StoredRun, stats: Sequence[str], epoch: int | None) -> dict[str, list[LayerTable]]:
-    """The tables of the statistics wanted, by what is shown together."""
-    return {
-        key: [layer_table(run, choice, epoch) for choice in choices]
-        for key, choices in shown_together(choose_stats(run, stats)).items()
-    }
+    Examples:
+      delve repair runs/a
+      delve repair runs/a --from csv
+    """
+    from delve.cli import repairing
 
-
-def _outcomes(run: Path, names: Sequence[str]) -> Iterator[replay.Outcome]:
-    try:
-        yield from replay.export(run, list(names))
-    except WriterNotFoundError as error:  # which speaks of the tracker's argument
-        raise ArgumentError(str(error).replace("save_to:", "--to:", 1)) from error
-
-
-def _sent(epochs: Sequence[int], recorded: Sequence[int]) -> str:
-    """What a writer was sent, and what it held already."""
-    if not epochs:
-        return "had all epochs"
-    sent = set(epochs)
-    had = [epoch for epoch in recorded if epoch not in sent]
-    return f"sent {_named(epochs)}, had {_named(had)}" if had else f"sent {_named(epochs)}"
-
-
-def _named(epochs: Sequence[int]) -> str:
-    return counted("epoch", enumerate_epochs(epochs))
-
-
-@contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep back the warnings of a logger."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    repairing.repair(run, names)
