@@ -69,6 +69,7 @@ class EpochRecord:
         metrics: The layer metrics.
         few_samples: By mode, the layers that saw fewer samples than they have features.
         step: The training step at which it was taken; None where none was given.
+        features: How many features layers have; read from a journal, where that was told anew.
     """
 
     epoch: int
@@ -77,6 +78,7 @@ class EpochRecord:
     metrics: Mapping[Metric, float]
     few_samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
     step: int | None = None
+    features: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class StagedEpoch:
         arrays: Those that are arrays.
         few_samples: By mode, the layers that saw fewer samples than they have features.
         step: The training step, if one was given.
+        features: How many features the layers have.
     """
 
     scalars: dict[str, float] = field(default_factory=dict)
@@ -116,6 +119,7 @@ class StagedEpoch:
     arrays: dict[Metric, np.ndarray] = field(default_factory=dict)
     few_samples: dict[str, list[str]] = field(default_factory=dict)
     step: int | None = None
+    features: dict[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -134,6 +138,7 @@ class StagedEpoch:
             },
             "few_samples": dict(self.few_samples),
             "step": self.step,
+            "features": dict(self.features),
         }
 
     @classmethod
@@ -146,6 +151,7 @@ class StagedEpoch:
             {metric: array.cpu().numpy() for metric, array in arrays.items()},
             dict(state["few_samples"]),
             state.get("step"),
+            dict(state.get("features", {})),
         )
 
 

@@ -11,7 +11,8 @@ from delve.base.log import get_logger
 from delve.delivery.attempts import PATIENCE
 from delve.delivery.checked_writer import NamedWriter
 from delve.delivery.delivery import Delivery
-from delve.journal.journal import Journal, now_in_ms
+from delve.journal.clock import now_in_ms
+from delve.journal.journal import Journal
 from delve.journal.lock import FolderLock
 from delve.records import Axis, EpochRecord, RunInfo, StagedEpoch
 
@@ -75,6 +76,8 @@ class Run:
                 initial_step=initial_step,
                 axis=self.axis or "epoch",
             )
+            self._journal.begin()
+            undo.push(lambda _kind, error, _traceback: self._journal.end(error))
             self._delivery = Delivery(
                 writers, self._journal, info, raise_errors, raise_errors, patience
             )
@@ -124,6 +127,7 @@ class Run:
             staged.metrics,
             staged.few_samples,
             staged.step,
+            staged.features,
         )
         try:
             self._journal.write_epoch(record, layers)

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import json
 import math
-import time
+import os
+import platform
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from delve.base.log import get_logger
 from delve.errors import JournalError, NoHeaderError
+from delve.journal.clock import check_clock, now_in_ms
 from delve.journal.contents import Contents, read_contents
 from delve.journal.damage import report_damage
 from delve.journal.file import JournalFile, is_begun
 from delve.journal.format import (
     FORMAT,
+    BeginLine,
     ConfigLine,
+    EndLine,
     EpochLine,
     ForkLine,
     HomeLine,
@@ -38,11 +43,6 @@ from delve.journal.salvage import renew, write_anew
 from delve.records import EpochRecord, Origin
 
 logger = get_logger("delve.journal")  # one name for all that is said of the journal
-
-
-def now_in_ms() -> int:
-    """Wall time in milliseconds since 1970; 0 where a clock was set to before that in mid-run."""
-    return max(0, time.time_ns() // 1_000_000)
 
 
 class Journal:
@@ -67,7 +67,7 @@ class Journal:
         Raises:
             JournalError: It cannot be read or begun, or the clock stands before 1970.
         """
-        _check_clock()
+        check_clock()
         if initial_epoch == 0:
             return cls.create(folder, layers, config)
         return cls.resume(folder, initial_epoch, layers, config)
@@ -239,9 +239,19 @@ class Journal:
             self._append(StateLine(writer, self.state(writer), opened=True))
 
     def write_epoch(self, record: EpochRecord, layers: Sequence[str]) -> None:
-        """Append one epoch; its line tells the layers where they are not as they last were."""
+        """Append one epoch; its line tells layers and features where they are not as they were."""
         changed = list(layers) if tuple(layers) != self.layers else None
-        self._append(EpochLine.of(record, changed))
+        known = self._contents.features
+        features = {name: n for name, n in record.features.items() if known.get(name) != n}
+        self._append(EpochLine.of(replace(record, features=features), changed))
+
+    def begin(self) -> None:
+        """Note that this process records the run from now on."""
+        self._append(BeginLine(now_in_ms(), platform.node(), os.getpid()))
+
+    def end(self, error: BaseException | None) -> None:
+        """Note that it does no more, and what ended the training, if anything went wrong."""
+        self._append(EndLine(now_in_ms(), type(error).__name__ if error else None))
 
     def read(self, epoch: int) -> EpochRecord:
         """One recorded epoch.
@@ -288,13 +298,3 @@ def _header(
         home=Home.of(folder),
         replaces_earlier=replaces_earlier,
     )
-
-
-def _check_clock() -> None:
-    """Refuse a time that no line of a journal can have, and no backend."""
-    seconds = time.time_ns() / 1e9
-    if seconds < 0:
-        raise JournalError(
-            f"the clock of this machine stands {-seconds / 86_400:.1f} days before 1970, where the "
-            "times of journals and backends begin; set it, for example with `date -s`"
-        )

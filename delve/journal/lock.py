@@ -78,6 +78,25 @@ class FolderLock:
             )
 
 
+def is_held(folder: Path) -> bool | None:
+    """Whether a tracker holds a folder, here or elsewhere; None where the system cannot tell.
+
+    Nothing is made or locked for that.
+    """
+    if folder.resolve() in _held:  # to open the file here might let go of its lock
+        return True
+    try:
+        file = open_plain(folder / LOCK_NAME, os.O_RDONLY)
+    except OSError:
+        return False if not os.path.lexists(folder / LOCK_NAME) else None
+    try:
+        return _is_locked(file)
+    except (ImportError, OSError):
+        return None
+    finally:
+        os.close(file)
+
+
 # Trackers of one process are told apart here, also where nothing can be locked.
 _held: dict[Path, FolderLock] = {}
 
@@ -92,15 +111,30 @@ def _lock_file(file: int) -> None:
     import fcntl
 
     if sys.platform == "linux":
-        whole = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         try:
-            fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
         else:
             return
     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # also where the kernel knows no other
+
+
+def _is_locked(file: int) -> bool:
+    """Whether somebody has the whole of a file locked."""
+    import fcntl
+
+    if sys.platform != "linux":
+        raise ImportError("no way is known here")
+    told = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_RDLCK))
+    kind: int = struct.unpack_from("h", told)[0]
+    return kind != fcntl.F_UNLCK
+
+
+def _whole_file(kind: int) -> bytes:
+    """A lock of this kind as the system takes it."""
+    return struct.pack("hhqqi0q", kind, os.SEEK_SET, 0, 0, 0)
 
 
 def _let_go() -> None:

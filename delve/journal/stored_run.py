@@ -12,6 +12,7 @@ from typing import Any
 
 from delve.errors import JournalError
 from delve.journal.contents import read_contents
+from delve.journal.format import BeginLine, EndLine
 from delve.journal.overview import Overview
 from delve.journal.parsing import LineParser
 from delve.journal.reading import JOURNAL_NAME, open_journal
@@ -37,6 +38,10 @@ class StoredRun:
             time that they are gone through, so that it fits into memory.
         damaged_lines: The numbers of the journal's lines that cannot be read, from 1.
         steps: The training steps of the epochs that have one.
+        features: How many features each layer has, as far as the journal tells.
+        begun: The process that opened the run last, where the journal tells of one.
+        ended: How that ended, if it did.
+        last_time: When its last epoch was saved, in milliseconds since 1970.
     """
 
     folder: Path
@@ -49,6 +54,10 @@ class StoredRun:
     records: Sequence[EpochRecord]
     damaged_lines: tuple[int, ...] = field(default=(), compare=False)
     steps: Mapping[int, int] = field(default_factory=dict)
+    features: Mapping[str, int] = field(default_factory=dict)
+    begun: BeginLine | None = field(default=None, compare=False)
+    ended: EndLine | None = field(default=None, compare=False)
+    last_time: int | None = None
 
     @property
     def epochs(self) -> list[int]:
@@ -134,4 +143,8 @@ def _read(path: Path) -> StoredRun:
         records=records,
         damaged_lines=tuple(contents.damaged_lines),
         steps=contents.steps,
+        features=contents.features,
+        begun=contents.begun,
+        ended=contents.ended,
+        last_time=contents.last_time,
     )

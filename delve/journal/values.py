@@ -114,6 +114,11 @@ def is_time(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _LATEST
 
 
+def is_text_or_none(value: Any) -> bool:
+    """A text, if any."""
+    return value is None or is_text(value)
+
+
 def is_object(value: Any) -> bool:
     """Values by name."""
     return isinstance(value, dict)
@@ -137,6 +142,13 @@ def are_names_or_none(value: Any) -> bool:
 def are_names_by_mode_or_none(value: Any) -> bool:
     """Lists of texts by name, if any."""
     return value is None or (is_object(value) and all(map(are_names, value.values())))
+
+
+def are_counts_by_name_or_none(value: Any) -> bool:
+    """Whole numbers from 1 by name, if any."""
+    return value is None or (
+        is_object(value) and all(one and is_epoch(one) for one in value.values())
+    )
 
 
 def are_numbers(value: Any) -> bool:

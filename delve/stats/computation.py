@@ -26,12 +26,14 @@ class Results:
         arrays: Those that are arrays.
         saturations: The saturation of every layer, selected or not.
         few_samples: By mode, the layers that saw fewer samples than they have features.
+        features: How many features each layer has.
     """
 
     scalars: dict[Metric, float] = field(default_factory=dict)
     arrays: dict[Metric, np.ndarray] = field(default_factory=dict)
     saturations: dict[LayerKey, float] = field(default_factory=dict)
     few_samples: dict[str, list[str]] = field(default_factory=dict)
+    features: dict[str, int] = field(default_factory=dict)
 
     def average_saturation(self, mode: str) -> float | None:
         """The mean over the layers, NaN if one is; None where no layer has any."""
@@ -69,6 +71,7 @@ class Statistics:
         for (mode, layer), spectrum in spectra.items():
             results.saturations[mode, layer] = saturation(spectrum, self._threshold)
             self._add(results, mode, layer, spectrum)
+            results.features[layer] = spectrum.features
             if spectrum.samples < spectrum.features:
                 results.few_samples.setdefault(mode, []).append(layer)
         self._warn_of_broken(spectra)

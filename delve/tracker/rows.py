@@ -104,6 +104,7 @@ class Rows(Checkpoints):
         self._staged.metrics |= results.scalars
         self._staged.arrays |= results.arrays
         self._staged.few_samples |= results.few_samples
+        self._staged.features |= results.features
         self._saturations = results.saturations
         for name, mode in self._averages.items():
             average = results.average_saturation(mode)
