@@ -131,6 +131,8 @@ class _Begin(ModelHook):
             return
         if torch.compiler.is_compiling():
             self._masks.begin_traced(self._call(args, kwargs, self._masks.traced_around(self)))
+        elif self._masks.is_idle:
+            return
         elif _COMPILER in sys.modules:
             compiled.uncompiled(_Begin._begin)(self, args, kwargs)
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,23 +12,21 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from delve.base.log import get_logger
 from delve.capture.calls import CallHooks
 from delve.capture.gathering import Gatherer, Gathering
 from delve.capture.hook_guards import heed_hooks
-from delve.capture.layer_hook import LayerHook, registered
+from delve.capture.layer_hook import LayerHook, registered, taken_off
 from delve.capture.masks import Mask
 from delve.capture.modes import PassMode
-from delve.capture.outputs import describe, tensor_in
+from delve.capture.outputs import tensor_in
 from delve.capture.pass_masks import PassMasks
+from delve.capture.remarks import Remarks
 from delve.capture.root_passes import RootPasses
 from delve.capture.stand_ins import is_recomputing, stands_for_data
 from delve.errors import ArgumentError
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.layouts import Layouts
 from delve.records import LayerKey
-
-logger = get_logger(__name__)
 
 
 class LayerHooks:
@@ -48,8 +45,6 @@ class LayerHooks:
 
     Attributes:
         is_recording: Whether passes are recorded now.
-        is_idle: Whether passes are none of those that the next row is made of: then a hook does
-            next to nothing.
         mode: The mode of passes.
         masks: Which positions of a pass are real.
     """
@@ -64,7 +59,6 @@ class LayerHooks:
         layouts: Layouts | None = None,
     ) -> None:
         self.is_recording = True
-        self.is_idle = False
         self.mode = PassMode()
         self._gatherer = Gatherer(gathering, layouts)
         self.masks = PassMasks(self._gatherer)
@@ -74,8 +68,7 @@ class LayerHooks:
         self._order = dict.fromkeys(name for name in order if name in layers)
         self._passes: dict[nn.Module, RootPasses] = {}
         self._called: set[str] = set()  # since the last statistics, whether or not it was recorded
-        self._warned: set[str] = set()
-        self._named: set[tuple[str, str]] = set()  # odd outputs, each once: the layer and what was
+        self._remarks = Remarks()
         self._lock = threading.Lock()  # DataParallel runs its replicas in threads
         self._holder: int | None = None  # the thread that has the lock
         self._is_closed = False
@@ -87,6 +80,15 @@ class LayerHooks:
     def layers(self) -> tuple[str, ...]:
         """All layers in the order of their first calls; those not called yet come last."""
         return tuple(dict.fromkeys((*self._order, *self._hooked, *self._elsewhere)))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether passes are none of those that the next row is made of; hooks do little then."""
+        return self.masks.is_idle
+
+    @is_idle.setter
+    def is_idle(self, is_idle: bool) -> None:
+        self.masks.is_idle = is_idle
 
     @property
     def layouts(self) -> Layouts:
@@ -176,7 +178,8 @@ class LayerHooks:
             except (MemoryError, torch.cuda.OutOfMemoryError):  # says nothing about the layer
                 raise
             except Exception as error:  # whatever a function that a user registered may raise
-                self._leave_out(key, layer, output, error)
+                self._gatherer.spoil(key)
+                self._remarks.odd_output(key, layer, output, error)
             finally:
                 self._holder = None
         return True
@@ -184,10 +187,7 @@ class LayerHooks:
     @contextlib.contextmanager
     def lifted(self) -> Iterator[None]:
         """A block within which the modules are without hooks, for those who cannot have them."""
-        hooks: list[tuple[str, nn.Module, Any]] = []
-        for name, (layer, handle) in self._hooked.items():
-            hooks.append((name, layer, layer._forward_hooks.get(handle.id)))
-            handle.remove()
+        hooks = [(name, held[0], taken_off(*held)) for name, held in self._hooked.items()]
         with contextlib.ExitStack() as others:
             for counted in self._passes.values():
                 others.enter_context(counted.lifted())
@@ -216,7 +216,13 @@ class LayerHooks:
             used: What the statistics are of, where that is more than what is fresh here: the
                 samples of other processes.
         """
-        self._warn_of_unseen({name for _, name in (*used, *self.fresh())} | self._called)
+        if self.is_recording:
+            seen = {name for _, name in (*used, *self.fresh())} | self._called
+            self._remarks.unseen(
+                name
+                for name in self.layers
+                if name in self._hooked and name not in seen | self._gatherer.spoiled
+            )
         for passes in self._passes.values():
             passes.warn_of_unseen()
         self._called.clear()
@@ -253,7 +259,10 @@ class LayerHooks:
             return None
         if root not in self._passes:
             self._passes[root] = RootPasses(
-                root, lambda: self.is_recording and not self.mode.is_off and not self._is_closed
+                root,
+                lambda: (
+                    not (self.is_idle or self.mode.is_off or self._is_closed) and self.is_recording
+                ),
             )
         return self._passes[root]
 
@@ -262,34 +271,3 @@ class LayerHooks:
         for number, hook in list(layer._forward_hooks.items()):
             if isinstance(hook, LayerHook) and hook.belongs_to(self):
                 del layer._forward_hooks[number]
-
-    def _leave_out(self, key: LayerKey, layer: nn.Module, output: Any, error: Exception) -> None:
-        mode, name = key
-        self._gatherer.spoil(key)
-        reason = traceback.format_exception_only(error)[0].partition("\n")[0]
-        what = f"{describe(output)}, which cannot be turned into samples ({reason})"
-        if (name, what) not in self._named:
-            self._named.add((name, what))
-            logger.warning(
-                "layer %s (%s) gave %s; it is left out of this epoch (%s)",
-                name,
-                type(layer).__name__,
-                what,
-                mode,
-            )
-        logger.debug("what went wrong in layer %s:", name, exc_info=error)
-
-    def _warn_of_unseen(self, seen: set[str]) -> None:
-        """A layer whose hook never fires while others do must not go unnoticed."""
-        known = {*seen, *self._gatherer.spoiled, *self._warned}
-        unseen = [name for name in self.layers if name in self._hooked and name not in known]
-        if unseen and self.is_recording:
-            self._warned.update(unseen)
-            logger.warning(
-                "these layers saw nothing in this epoch: %s. Were they not called, called without "
-                "their hooks (in a compiled model that does not guard its modules, in one that was "
-                "compiled ahead of time, in a CUDA graph, or because another module uses their "
-                "weights directly, as nn.TransformerEncoder does in evaluation), called inside "
-                "torch.func.vmap alone, or is their model a copy of the tracked one?",
-                ", ".join(unseen),
-            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,16 +23,6 @@ _COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
 Receive = Callable[[nn.Module, Any, str, Mask | None], bool]
 
 
-class Owner(Protocol):
-    """What has the hooks.
-
-    Attributes:
-        is_idle: Whether passes are none of those that the next row is made of.
-    """
-
-    is_idle: bool
-
-
 class LayerHook(ModelHook):
     """Passes a layer's outputs on.
 
@@ -48,7 +38,7 @@ class LayerHook(ModelHook):
 
     def __init__(
         self,
-        owner: Owner,
+        owner: object,
         name: str,
         layer: nn.Module,
         root: nn.Module,
@@ -75,7 +65,7 @@ class LayerHook(ModelHook):
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
         """One call of the layer is over."""
         # The compiler must not look at the flag: it would compile anew each time that it changes.
-        if not torch.compiler.is_compiling() and self._owner.is_idle:
+        if not torch.compiler.is_compiling() and self._masks.is_idle:
             return
         if compiled.is_exporting():  # to where there is no Delve
             return
@@ -106,3 +96,10 @@ compiled.leave_alone(LayerHook.__call__)
 def registered(layer: nn.Module, hook: Any) -> RemovableHandle:
     """Hook a layer; before the hooks by which a parallel style makes an output local."""
     return layer.register_forward_hook(hook, prepend=has_spread_weights(layer))
+
+
+def taken_off(layer: nn.Module, handle: RemovableHandle) -> Any:
+    """Take a hook off its layer, and return it; None where it was gone already."""
+    hook = layer._forward_hooks.get(handle.id)
+    handle.remove()
+    return hook

@@ -98,6 +98,7 @@ class PassMasks:
         gatherer: Holds samples back until a mask that the user has said proves to fit.
 
     Attributes:
+        is_idle: Whether nobody asks, since passes are none of those that the next row is made of.
         traced: The innermost call under way in code that is being compiled, or that the compiler
             has left at a graph break.
     """
@@ -107,6 +108,7 @@ class PassMasks:
         self._said: Mask | None = None
         self._calls: dict[int, Call] = {}  # the innermost by thread: DataParallel has one each
         self._was_told = False
+        self.is_idle = False
         self.traced: Call | None = None
 
     @property

@@ -55,12 +55,15 @@ class RootPasses(ModelHook):
         """One pass of the model is over."""
         if torch.compiler.is_compiling() or _COMPILER not in sys.modules:
             return
-        compiled.uncompiled(RootPasses.count)(self, mode_of(module), output)
+        if self._is_counting():
+            compiled.uncompiled(RootPasses.count)(self, mode_of(module), output)
+        else:
+            self._is_seen = False
 
     def count(self, mode: str, output: Any) -> None:
         """One pass is over."""
         is_seen, self._is_seen = self._is_seen, False
-        if self._is_counting() and not stands_for_data(output):
+        if not stands_for_data(output):
             self._passes[mode] += 1
             self._seen[mode] += is_seen
 

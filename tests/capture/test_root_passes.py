@@ -153,3 +153,15 @@ def test_nothing_is_left_on_the_model(tmp_path):
     with SaturationTracker(tmp_path, Recorder(), model):
         assert model._forward_hooks
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_passes_between_rows_that_are_far_apart_are_not_compared(tmp_path, caplog):
+    model, writer = Net(), Recorder()
+    call = torch.compile(model, backend="eager")
+    x = torch.randn(32, 8)
+    with SaturationTracker(tmp_path, writer, model, stats=["n"], every=5, gather="last") as tracker:
+        for step in range(1, 11):
+            call(x)
+            tracker.add_saturations(step=step)
+    assert [row["train-samples/last"] for row in writer.rows.values()] == [32.0, 32.0]
+    assert "passes" not in caplog.text
