@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from delve.errors import DelveError
     from delve.hookspecs import hookimpl
+    from delve.journal.loading import load, load_all
     from delve.numerics.covariance import TorchCovarianceMatrix
     from delve.records import HeldEpoch, Metric, RunInfo
     from delve.tracker.legacy import CheckLayerSat
@@ -29,6 +30,8 @@ __all__ = [
     "SaturationTracker",
     "TorchCovarianceMatrix",
     "hookimpl",
+    "load",
+    "load_all",
 ]
 
 # The modules that earlier versions had here and this one has elsewhere, such as delve.torch_utils,
@@ -44,6 +47,8 @@ _HOMES = {
     "SaturationTracker": "delve.tracker.tracker",
     "TorchCovarianceMatrix": "delve.numerics.covariance",
     "hookimpl": "delve.hookspecs",
+    "load": "delve.journal.loading",
+    "load_all": "delve.journal.loading",
 }
 # The modules that `import delve` alone has always had as attributes.
 _PARTS = (

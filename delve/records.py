@@ -163,11 +163,6 @@ def _forget(_state: Mapping[str, Any]) -> None:
     """Where there is no journal."""
 
 
-def _for_ever() -> float:
-    """Where nobody waits for a writer."""
-    return math.inf
-
-
 @dataclass(frozen=True)
 class Origin:
     """The run whose folder was copied to begin this one.
@@ -229,7 +224,7 @@ class RunInfo:
     origin: Origin | None = None
     may_be_copy: bool = False
     keep: Callable[[Mapping[str, Any]], None] = field(default=_forget, repr=False)
-    time_left: Callable[[], float] = field(default=_for_ever, repr=False)
+    time_left: Callable[[], float] = field(default=lambda: math.inf, repr=False)
     steps: Mapping[int, int] = field(default_factory=dict, repr=False)
     initial_step: int | None = None
     axis: Axis = "epoch"

@@ -37,6 +37,15 @@ class WrittenNumbers(Mapping[str, float]):
         self._names = names
         self._written = written
 
+    @property
+    def names(self) -> Sequence[str]:
+        """Their names, the same object for all lines that have the same."""
+        return self._names
+
+    def in_order(self) -> list[float]:
+        """The numbers alone, in the order of the names."""
+        return list(map(float, self._written))
+
     def decoded(self) -> dict[Any, float]:
         """All of them, by the names as they were given."""
         return dict(zip(self._names, map(float, self._written), strict=True))
