@@ -37,6 +37,7 @@ def main() -> None:
     Examples:
       delve show runs/a                      a run at a glance
       delve show runs/a runs/b               two runs side by side
+      delve show runs --sort accuracy        all runs of a folder, the best first
       delve export runs/a --to mlflow        send a recorded run to MLflow
       delve plot runs/a runs/b --out plots   both in one figure
       delve repair runs/a                    write a damaged journal anew
@@ -74,21 +75,48 @@ def writers() -> None:
 @stats_option
 @epoch_option
 @click.option("--json", "is_json", is_flag=True, help="Print a list of runs for programs.")
-def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json: bool) -> None:
+@click.option("--csv", "is_csv", is_flag=True, help="Print one row for each run, as CSV.")
+@click.option("--sort", metavar="KEY", help="Sort runs by a scalar, a hyperparameter, when, ...")
+@click.option(
+    "--layers",
+    multiple=True,
+    metavar="GLOB",
+    help="Show these layers alone; of many runs each, and not their mean. May be repeated.",
+)
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Show the runs alone with this hyperparameter. May be repeated.",
+)
+def show(
+    runs: Sequence[Path],
+    stats: Sequence[str],
+    epoch: int | None,
+    is_json: bool,
+    is_csv: bool,
+    sort: str | None,
+    layers: Sequence[str],
+    where: Sequence[str],
+) -> None:
     """Show runs at a glance.
 
-    Several stand side by side. What was recorded, the last and best value of your scalars, and for
-    each layer in forward order its saturation in training and evaluation.
+    Several stand side by side, and those of a folder in a row each: status, the hyperparameters in
+    which they differ, last and best scalars, and one statistic, the mean of all layers. Of one run
+    it is what was recorded, the last and best value of your scalars, and for each layer in forward
+    order its saturation in training and evaluation.
 
     Examples:
       delve show runs/a
       delve show runs/a --stat lsat_eval --stat idim --epoch 3
       delve show runs/a runs/b
+      delve show runs --sort accuracy --where lr=0.1
       delve show runs/a --json | jq '.[0].scalars.accuracy.best'
     """
     from delve.cli import showing
 
-    showing.show(runs, stats, epoch, is_json)
+    selection = showing.Selection(sort, tuple(layers), tuple(where), is_csv)
+    showing.show(runs, stats, epoch, is_json, selection)
 
 
 @main.command()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from delve.cli.choice import SATURATION, Choice
@@ -14,6 +15,7 @@ from delve.cli.scalars import summarise_scalars
 from delve.cli.tail import find_tail
 from delve.errors import ArgumentError
 from delve.journal.lines import to_json
+from delve.journal.status import status_of
 from delve.journal.stored_run import StoredRun
 from delve.records import EpochRecord, enumerate_epochs, forward_order
 
@@ -49,6 +51,27 @@ class LayerTable:
     tail: tuple[str, ...] = ()
     few_samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     step: int | None = None
+    features: Mapping[str, int] = field(default_factory=dict)
+
+    def of_layers(self, patterns: Sequence[str]) -> LayerTable:
+        """The same of the layers alone whose names fit one of these patterns, or of all.
+
+        Raises:
+            ArgumentError: None fits.
+        """
+        if not patterns:
+            return self
+        kept = [n for n in self.layers if any(fnmatch.fnmatchcase(n, p) for p in patterns)]
+        if not kept:
+            raise ArgumentError(
+                f"--layers: no layer is called {' or '.join(patterns)}; there are: "
+                f"{', '.join(self.layers)}"
+            )
+        cells = {
+            mode: {layer: cell for layer, cell in row.items() if layer in kept}
+            for mode, row in self.cells.items()
+        }
+        return replace(self, layers=tuple(kept), cells=cells)
 
 
 def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> LayerTable:
@@ -84,6 +107,7 @@ def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> Lay
             for mode, row in cells.items()
         },
         step=shown.step,
+        features=run.features,
     )
 
 
@@ -93,6 +117,7 @@ def as_json(run: StoredRun, tables: Sequence[LayerTable], damage: Damage) -> dic
         "folder": str(run.folder),
         "run_id": run.run_id,
         "created": run.created,
+        **_standing(run),
         "epochs": run.epochs,
         **({"steps": [run.steps.get(epoch) for epoch in run.epochs]} if run.steps else {}),
         "damaged_lines": list(damage.lines),
@@ -111,6 +136,17 @@ def as_json(run: StoredRun, tables: Sequence[LayerTable], damage: Damage) -> dic
         },
         "stats": [_table_as_json(table) for table in tables],
     }
+
+
+def _standing(run: StoredRun) -> dict[str, Any]:
+    """Status and features, which journals of earlier versions do not tell."""
+    told: dict[str, Any] = {}
+    if run.begun is not None:
+        status = status_of(run)
+        told["status"] = {"state": status.state, "error": status.error, "time": status.time}
+    if run.features:
+        told["features"] = dict(run.features)
+    return told
 
 
 def _table_as_json(table: LayerTable) -> dict[str, Any]:

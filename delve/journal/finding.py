@@ -12,7 +12,7 @@ from delve.journal.reading import JOURNAL_NAME
 _OF_BACKENDS = re.compile(
     r"(npy|plots|tensorboard)(-delve.*)?|wandb|mlruns|mlartifacts|__pycache__"
 )
-_NUMBER = re.compile(r"([0-9]+)")
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)")
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -30,10 +30,9 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural(str(path)))
 
 
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """What texts are sorted by, so that 16 comes before 64, and 64 before 256."""
+def natural(text: str) -> list[tuple[int, float, str]]:
+    """What texts are sorted by, so that 16 comes before 64, 64 before 256, and 0.01 before 0.1."""
+    parts = _NUMBER.split(text)  # every other one is a number
     return [
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
-        for part in _NUMBER.split(text)
-        if part
+        (0, float(part), "") if n % 2 else (1, 0.0, part) for n, part in enumerate(parts) if part
     ]

@@ -51,6 +51,12 @@ class Table:
             _blocks([line.metrics for line in lines], values.layer_metrics),
         )
 
+    @classmethod
+    def of_scalars(cls, lines: Sequence[EpochLine]) -> Table:
+        """The same without the layers' numbers, which are many."""
+        epochs = np.array([line.epoch for line in lines], dtype=np.int64)
+        return cls(epochs, _blocks([line.scalars for line in lines], values.numbers), ())
+
     @property
     def series(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """The epochs and the values of each scalar, in first-seen order."""

@@ -1,0 +1,191 @@
+"""The rows of many runs as a table for a terminal, as CSV, and for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from delve.cli.labels import layer_labels, shorten
+from delve.cli.scalars import has_best
+from delve.cli.sweep import RunRow, differing
+from delve.cli.terminal import GAP, text
+from delve.stats.registry import find_stat, long_name_of
+
+_WIDEST = 16  # characters of a column
+_STYLES = {"running": "cyan", "failed": "red", "killed": "red"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One thing that is told of each run.
+
+    Attributes:
+        key: What it is called in full.
+        heading: What stands above it.
+        rank: What is left out first where there is not room for all: the highest.
+        exact: The value as it is, of a run.
+        told: The same for people.
+    """
+
+    key: str
+    heading: str
+    rank: int
+    exact: Callable[[RunRow], Any]
+    told: Callable[[RunRow], str]
+
+
+def columns_of(rows: Sequence[RunRow]) -> list[Column]:
+    """What is told of these runs, but for their names: status, what differs, scalars, statistic."""
+    found = [
+        Column("status", "status", 2, lambda r: str(r.status), lambda r: r.status.state),
+        Column("epochs", "epochs", 4, _epochs, lambda r: str(_epochs(r))),
+        Column("when", "when", 7, lambda r: _time(r, "%Y-%m-%dT%H:%M:%S%z"), _when),
+    ]
+    found += [_of_config(key) for key in differing(rows)]
+    for name in dict.fromkeys(name for row in rows for name in row.scalars):
+        found += _of_scalar(name)
+    for key in dict.fromkeys(key for row in rows for key in row.stats):
+        found.append(_of_stat(key))
+    return found
+
+
+def _of_config(key: str) -> Column:
+    def value(row: RunRow) -> str:
+        return row.config.get(key, "")
+
+    def told(row: RunRow) -> str:
+        """A number in short: 0.1 + 0.2 has seventeen digits."""
+        exact = value(row)
+        try:
+            short = f"{float(exact):.4g}"
+        except ValueError:
+            return exact
+        return min(exact, short, key=len)
+
+    return Column(key, key.rpartition(".")[2], 0, value, told)
+
+
+def _of_scalar(name: str) -> Iterator[Column]:
+    def last(row: RunRow) -> float | None:
+        return row.scalars[name].last if name in row.scalars else None
+
+    def best(row: RunRow) -> float | None:
+        return row.scalars[name].best if name in row.scalars else None
+
+    yield Column(name, name, 5 if has_best(name) else 6, last, lambda row: _number(last(row)))
+    if has_best(name):
+        yield Column(f"best {name}", f"best {name}", 1, best, lambda row: _number(best(row)))
+
+
+def _of_stat(key: str) -> Column:
+    stat = find_stat(long_name_of(key.split()[0]))
+    is_share = stat is not None and stat.is_share
+
+    def value(row: RunRow) -> float | None:
+        return row.stats.get(key)
+
+    def told(row: RunRow) -> str:
+        held = value(row)
+        if held is None or not is_share or not math.isfinite(held):
+            return _number(held)
+        return f"{held:.1%}"
+
+    return Column(key, key, 3, value, told)
+
+
+def _epochs(row: RunRow) -> int:
+    return len(row.run.epochs)
+
+
+def _when(row: RunRow) -> str:
+    return _time(row, "%m-%d %H:%M")
+
+
+def _time(row: RunRow, form: str) -> str:
+    return datetime.fromtimestamp(row.status.time / 1000, UTC).astimezone().strftime(form)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+# For a terminal
+
+
+def table(rows: Sequence[RunRow], width: int) -> list[RenderableType]:
+    """A row for each run, with as many columns as there is room for; it is said what is missing."""
+    columns = columns_of(rows)
+    labels = [label.rstrip() for label in layer_labels(_apart([row.name for row in rows]), width)]
+    sizes = {column.key: _size(column, rows) for column in columns}
+    room = width - max(map(cell_len, [*labels, "run"]))
+    shown, left_out = _fit(columns, sizes, room)
+    drawn = Table.grid(padding=(0, 0, 0, GAP))
+    drawn.add_column(no_wrap=True)
+    for column in shown:
+        drawn.add_column(no_wrap=True, justify="left" if column.key == "status" else "right")
+    heads = [shorten(column.heading, sizes[column.key]) for column in shown]
+    drawn.add_row(text("run", "bold"), *(text(head, "bold") for head in heads))
+    for label, row in zip(labels, rows, strict=True):
+        drawn.add_row(text(label), *(_cell(column, row, sizes[column.key]) for column in shown))
+    parts: list[RenderableType] = [drawn]
+    if left_out:
+        names = ", ".join(column.key for column in left_out)
+        parts += ["", text(f"no room for: {names}; a wider terminal or --csv shows them")]
+    return parts
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """The names without the folders that all lie in."""
+    parts = [PurePosixPath(name).parts for name in names]
+    shared = 0
+    while len(names) > 1 and len({tuple(p[: shared + 1]) for p in parts}) == 1:
+        shared += 1
+    if any(len(p) == shared for p in parts):  # one lies in another
+        shared -= 1
+    return ["/".join(p[shared:]) for p in parts]
+
+
+def _size(column: Column, rows: Sequence[RunRow]) -> int:
+    widest = max(cell_len(text(column.told(row)).plain) for row in rows)
+    return min(max(widest, min(cell_len(column.heading), _WIDEST)), _WIDEST)
+
+
+def _fit(
+    columns: Sequence[Column], sizes: dict[str, int], room: int
+) -> tuple[list[Column], list[Column]]:
+    shown = list(columns)
+    while shown and sum(sizes[column.key] + GAP for column in shown) > room:
+        worst = max(column.rank for column in shown)
+        shown.remove([column for column in shown if column.rank == worst][-1])
+    return shown, [column for column in columns if column not in shown]
+
+
+def _cell(column: Column, row: RunRow, size: int) -> Text:
+    style = _STYLES.get(row.status.state, "") if column.key == "status" else ""
+    return text(shorten(text(column.told(row)).plain, size), style)
+
+
+# For programs
+
+
+def as_csv(rows: Sequence[RunRow]) -> str:
+    """All columns, the runs' names in full first; what is not there is empty."""
+    columns = columns_of(rows)
+    told = io.StringIO()
+    writer = csv.writer(told, lineterminator="\n")
+    writer.writerow(["run", *(column.key for column in columns)])
+    for row in rows:
+        values = (column.exact(row) for column in columns)
+        writer.writerow([row.name, *("" if value is None else value for value in values)])
+    return told.getvalue()
