@@ -16,10 +16,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from delve.base.printable import printable
 from delve.cli.labels import layer_labels, shorten
 from delve.cli.scalars import has_best
 from delve.cli.sweep import RunRow, differing
-from delve.cli.terminal import GAP, text
+from delve.cli.terminal import GAP
 from delve.stats.registry import find_stat, long_name_of
 
 _WIDEST = 16  # characters of a column
@@ -116,6 +117,11 @@ def _time(row: RunRow, form: str) -> str:
     return datetime.fromtimestamp(row.status.time / 1000, UTC).astimezone().strftime(form)
 
 
+def _line(told: object, style: str = "") -> Text:
+    """Text in one line, of which the terminal obeys nothing."""
+    return Text(printable(told), style)
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
@@ -135,13 +141,13 @@ def table(rows: Sequence[RunRow], width: int) -> list[RenderableType]:
     for column in shown:
         drawn.add_column(no_wrap=True, justify="left" if column.key == "status" else "right")
     heads = [shorten(column.heading, sizes[column.key]) for column in shown]
-    drawn.add_row(text("run", "bold"), *(text(head, "bold") for head in heads))
+    drawn.add_row(_line("run", "bold"), *(_line(head, "bold") for head in heads))
     for label, row in zip(labels, rows, strict=True):
-        drawn.add_row(text(label), *(_cell(column, row, sizes[column.key]) for column in shown))
+        drawn.add_row(_line(label), *(_cell(column, row, sizes[column.key]) for column in shown))
     parts: list[RenderableType] = [drawn]
     if left_out:
         names = ", ".join(column.key for column in left_out)
-        parts += ["", text(f"no room for: {names}; a wider terminal or --csv shows them")]
+        parts += ["", _line(f"no room for: {names}; a wider terminal or --csv shows them")]
     return parts
 
 
@@ -157,7 +163,7 @@ def _apart(names: Sequence[str]) -> list[str]:
 
 
 def _size(column: Column, rows: Sequence[RunRow]) -> int:
-    widest = max(cell_len(text(column.told(row)).plain) for row in rows)
+    widest = max(cell_len(_line(column.told(row)).plain) for row in rows)
     return min(max(widest, min(cell_len(column.heading), _WIDEST)), _WIDEST)
 
 
@@ -173,7 +179,7 @@ def _fit(
 
 def _cell(column: Column, row: RunRow, size: int) -> Text:
     style = _STYLES.get(row.status.state, "") if column.key == "status" else ""
-    return text(shorten(text(column.told(row)).plain, size), style)
+    return _line(shorten(_line(column.told(row)).plain, size), style)
 
 
 # For programs
@@ -184,8 +190,15 @@ def as_csv(rows: Sequence[RunRow]) -> str:
     columns = columns_of(rows)
     told = io.StringIO()
     writer = csv.writer(told, lineterminator="\n")
-    writer.writerow(["run", *(column.key for column in columns)])
+    writer.writerow(["run", *(printable(column.key) for column in columns)])
     for row in rows:
         values = (column.exact(row) for column in columns)
-        writer.writerow([row.name, *("" if value is None else value for value in values)])
+        writer.writerow([printable(row.name), *map(_spelt, values)])
     return told.getvalue()
+
+
+def _spelt(value: Any) -> Any:
+    """A value as all readers of CSV take it."""
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    return "" if value is None else printable(value) if isinstance(value, str) else value

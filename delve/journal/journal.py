@@ -22,7 +22,6 @@ from delve.journal.contents import Contents, read_contents
 from delve.journal.damage import report_damage
 from delve.journal.file import JournalFile, is_begun
 from delve.journal.format import (
-    FORMAT,
     BeginLine,
     ConfigLine,
     EndLine,
@@ -32,9 +31,9 @@ from delve.journal.format import (
     Line,
     NumberedLine,
     ResumeLine,
-    RunLine,
     StateLine,
 )
+from delve.journal.headers import new_header
 from delve.journal.home import Home, Whereabouts, whereabouts
 from delve.journal.lines import to_json
 from delve.journal.parsing import LineParser
@@ -60,23 +59,36 @@ class Journal:
 
     @classmethod
     def open(
-        cls, folder: Path, initial_epoch: int, layers: Sequence[str], config: Mapping[str, Any]
+        cls,
+        folder: Path,
+        initial_epoch: int,
+        layers: Sequence[str],
+        config: Mapping[str, Any],
+        replaces_earlier: bool = False,
     ) -> Journal:
         """The journal of a new run, or of one that goes on from ``initial_epoch``.
+
+        What backends hold may be of an earlier run if it ``replaces_earlier`` or finds a journal.
 
         Raises:
             JournalError: It cannot be read or begun, or the clock stands before 1970.
         """
         check_clock()
         if initial_epoch == 0:
-            return cls.create(folder, layers, config)
+            return cls.create(folder, layers, config, replaces_earlier)
         return cls.resume(folder, initial_epoch, layers, config)
 
     @classmethod
-    def create(cls, folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> Journal:
+    def create(
+        cls,
+        folder: Path,
+        layers: Sequence[str],
+        config: Mapping[str, Any],
+        replaces_earlier: bool = False,
+    ) -> Journal:
         """Begin a new run's journal; an earlier run's is kept as ``journal.1.jsonl`` and so on."""
-        replaces_earlier = is_begun(folder / JOURNAL_NAME)
-        write_anew(folder, [_header(folder, layers, config, replaces_earlier)])
+        replaces_earlier = replaces_earlier or is_begun(folder / JOURNAL_NAME)
+        write_anew(folder, [new_header(folder, layers, config, replaces_earlier)])
         return cls.reopen(folder)
 
     @classmethod
@@ -94,7 +106,7 @@ class Journal:
         """
         resume = ResumeLine(initial_epoch, now_in_ms())
         if not is_begun(folder / JOURNAL_NAME):
-            write_anew(folder, [_header(folder, layers, config or {}), resume])
+            write_anew(folder, [new_header(folder, layers, config or {}), resume])
             logger.warning(
                 "%s: there is no journal to resume from; each backend keeps what it holds below "
                 "epoch %d, and nothing can be fed again",
@@ -105,7 +117,7 @@ class Journal:
         try:
             journal = cls.reopen(folder)
         except NoHeaderError:
-            if not renew(folder, _header(folder, layers, config or {})):
+            if not renew(folder, new_header(folder, layers, config or {})):
                 raise
             journal = cls.reopen(folder)
         report_damage(journal.path, journal._contents, initial_epoch)
@@ -280,21 +292,3 @@ class Journal:
 
 def _file_of(path: Path, contents: Contents) -> JournalFile:
     return JournalFile(path, contents.size, contents.ends_in_newline, contents.last_number)
-
-
-def _header(
-    folder: Path,
-    layers: Sequence[str],
-    config: Mapping[str, Any],
-    replaces_earlier: bool = False,
-) -> RunLine:
-    """That of a run that begins now."""
-    return RunLine(
-        format=FORMAT,
-        run_id=uuid.uuid4().hex,
-        created=now_in_ms(),
-        layers=layers,
-        config=dict(config),
-        home=Home.of(folder),
-        replaces_earlier=replaces_earlier,
-    )

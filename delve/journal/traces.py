@@ -36,10 +36,15 @@ def find_traces(folder: Path) -> list[str]:
     Others have tables called ``metrics.csv`` too, and folders called ``plots``: what counts is
     what only Delve writes into them. What the folder holds is not changed, and no link followed.
     """
-    found = itertools.chain(
+    found = itertools.islice(all_traces(folder), _MOST_NAMED)
+    return [str(path.relative_to(folder)) for path in found]
+
+
+def all_traces(folder: Path) -> Iterator[Path]:
+    """All files and folders of Delve's, those of arrays and figures by statistic."""
+    return itertools.chain(
         _kept_journals(folder), _table(folder), _arrays(folder), _figures(folder), _events(folder)
     )
-    return [str(path.relative_to(folder)) for path in itertools.islice(found, _MOST_NAMED)]
 
 
 def traced_writers(folder: Path) -> list[str]:

@@ -71,6 +71,13 @@ def check_on_writer_error(on_writer_error: str) -> None:
         raise ArgumentError(f"on_writer_error must be 'warn' or 'raise', not {on_writer_error!r}")
 
 
+def check_overwrite(overwrite: Any) -> bool:
+    """Whether a new run replaces an earlier one."""
+    if not isinstance(overwrite, bool):
+        raise ArgumentError(f"overwrite must be True or False, not {overwrite!r}")
+    return overwrite
+
+
 def check_patience(patience: Any) -> None:
     """How long a slow backend may hold the run up."""
     is_number = isinstance(patience, numbers.Real) and not isinstance(patience, bool)

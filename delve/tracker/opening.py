@@ -187,4 +187,5 @@ def _open(
         array_groups=settings.statistics.array_groups,
         patience=settings.patience,
         initial_step=step if epoch else None,
+        overwrite=settings.overwrite,
     )

@@ -130,6 +130,7 @@ def _same_each_time(place: str = "/runs/golden", inode: int = 1) -> Iterator[Non
     identities = (mock.Mock(hex=f"{n:032x}") for n in itertools.count(0x90 + 0x10 * inode))
     with (
         mock.patch("delve.journal.journal.now_in_ms", side_effect=clock),
+        mock.patch("delve.journal.headers.now_in_ms", side_effect=clock),
         mock.patch("uuid.uuid4", side_effect=identities),
         mock.patch.object(Home, "of", return_value=Home(place, "machine", inode)),
     ):
