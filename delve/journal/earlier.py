@@ -10,24 +10,20 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from delve.base.log import get_logger
 from delve.errors import JournalError
-from delve.files.names import taken_names
+from delve.journal.belongings import belongings
 from delve.journal.contents import Contents, read_contents
 from delve.journal.file import JournalFile
 from delve.journal.format import HomeLine
 from delve.journal.home import Home
 from delve.journal.reading import JOURNAL_NAME, contents_in, open_journal
-from delve.journal.traces import all_traces
 
 EARLIER = "earlier"
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
-_STAYING = (EARLIER, ".lock", "wandb", "mlruns")
 
 logger = get_logger("delve.journal")
 
@@ -49,8 +45,8 @@ def move_aside(folder: Path) -> Path | None:
     place = _place(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
-        for path in _belongings(folder, contents):
-            path.rename(place / path.name)
+        for path in list(belongings(folder, contents)):
+            _move(path, folder, place)
         (folder / JOURNAL_NAME).rename(place / JOURNAL_NAME)  # last: it tells that all is there
     except OSError as error:
         raise JournalError(
@@ -88,24 +84,18 @@ def _place(folder: Path) -> Path:
     return earlier / str(last if is_unfinished else last + 1)
 
 
-def _belongings(folder: Path, contents: Contents) -> list[Path]:
-    """What lies in the folder of the run, but for its journal."""
-    names = {path.relative_to(folder).parts[0] for path in all_traces(folder)}
-    names |= set(_noted(contents.states))
-    if "csv" in contents.states:
-        names |= {path.name for path in taken_names(folder / "metrics.csv")[:1]}
-    there = [folder / name for name in sorted(names - {JOURNAL_NAME, *_STAYING})]
-    return [path for path in there if os.path.lexists(path) and not path.is_symlink()]
-
-
-def _noted(states: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """The names of files and folders that writers remember, relative to the run's folder."""
-    for state in states.values():
-        for value in state.values():
-            if isinstance(value, str) and value and "://" not in value:
-                parts = Path(value).parts
-                if not Path(value).is_absolute() and parts and ".." not in parts:
-                    yield parts[0]
+def _move(path: Path, folder: Path, place: Path) -> None:
+    """Move a file to where it lies below the new place; folders that are empty then go."""
+    target = place / path.relative_to(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(target)
+    for parent in path.parents:
+        if parent == folder:
+            return
+        try:
+            parent.rmdir()
+        except OSError:  # there is something else
+            return
 
 
 def _note_home(place: Path) -> None:

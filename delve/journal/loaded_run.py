@@ -13,6 +13,7 @@ import numpy as np
 from delve.errors import ArgumentError, DelveError
 from delve.journal.arrays import read_stored_array
 from delve.journal.frames import layers_frame, scalars_frame
+from delve.journal.html import run_as_html
 from delve.journal.status import State, Status
 from delve.journal.stored_run import StoredRun
 from delve.journal.table import Table
@@ -146,6 +147,24 @@ class LoadedRun:
     def __repr__(self) -> str:
         epochs = len(self.epochs)
         return f"<run {self.name!r}: {self.standing}, {epochs} epoch{'s' * (epochs != 1)}>"
+
+    def _repr_html_(self) -> str:
+        records = (record for record in self.stored.records[::-1] if record.metrics)
+        last = next(records, None)
+        saturations = {
+            (metric.mode, metric.layer): value
+            for metric, value in (last.metrics if last else {}).items()
+            if metric.stat == "saturation"
+        }
+        count = len(self.epochs)
+        return run_as_html(
+            f"{self.name}: {self.standing}, {count} epoch{'s' * (count != 1)}",
+            self.folder,
+            self.layer_names,
+            saturations,
+            self.stored.features,
+            self.notes,
+        )
 
     @property
     def _part(self) -> tuple[str, Table, Sequence[str], Mapping[int, int]]:

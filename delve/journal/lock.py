@@ -35,8 +35,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
         if self._folder in _held:
-            lost = " (where no variable holds it any more, restart the notebook's kernel)"
-            raise RunFolderInUseError(_in_use(folder, "this process", lost))
+            raise RunFolderInUseError(_in_use(folder, "this process"))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # A link would have a file made wherever it leads.
@@ -151,8 +150,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go)
 
 
-def _in_use(folder: Path, owner: str, hint: str = "") -> str:
+def _in_use(folder: Path, owner: str) -> str:
     return (
-        f"{folder} is in use by a tracker of {owner}; close that one first{hint}, or name another "
-        "folder"
+        f"{folder} is in use by a tracker of {owner}; close that one first, or name another folder"
     )

@@ -16,7 +16,9 @@ from delve.base.log import get_logger
 from delve.capture.hooks import LayerHooks
 from delve.delivery.run import Run, SilentRun
 from delve.records import StagedEpoch
+from delve.tracker import succession
 from delve.tracker.arguments import check_scalar, check_scalar_name
+from delve.tracker.display import Display
 from delve.tracker.endings import what_went_wrong
 from delve.tracker.inert import InertTracker
 from delve.tracker.steps import StepAxis
@@ -58,6 +60,9 @@ class Session:
         self._closed = False
         self._postponed: list[Callable[[], None]] = []
         self._process = os.getpid()
+        self._display = Display()
+        if isinstance(run, Run):
+            succession.note(folder, self)
         atexit.register(self._close_at_exit)  # before what the writers' backends do at exit
 
     @property
@@ -186,6 +191,7 @@ class Session:
         self._steps.take(step)
         self._epoch, self._staged = epoch + 1, StagedEpoch()
         self._run.save(epoch, staged, self._hooks.layers)
+        self._display.update(self)
 
     def _log(self, name: str, number: float) -> None:
         self._staged.scalars[name] = number

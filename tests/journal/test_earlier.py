@@ -141,6 +141,25 @@ def test_files_of_users_with_the_names_of_delves_stay(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"npy", "metrics.csv", "plots", "earlier"}
 
 
+def test_files_of_users_among_delves_stay_and_nothing_else(tmp_path):
+    pytest.importorskip("delve_npy")
+    model = nn.Linear(3, 2)
+    with SaturationTracker(tmp_path, "npy", model, stats=["lsat", "cov"]) as tracker:
+        model(torch.rand(20, 3))
+        tracker.add_saturations()
+    place = tmp_path / "npy" / "train-covariance-matrix" / "Linear-0"
+    np.save(place / "epoch00009.npy", np.ones(3))
+    (tmp_path / "npy" / "notes.txt").write_text("mine")
+    move_aside(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    mine = {
+        "npy/notes.txt",
+        "npy/train-covariance-matrix/Linear-0/epoch00009.npy",
+    }
+    assert {path for path in left if not path.startswith("earlier/")} == {".lock", *mine}
+    assert delve.load(tmp_path / "earlier" / "1").array("cov", "Linear-0").shape == (2, 2)
+
+
 def test_files_that_another_writer_has_noted_go_along(tmp_path):
     class Writer:
         def start(self, run):
