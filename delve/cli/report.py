@@ -17,7 +17,7 @@ from delve.errors import ArgumentError
 from delve.journal.lines import to_json
 from delve.journal.status import status_of
 from delve.journal.stored_run import StoredRun
-from delve.records import EpochRecord, enumerate_epochs, forward_order
+from delve.records import EpochRecord, Metric, enumerate_epochs, forward_order
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,10 @@ def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> Lay
     stat = choice.stat
     holding = run.overview.epochs_with(stat, choice.modes)
     shown = _epoch_of(run, choice, holding, epoch)
-    first = run.overview.first
     cells: dict[str, dict[str, Cell]] = {}
     for mode in choice.modes:
         row = {
-            metric.layer: Cell(value, value - first[metric])
+            metric.layer: Cell(value, _change(run, shown, metric, value))
             for metric, value in shown.metrics.items()
             if (metric.mode, metric.stat) == (mode, stat)
         }
@@ -109,6 +108,12 @@ def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> Lay
         step=shown.step,
         features=run.features,
     )
+
+
+def _change(run: StoredRun, shown: EpochRecord, metric: Metric, value: float) -> float:
+    """Since the first epoch; NaN where the model was another one later than the epoch shown."""
+    is_before_another = shown.epoch < run.overview.since.get(metric.layer, 0)
+    return math.nan if is_before_another else value - run.overview.first[metric]
 
 
 def as_json(run: StoredRun, tables: Sequence[LayerTable], damage: Damage) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from delve.base.log import get_logger
 from delve.errors import JournalError, NoHeaderError
 from delve.journal.clock import check_clock, now_in_ms
 from delve.journal.contents import Contents, read_contents
-from delve.journal.damage import report_damage
+from delve.journal.damage import report_damage, report_other_model
 from delve.journal.file import JournalFile, is_begun
 from delve.journal.format import (
     BeginLine,
@@ -253,9 +253,10 @@ class Journal:
     def write_epoch(self, record: EpochRecord, layers: Sequence[str]) -> None:
         """Append one epoch; its line tells layers and features where they are not as they were."""
         changed = list(layers) if tuple(layers) != self.layers else None
-        known = self._contents.features
-        features = {name: n for name, n in record.features.items() if known.get(name) != n}
+        known_before, layers_before = dict(self._contents.features), self.layers
+        features = {name: n for name, n in record.features.items() if known_before.get(name) != n}
         self._append(EpochLine.of(replace(record, features=features), changed))
+        report_other_model(self.path, record.epoch, known_before, features, layers_before)
 
     def begin(self) -> None:
         """Note that this process records the run from now on."""

@@ -46,6 +46,11 @@ def installed_keys() -> tuple[str, ...]:
     return tuple(sorted(entry_points.offers(GROUP)))
 
 
+def long_names() -> tuple[str, ...]:
+    """Those of what comes with Delve, and of what was imported of others."""
+    return (*_BY_NAME, *_installed.loaded)
+
+
 def number_keys() -> tuple[str, ...]:
     """Of what comes with Delve, that which gives numbers: what journals hold."""
     return tuple(dict.fromkeys(stat.key for stat in BUILT_IN if not stat.is_array))

@@ -202,6 +202,16 @@ def check_scalar_name(name: Any, reserved: Container[str] = ()) -> None:
         raise ArgumentError(f"the scalar name {name!r} is taken by Delve itself; choose another")
 
 
+def check_no_more(name: Any, more: Sequence[Any]) -> None:
+    """That a scalar comes without a step, which TensorBoard's method of this name takes."""
+    if more:
+        raise ArgumentError(
+            f"add_scalar({name!r}, ...) takes a name and a value, not {more[0]!r} too: unlike in "
+            "TensorBoard the row has its number from the tracker, which counts the epochs; give a "
+            "training step to add_saturations(step=...)"
+        )
+
+
 def check_scalar(name: str, value: Any) -> float:
     """A scalar of the user's as a float."""
     if _is_in_parts(value):

@@ -17,7 +17,7 @@ from delve.capture.hooks import LayerHooks
 from delve.delivery.run import Run, SilentRun
 from delve.records import StagedEpoch
 from delve.tracker import succession
-from delve.tracker.arguments import check_scalar, check_scalar_name
+from delve.tracker.arguments import check_no_more, check_scalar, check_scalar_name
 from delve.tracker.display import Display
 from delve.tracker.endings import what_went_wrong
 from delve.tracker.inert import InertTracker
@@ -75,17 +75,19 @@ class Session:
         """The run's folder."""
         return self._savefile
 
-    def add_scalar(self, name: str, value: float) -> None:
+    def add_scalar(self, name: str, value: float, *more: Any) -> None:
         """Log a number of your own for the current epoch; the same name again replaces it.
 
         Args:
             name: Any text but ``epoch``, the names of layer metrics and, with ``average_sat``,
                 those of the averages; nor ``step``, where rows have one.
             value: A number, or a tensor or array of one element.
+            more: Nothing: a row has its epoch from the tracker.
 
         Raises:
-            ArgumentError: The name is taken, or the value is not a number.
+            ArgumentError: The name is taken, the value is not a number, or there is more.
         """
+        check_no_more(name, more)
         check_scalar_name(name, self._reserved)
         self._steps.check_name(name)
         number = check_scalar(name, value)

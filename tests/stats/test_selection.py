@@ -49,3 +49,22 @@ def test_two_statistics_of_one_long_name_are_not_recorded_together(tmp_path, mon
     assert [item.stat.key for item in select_stats(["share_b"])] == ["share_b"]
     with pytest.raises(ArgumentError, match="'share_a' and 'share_b' have the same long name"):
         select_stats(["share_a", "share_b_eval"])
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("saturation", "lsat"),
+        ("LSAT", "lsat"),
+        ("lsatt", "lsat"),
+        ("intrinsic_dimensionality", "idim"),
+        ("Effective-Rank_eval", "erank_eval"),
+        ("effective rank", "erank"),
+        ("spectrum-1", "spectrum"),
+    ],
+)
+def test_what_was_probably_meant_is_named(given, meant):
+    with pytest.raises(ArgumentError, match=f"no statistic '{given}'; did you mean '{meant}'?"):
+        select_stats([given])
+    with pytest.raises(ArgumentError, match="no statistic 'qqqqq'; choose from lsat"):
+        select_stats(["qqqqq"])
