@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import Any
 
 from rich.cells import cell_len
@@ -23,6 +23,7 @@ from delve.cli.sweep import RunRow, differing
 from delve.cli.terminal import GAP
 from delve.stats.registry import find_stat, long_name_of
 
+_BETWEEN = "/-_ ."  # words of a name
 _WIDEST = 16  # characters of a column
 _STYLES = {"running": "cyan", "failed": "red", "killed": "red"}
 
@@ -49,7 +50,7 @@ class Column:
 def columns_of(rows: Sequence[RunRow]) -> list[Column]:
     """What is told of these runs, but for their names: status, what differs, scalars, statistic."""
     found = [
-        Column("status", "status", 2, lambda r: str(r.status), lambda r: r.status.state),
+        Column("status", "status", 1, lambda r: str(r.status), lambda r: r.status.state),
         Column("epochs", "epochs", 4, _epochs, lambda r: str(_epochs(r))),
         Column("when", "when", 7, lambda r: _time(r, "%Y-%m-%dT%H:%M:%S%z"), _when),
     ]
@@ -86,7 +87,7 @@ def _of_scalar(name: str) -> Iterator[Column]:
 
     yield Column(name, name, 5 if has_best(name) else 6, last, lambda row: _number(last(row)))
     if has_best(name):
-        yield Column(f"best {name}", f"best {name}", 1, best, lambda row: _number(best(row)))
+        yield Column(f"best {name}", f"best {name}", 2, best, lambda row: _number(best(row)))
 
 
 def _of_stat(key: str) -> Column:
@@ -102,7 +103,7 @@ def _of_stat(key: str) -> Column:
             return _number(held)
         return f"{held:.1%}"
 
-    return Column(key, key, 3, value, told)
+    return Column(key, key.removesuffix(" mean"), 1, value, told)
 
 
 def _epochs(row: RunRow) -> int:
@@ -132,7 +133,8 @@ def _number(value: float | None) -> str:
 def table(rows: Sequence[RunRow], width: int) -> list[RenderableType]:
     """A row for each run, with as many columns as there is room for; it is said what is missing."""
     columns = columns_of(rows)
-    labels = [label.rstrip() for label in layer_labels(_apart([row.name for row in rows]), width)]
+    beginning, names = _apart([row.name for row in rows])
+    labels = [label.rstrip() for label in layer_labels(names, width)]
     sizes = {column.key: _size(column, rows) for column in columns}
     room = width - max(map(cell_len, [*labels, "run"]))
     shown, left_out = _fit(columns, sizes, room)
@@ -145,21 +147,27 @@ def table(rows: Sequence[RunRow], width: int) -> list[RenderableType]:
     for label, row in zip(labels, rows, strict=True):
         drawn.add_row(_line(label), *(_cell(column, row, sizes[column.key]) for column in shown))
     parts: list[RenderableType] = [drawn]
+    if beginning:
+        parts += ["", _line(f"all names begin with {beginning}")]
     if left_out:
-        names = ", ".join(column.key for column in left_out)
-        parts += ["", _line(f"no room for: {names}; a wider terminal or --csv shows them")]
+        missing = ", ".join(column.key for column in left_out)
+        parts += ["", _line(f"no room for: {missing}; a wider terminal or --csv shows them")]
     return parts
 
 
-def _apart(names: Sequence[str]) -> list[str]:
-    """The names without the folders that all lie in."""
-    parts = [PurePosixPath(name).parts for name in names]
-    shared = 0
-    while len(names) > 1 and len({tuple(p[: shared + 1]) for p in parts}) == 1:
-        shared += 1
-    if any(len(p) == shared for p in parts):  # one lies in another
-        shared -= 1
-    return ["/".join(p[shared:]) for p in parts]
+def _apart(names: Sequence[str]) -> tuple[str, list[str]]:
+    """What all names begin with, up to a mark between words, and what is left of each."""
+    shared = _beginning(names) if len(names) > 1 else ""
+    if shared in names:  # one lies in another
+        shared = shared[:-1]
+    beginning = shared[: max(shared.rfind(mark) for mark in _BETWEEN) + 1]
+    return beginning, [name.removeprefix(beginning) for name in names]
+
+
+def _beginning(names: Sequence[str]) -> str:
+    first, last = min(names), max(names)  # all others lie between them
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return "".join(letter for letter, _ in same)
 
 
 def _size(column: Column, rows: Sequence[RunRow]) -> int:

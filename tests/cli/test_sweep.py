@@ -136,6 +136,14 @@ def test_a_hundred_runs_with_long_names_fit_and_differ(delve, tmp_path, columns)
     assert ("no room for: " in " ".join(lines[101:])) == (columns == 80)
 
 
+def test_what_all_names_begin_with_is_told_once(delve, tmp_path):
+    for name in ("sweep-a/run", "sweep-a/run/earlier/1", "sweep-b/run"):
+        write_run(tmp_path / name, [{"loss": 1.0}])
+    lines = delve("show", tmp_path).stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["a/run", "a/run/earlier/1", "b/run"]
+    assert "all names begin with sweep-" in lines
+
+
 def test_status_of_each_is_told(delve, tmp_path):
     program = (
         "import os, sys, torch; from torch import nn; from delve import SaturationTracker\n"

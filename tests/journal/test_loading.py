@@ -79,7 +79,7 @@ def test_a_run_of_nothing_has_empty_tables(tmp_path):
 def test_a_loaded_run_cannot_be_changed(tmp_path):
     run = load(write_run(tmp_path, ROWS, config={"lr": 0.1}))
     with pytest.raises(FrozenInstanceError):
-        run.name = "other"
+        run.name = "other"  # type: ignore[misc]
     run.config["lr"] = 9
     assert run.config == {"lr": 0.1}
 

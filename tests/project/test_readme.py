@@ -183,7 +183,7 @@ def messages():
 def test_messages_install_a_plugin_from_the_checkout_or_the_repository():
     """The plugin alone: whoever reads the message has a Delve that the plugin is content with."""
     found = list(messages())
-    assert {name for name, _ in found} >= {"discovery.py", "commands.py"}
+    assert {name for name, _ in found} >= {"discovery.py", "health.py"}
     assert [one for one in found if not one[1].startswith(("./", "git+URL#subdirectory="))] == []
     for project in ROOT.glob("delve_plugins/*/pyproject.toml"):
         (needed,) = re.findall(r'"(delve[^"-]*)"', project.read_text(encoding="utf-8"))[:1]
