@@ -110,6 +110,6 @@ def _pandas() -> Any:
         import pandas as pd
     except ImportError as error:
         raise DelveError(
-            "a table of a run is a DataFrame of pandas, which is not installed; pip install pandas"
+            "a table of a run is a DataFrame of pandas, which is not installed; install pandas"
         ) from error
     return pd
