@@ -15,7 +15,7 @@ from delve.base import signals
 from delve.base.log import get_logger
 from delve.capture.hooks import LayerHooks
 from delve.delivery.run import Run, SilentRun
-from delve.records import StagedEpoch
+from delve.records import StagedEpoch, shortened
 from delve.tracker import succession
 from delve.tracker.arguments import check_no_more, check_scalar, check_scalar_name
 from delve.tracker.display import Display
@@ -57,6 +57,7 @@ class Session:
         self._ends_well = ends_well
         self._reserved = reserved
         self._staged = StagedEpoch()
+        self._logged: set[str] = set()  # scalars that stand in a row beside layers
         self._closed = False
         self._postponed: list[Callable[[], None]] = []
         self._process = os.getpid()
@@ -191,6 +192,8 @@ class Session:
         epoch, staged = self._epoch, self._staged
         staged.step = step
         self._steps.take(step)
+        if staged.metrics:
+            self._logged.update(staged.scalars)
         self._epoch, self._staged = epoch + 1, StagedEpoch()
         self._run.save(epoch, staged, self._hooks.layers)
         self._display.update(self)
@@ -203,6 +206,7 @@ class Session:
         staged = self._staged.names
         if staged and error is None:
             scalars = self._staged.scalars
+            self._tell_of_order()
             self._staged.step = self._steps.of_the_end(self._staged.step, scalars)
             self.save()
         elif staged:
@@ -212,6 +216,17 @@ class Session:
                 self._epoch,
                 type(error).__name__,
                 ", ".join(staged),
+            )
+
+    def _tell_of_order(self) -> None:
+        """Say where scalars came after the call that ends their epoch, again and again."""
+        late = [name for name in self._staged.scalars if name in self._logged]
+        if late and not self._staged.metrics:
+            logger.warning(
+                "epoch %d holds no layers, but %s, logged after the last add_saturations(): that "
+                "call ends an epoch, so log the scalars of an epoch before it",
+                self._epoch,
+                shortened(late),
             )
 
     def _close_at_exit(self) -> None:
