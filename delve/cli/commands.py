@@ -122,7 +122,14 @@ def show(
 @main.command()
 @run_argument
 @writers_option
-def export(run: Path, names: Sequence[str]) -> None:
+@click.option(
+    "--set",
+    "options",
+    multiple=True,
+    metavar="[WRITER.]NAME=VALUE",
+    help="Give a writer an argument, as writer_args does. May be repeated.",
+)
+def export(run: Path, names: Sequence[str], options: Sequence[str]) -> None:
     """Send a recorded run to further writers.
 
     The run may be finished or crashed; its times are kept. Each writer takes what it lacks, or
@@ -134,11 +141,12 @@ def export(run: Path, names: Sequence[str]) -> None:
     Examples:
       delve export runs/a --to mlflow
       delve export runs/a --to csv --to tensorboard
+      delve export runs/a --to mlflow --set mlflow.run_name=width64
       WANDB_PROJECT=thesis delve export runs/a --to wandb
     """
     from delve.cli import exporting
 
-    if not exporting.export(run, names):
+    if not exporting.export(run, names, options):
         sys.exit(FAILED)
 
 

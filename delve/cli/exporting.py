@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from delve.base.printable import one_line
 from delve.cli.runs import counted, read_recorded, warn_of_damage
@@ -15,13 +17,20 @@ from delve.errors import ArgumentError, WriterNotFoundError
 from delve.records import enumerate_epochs
 
 
-def export(run: Path, names: Sequence[str]) -> bool:
-    """Send a run to the writers of these names; whether all took it."""
+def export(run: Path, names: Sequence[str], options: Sequence[str] = ()) -> bool:
+    """Send a run to the writers of these names; whether all took it.
+
+    Args:
+        run: The run's folder.
+        names: The writers.
+        options: What they are given, such as ``mlflow.run_name=a``.
+    """
+    given = writer_args(options)
     recorded = read_recorded(run)
     warn_of_damage(recorded)
     failed = False
     with _quiet("delve.delivery"):  # whose words are for a training that goes on
-        for outcome in _outcomes(run, names):
+        for outcome in _outcomes(run, names, given):
             if outcome.error is None:
                 say(f"{outcome.writer}: {_sent(outcome.epochs, recorded.epochs)}")
             else:
@@ -33,11 +42,39 @@ def export(run: Path, names: Sequence[str]) -> bool:
     return not failed
 
 
-def _outcomes(run: Path, names: Sequence[str]) -> Iterator[replay.Outcome]:
+def writer_args(options: Sequence[str]) -> dict[str, Any]:
+    """The writers' arguments: flat, or nested where a writer's name stands before a dot.
+
+    A value that JSON knows, such as ``true``, ``3`` or ``null``, is that; all else is a text.
+
+    Raises:
+        ArgumentError: One gives nothing a value.
+    """
+    given: dict[str, Any] = {}
+    for option in options:
+        name, mark, text = option.partition("=")
+        writer, dot, argument = name.partition(".")
+        if not mark or not name or (dot and not argument):
+            raise ArgumentError(f"--set: {option!r} sets nothing; write mlflow.run_name=a")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        if dot:
+            given.setdefault(writer, {})[argument] = value
+        else:
+            given[name] = value
+    return given
+
+
+def _outcomes(
+    run: Path, names: Sequence[str], given: Mapping[str, Any]
+) -> Iterator[replay.Outcome]:
     try:
-        yield from replay.export(run, list(names))
-    except WriterNotFoundError as error:  # which speaks of the tracker's argument
-        raise ArgumentError(str(error).replace("save_to:", "--to:", 1)) from error
+        yield from replay.export(run, list(names), given)
+    except (WriterNotFoundError, ArgumentError) as error:  # which speak of the tracker's arguments
+        told = str(error).replace("save_to:", "--to:", 1).replace("writer_args:", "--set:", 1)
+        raise ArgumentError(told) from error
 
 
 def _sent(epochs: Sequence[int], recorded: Sequence[int]) -> str:
