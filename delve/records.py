@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import torch
 
 from delve.base.epochs import Epochs as Epochs
 from delve.base.epochs import counted_epochs as counted_epochs
@@ -70,6 +69,7 @@ class EpochRecord:
         metrics: The layer metrics.
         few_samples: By mode, the layers that saw fewer samples than they have features.
         step: The training step at which it was taken; None where none was given.
+        features: How many features layers have; read from a journal, where that was told anew.
     """
 
     epoch: int
@@ -78,6 +78,7 @@ class EpochRecord:
     metrics: Mapping[Metric, float]
     few_samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
     step: int | None = None
+    features: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class StagedEpoch:
         arrays: Those that are arrays.
         few_samples: By mode, the layers that saw fewer samples than they have features.
         step: The training step, if one was given.
+        features: How many features the layers have.
     """
 
     scalars: dict[str, float] = field(default_factory=dict)
@@ -117,6 +119,7 @@ class StagedEpoch:
     arrays: dict[Metric, np.ndarray] = field(default_factory=dict)
     few_samples: dict[str, list[str]] = field(default_factory=dict)
     step: int | None = None
+    features: dict[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,6 +128,8 @@ class StagedEpoch:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, made of tensors and plain values."""
+        import torch  # which readers of recorded runs do without
+
         return {
             "scalars": dict(self.scalars),
             "metrics": {str(metric): value for metric, value in self.metrics.items()},
@@ -133,6 +138,7 @@ class StagedEpoch:
             },
             "few_samples": dict(self.few_samples),
             "step": self.step,
+            "features": dict(self.features),
         }
 
     @classmethod
@@ -145,6 +151,7 @@ class StagedEpoch:
             {metric: array.cpu().numpy() for metric, array in arrays.items()},
             dict(state["few_samples"]),
             state.get("step"),
+            dict(state.get("features", {})),
         )
 
 
@@ -154,11 +161,6 @@ def _by_metric(values: Mapping[str, T]) -> dict[Metric, T]:
 
 def _forget(_state: Mapping[str, Any]) -> None:
     """Where there is no journal."""
-
-
-def _for_ever() -> float:
-    """Where nobody waits for a writer."""
-    return math.inf
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ class RunInfo:
     origin: Origin | None = None
     may_be_copy: bool = False
     keep: Callable[[Mapping[str, Any]], None] = field(default=_forget, repr=False)
-    time_left: Callable[[], float] = field(default=_for_ever, repr=False)
+    time_left: Callable[[], float] = field(default=lambda: math.inf, repr=False)
     steps: Mapping[int, int] = field(default_factory=dict, repr=False)
     initial_step: int | None = None
     axis: Axis = "epoch"

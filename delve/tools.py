@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from delve.base.checks import check_share
 from delve.errors import ArgumentError, WriterConfigurationError

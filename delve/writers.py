@@ -11,10 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from delve.base.log import get_logger
 from delve.base.printable import printable
+from delve.delivery.checked_writer import not_a_hook
 from delve.delivery.composite import CompositWriter
 from delve.delivery.discovery import how_to_install
 from delve.delivery.left_out import LeftOut
@@ -106,6 +107,10 @@ class AbstractWriter(ABC):
 class PrintWriter:
     """Prints one line per metric on the console as soon as it is logged."""
 
+    @not_a_hook
+    def resume_from_saved_state(self, initial_epoch: int) -> None:
+        """Do nothing: what was printed stays."""
+
     def add_scalar(self, name: str, value: float, epoch: int) -> None:
         """Print a scalar of the user's."""
         _print(epoch, name, value)
@@ -114,6 +119,14 @@ class PrintWriter:
         """Print the layer metrics of an epoch."""
         for name, value in value_dict.items():
             _print(global_step, name, value)
+
+    @not_a_hook
+    def save(self) -> None:
+        """Do nothing: all was printed as it came."""
+
+    @not_a_hook
+    def close(self) -> None:
+        """Do nothing: there is no file."""
 
 
 def _print(epoch: int, name: str, value: float) -> None:

@@ -29,5 +29,10 @@ def printable(text: object, keep: str = "") -> str:
     return re.sub(_OBEYED, lambda found: found[0] if found[0] in keep else _spelt(found[0]), told)
 
 
+def one_line(error: object) -> str:
+    """A message without its line breaks, and without what a terminal would obey."""
+    return printable(" ".join(str(error).split()))
+
+
 def _spelt(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

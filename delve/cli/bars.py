@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from delve.base.bar import draw_bar
+from delve.cli.choice import SATURATION
 from delve.cli.labels import layer_labels, shorten
 from delve.cli.notes import BOUNDS_MARK, FEW_MARK, TAIL_MARK, misled_layers, unsure_layers
 from delve.cli.report import Cell, LayerTable
@@ -93,13 +94,23 @@ class _Column:
 
     def value(self, layer: str) -> str:
         cell = self.cells.get(layer)
-        return "" if cell is None else f"{_value(self.table.stat, cell.value)}{self._mark(layer)}"
+        if cell is None:
+            return ""
+        told = f"{_value(self.table.stat, cell.value)}{self._dimensions(layer, cell.value)}"
+        return f"{told}{self._mark(layer)}"
 
     def change(self, layer: str) -> str:
         cell = self.cells.get(layer)
         if cell is None or self.table.is_first:
             return ""
         return _change(self.table.stat, cell.change)
+
+    def _dimensions(self, layer: str, value: float) -> str:
+        """How many dimensions of how many features a saturation is, where that is known."""
+        features = self.table.features.get(layer)
+        if features is None or self.table.stat != SATURATION or not math.isfinite(value):
+            return ""
+        return f" ({round(value * features)} of {features})"
 
     def _mark(self, layer: str) -> str:
         marks = (

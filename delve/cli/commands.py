@@ -1,40 +1,28 @@
-"""The ``delve`` command: what is installed, what was recorded, and where else to send it."""
+"""The commands of ``delve``: what is installed, what was recorded, and where else to send it.
+
+They are declared here. What a command does is imported when it is run: help and completion, which
+a person waits for, take nothing but click.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 import delve
-from delve import tools
-from delve.cli import bars, facts, health, statistics
-from delve.cli.choice import choose_stats, shown_together
 from delve.cli.group import CommandGroup
-from delve.cli.notes import network_notes, notes
 from delve.cli.options import (
     LocalPath,
     epoch_option,
     run_argument,
     runs_argument,
+    sources_option,
     stats_option,
     writers_option,
 )
-from delve.cli.repairing import repair
-from delve.cli.report import LayerTable, as_json, layer_table, notes_as_json
-from delve.cli.runs import counted, find_damage, read_recorded, run_names, warn_of_damage
-from delve.cli.terminal import check_reader, listing, one_line, say, say_parts, terminal_width
-from delve.cli.thresholds import threshold_table
-from delve.delivery import export as replay
-from delve.errors import ArgumentError, WriterNotFoundError
-from delve.journal.findings import notes_of
-from delve.journal.stored_run import StoredRun
-from delve.records import enumerate_epochs
 
 FAILED = 1  # something is wrong with a run or a writer; a wrong call exits with 2, as click does
 
@@ -49,6 +37,7 @@ def main() -> None:
     Examples:
       delve show runs/a                      a run at a glance
       delve show runs/a runs/b               two runs side by side
+      delve show runs --sort accuracy        all runs of a folder, the best first
       delve export runs/a --to mlflow        send a recorded run to MLflow
       delve plot runs/a runs/b --out plots   both in one figure
       delve repair runs/a                    write a damaged journal anew
@@ -75,16 +64,9 @@ def writers() -> None:
     Example:
       delve writers
     """
-    found = health.installed()
-    rows = []
-    for writer in found:
-        state = f"needs writer_args: {', '.join(writer.needs)}" if writer.needs else "healthy"
-        state = one_line(writer.problem) if writer.problem else state
-        rows.append((writer.name, writer.distribution, writer.version, state))
-    say_parts(listing(("NAME", "DISTRIBUTION", "VERSION", "STATE"), rows))
-    for name, plugin in health.not_installed().items():
-        say(f"{name}: not installed; pip install ./delve_plugins/{plugin} in a checkout")
-    if any(writer.problem for writer in found):
+    from delve.cli import health
+
+    if not health.tell():
         sys.exit(FAILED)
 
 
@@ -99,10 +81,9 @@ def stats_command(is_json: bool) -> None:
       delve stats
       delve stats --json | jq -r '.[].key'
     """
-    if is_json:
-        click.echo(json.dumps(statistics.as_json(), indent=2, allow_nan=False))
-        return
-    say_parts(*statistics.parts(), "", *statistics.sets())
+    from delve.cli import statistics
+
+    statistics.tell(is_json)
 
 
 @main.command()
@@ -110,44 +91,61 @@ def stats_command(is_json: bool) -> None:
 @stats_option
 @epoch_option
 @click.option("--json", "is_json", is_flag=True, help="Print a list of runs for programs.")
-def show(runs: Sequence[Path], stats: Sequence[str], epoch: int | None, is_json: bool) -> None:
+@click.option("--csv", "is_csv", is_flag=True, help="Print one row for each run, as CSV.")
+@click.option("--sort", metavar="KEY", help="Sort runs by a scalar, a hyperparameter, when, ...")
+@click.option(
+    "--layers",
+    multiple=True,
+    metavar="GLOB",
+    help="Show these layers alone; of many runs each, and not their mean. May be repeated.",
+)
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Show the runs alone with this hyperparameter. May be repeated.",
+)
+def show(
+    runs: Sequence[Path],
+    stats: Sequence[str],
+    epoch: int | None,
+    is_json: bool,
+    is_csv: bool,
+    sort: str | None,
+    layers: Sequence[str],
+    where: Sequence[str],
+) -> None:
     """Show runs at a glance.
 
-    Several stand side by side. What was recorded, the last and best value of your scalars, and for
-    each layer in forward order its saturation in training and evaluation.
+    Several stand side by side, and those of a folder in a row each: status, the hyperparameters in
+    which they differ, last and best scalars, and one statistic, the mean of all layers. Of one run
+    it is what was recorded, the last and best value of your scalars, and for each layer in forward
+    order its saturation in training and evaluation.
 
     Examples:
       delve show runs/a
       delve show runs/a --stat lsat_eval --stat idim --epoch 3
       delve show runs/a runs/b
+      delve show runs --sort accuracy --where lr=0.1
       delve show runs/a --json | jq '.[0].scalars.accuracy.best'
     """
-    recorded = [read_recorded(run) for run in runs]
-    damages = [find_damage(run) for run in recorded]
-    tables = [_tables(run, stats, epoch) for run in recorded]
-    flat = [[table for together in shown.values() for table in together] for shown in tables]
-    if is_json:
-        told = [
-            {**as_json(*one), "notes": notes_as_json(notes_of(one[0], epoch))}
-            for one in zip(recorded, flat, damages, strict=True)
-        ]
-        click.echo(json.dumps(told, indent=2, allow_nan=False))  # which is all ASCII
-        return
-    width = terminal_width()
-    names = facts.names_that_fit(run_names(recorded), width)
-    say_parts(*facts.facts(recorded, names, damages, width))
-    for key in dict.fromkeys(key for shown in tables for key in shown):
-        held = [(name, one[key]) for name, one in zip(names, tables, strict=True) if key in one]
-        of_runs = [name for name, _ in held], [run for _, run in held]
-        say_parts("", *bars.layer_bars(*of_runs, width))
-    say_parts(*notes(names, flat))
-    say_parts(*network_notes(names, [notes_of(run, epoch) for run in recorded]))
+    from delve.cli import showing
+
+    selection = showing.Selection(sort, tuple(layers), tuple(where), is_csv)
+    showing.show(runs, stats, epoch, is_json, selection)
 
 
 @main.command()
 @run_argument
 @writers_option
-def export(run: Path, names: Sequence[str]) -> None:
+@click.option(
+    "--set",
+    "options",
+    multiple=True,
+    metavar="[WRITER.]NAME=VALUE",
+    help="Give a writer an argument, as writer_args does. May be repeated.",
+)
+def export(run: Path, names: Sequence[str], options: Sequence[str]) -> None:
     """Send a recorded run to further writers.
 
     The run may be finished or crashed; its times are kept. Each writer takes what it lacks, or
@@ -159,22 +157,12 @@ def export(run: Path, names: Sequence[str]) -> None:
     Examples:
       delve export runs/a --to mlflow
       delve export runs/a --to csv --to tensorboard
+      delve export runs/a --to mlflow --set mlflow.run_name=width64
       WANDB_PROJECT=thesis delve export runs/a --to wandb
     """
-    recorded = read_recorded(run)
-    warn_of_damage(recorded)
-    failed = False
-    with _quiet("delve.delivery"):  # whose words are for a training that goes on
-        for outcome in _outcomes(run, names):
-            if outcome.error is None:
-                say(f"{outcome.writer}: {_sent(outcome.epochs, recorded.epochs)}")
-            else:
-                check_reader()  # whose absence the print writer takes for its own failure
-                failed = True
-                error = one_line(outcome.error).removeprefix(f"writer {outcome.writer!r}: ")
-                sent = _named(outcome.epochs) if outcome.epochs else "nothing"
-                say(f"Error: {outcome.writer}: {error} (sent {sent})", err=True)
-    if failed:
+    from delve.cli import exporting
+
+    if not exporting.export(run, names, options):
         sys.exit(FAILED)
 
 
@@ -207,57 +195,26 @@ def recompute(
       delve recompute runs/a --threshold 0.95
       delve recompute runs/a --threshold 0.9 --threshold 0.999 --csv table.csv
     """
-    recorded = read_recorded(run)
-    stored = tools.stored_covariances(recorded.folder, epoch)
-    if table is not None:
-        tools.write_table(tools.recompute(stored, thresholds), table)
-        say(table)
-        return
-    last = stored[-1].epoch
-    rows = tools.recompute([one for one in stored if one.epoch == last], thresholds)
-    say(f"saturation (and intrinsic dimensionality) at epoch {last}")
-    record = recorded.record_of(last)
-    say_parts(*threshold_table(rows, terminal_width(), record.few_samples if record else None))
+    from delve.cli import recomputing
+
+    recomputing.recompute(run, thresholds, epoch, table)
 
 
-main.add_command(repair)
+@main.command()
+@run_argument
+@sources_option
+def repair(run: Path, names: Sequence[str]) -> None:
+    """Write a damaged or lost journal anew.
 
+    From what it still tells, and from what the local backends hold: csv, npy, TensorBoard, and
+    writers of others that can be read back. Those with exact values come first; one that differs
+    counts for nothing from there on. The damaged journal is kept beside it as journal.1.jsonl, and
+    nothing else is changed. A journal that is whole and knows all stays as it is.
 
-def _tables(run: StoredRun, stats: Sequence[str], epoch: int | None) -> dict[str, list[LayerTable]]:
-    """The tables of the statistics wanted, by what is shown together."""
-    return {
-        key: [layer_table(run, choice, epoch) for choice in choices]
-        for key, choices in shown_together(choose_stats(run, stats)).items()
-    }
+    Examples:
+      delve repair runs/a
+      delve repair runs/a --from csv
+    """
+    from delve.cli import repairing
 
-
-def _outcomes(run: Path, names: Sequence[str]) -> Iterator[replay.Outcome]:
-    try:
-        yield from replay.export(run, list(names))
-    except WriterNotFoundError as error:  # which speaks of the tracker's argument
-        raise ArgumentError(str(error).replace("save_to:", "--to:", 1)) from error
-
-
-def _sent(epochs: Sequence[int], recorded: Sequence[int]) -> str:
-    """What a writer was sent, and what it held already."""
-    if not epochs:
-        return "had all epochs"
-    sent = set(epochs)
-    had = [epoch for epoch in recorded if epoch not in sent]
-    return f"sent {_named(epochs)}, had {_named(had)}" if had else f"sent {_named(epochs)}"
-
-
-def _named(epochs: Sequence[int]) -> str:
-    return counted("epoch", enumerate_epochs(epochs))
-
-
-@contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep back the warnings of a logger."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    repairing.repair(run, names)

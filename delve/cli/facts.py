@@ -17,8 +17,9 @@ from delve.base.printable import printable
 from delve.cli.bars import merge_orders
 from delve.cli.labels import shorten
 from delve.cli.runs import Damage
-from delve.cli.scalars import ScalarSummary, summarise_scalars
+from delve.cli.scalars import ScalarSummary, has_best, summarise_scalars
 from delve.cli.terminal import GAP, after_gap, columns, text
+from delve.journal.status import status_of
 from delve.journal.stored_run import StoredRun
 from delve.records import enumerate_epochs
 
@@ -68,7 +69,7 @@ def facts(
     scalars = [{s.name: s for s in summarise_scalars(run)} for run in runs]
     sections = [
         _Section("", _general(runs, names, damages)),
-        _Section("configuration", _each([_flat(run.config) for run in runs], _cut)),
+        _Section("configuration", _each([flat_config(run.config) for run in runs], _cut)),
         _Section("last (best at epoch)", _each(scalars, _scalar)),
     ]
     labels = [cell_len(row.label) for section in sections for row in section.rows]
@@ -88,14 +89,18 @@ def _general(
     rows = [
         _Row("", [text(name, "bold") for name in names]),
         _Row("begun", [text(_time(run.created)) for run in runs]),
+        _Row("status", [text(_status(run)) for run in runs]),
         _Row("epochs", [text(_epochs(run)) for run in runs]),
         _Row("resumed", [text(_resumes(run)) for run in runs]),
         _Row("layers", [text(len(run.layers)) for run in runs]),
     ]
+    if all(run.begun is None for run in runs):  # recorded before that was told
+        rows = [row for row in rows if row.label != "status"]
+    after_epochs = next(n for n, row in enumerate(rows) if row.label == "epochs") + 1
     if any(run.steps for run in runs):
-        rows.insert(3, _Row("steps", [text(_steps(run)) for run in runs]))
+        rows.insert(after_epochs, _Row("steps", [text(_steps(run)) for run in runs]))
     if any(damage.lines for damage in damages):
-        rows.insert(3, _Row("damaged", [*map(_damage, damages)]))
+        rows.insert(after_epochs, _Row("damaged", [*map(_damage, damages)]))
     return rows
 
 
@@ -116,11 +121,12 @@ def _table(rows: Sequence[_Row], label_width: int, cell_width: int) -> Table:
     return table
 
 
-def _flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def flat_config(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """Hyperparameters as texts, nested ones by dotted names."""
     flat: dict[str, str] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_config(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
     return flat
@@ -128,7 +134,7 @@ def _flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
 
 def _scalar(summary: ScalarSummary) -> RenderableType:
     last = f"{summary.last:.4g}"
-    if summary.best is None:
+    if summary.best is None or not has_best(summary.name):
         return text(last)
     kind = "min" if summary.lowest else "max"
     return _LastAndBest(last, f"{kind} {summary.best:.4g} at {summary.best_epoch}")
@@ -154,6 +160,11 @@ def _damage(damage: Damage) -> Text:
 def _time(milliseconds: int) -> str:
     begun = datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone()
     return begun.strftime("%Y-%m-%d %H:%M")
+
+
+def _status(run: StoredRun) -> str:
+    status = status_of(run)
+    return f"{status}, {_time(status.time)}"
 
 
 def _epochs(run: StoredRun) -> str:

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from delve.base.printable import printable
-from delve.cli.offered import absent_command, offered_command, offered_names
-from delve.cli.terminal import one_line
+from delve.base.printable import one_line, printable
+from delve.cli.offered import absent_command, listed_help, offered_command, offered_names
 from delve.errors import DelveError
-from delve.files.whole import unfinished_name
 
 
 class CommandGroup(click.Group):
     """Tells of what a user can mend in one line, without a traceback.
 
-    Commands that other distributions offer are imported when their help is shown or they are run.
-    Those of Delve itself come first: no plugin replaces one.
+    Commands that other distributions offer are imported when their help is shown or they are run,
+    and to be listed, unless the plugin is one of Delve's. Those of Delve itself come first: no
+    plugin replaces one.
 
     Paragraphs of help that hold indented lines, such as examples, are shown as they are.
     """
@@ -46,6 +46,27 @@ class CommandGroup(click.Group):
             offered = absent_command(cmd_name, error)
         return offered and _prepared(offered)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What may stand in the place of a word: commands, and options."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=self._listed(ctx, name)) for name in names]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        names = self.list_commands(ctx)
+        room = formatter.width - 6 - max(map(len, names))
+        rows = [(name, self._listed(ctx, name, room)) for name in names]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _listed(self, ctx: click.Context, name: str, room: int = 80) -> str:
+        own = name in self.commands
+        if not own and (told := listed_help(name)) is not None:
+            return told
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(room) if command else ""
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
@@ -65,6 +86,8 @@ def _explain(error: OSError) -> str:
     """The system's refusal in words, without its number."""
     if not isinstance(error.filename, str) or not error.strerror:
         return str(error)
+    from delve.files.whole import unfinished_name
+
     path = Path(error.filename)
     whole = path.name.removeprefix(".").removesuffix(".tmp")
     if whole and path.name == unfinished_name(whole):  # a file's name until it is whole

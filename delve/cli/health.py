@@ -8,6 +8,8 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from delve.base import entry_points as plugins
+from delve.base.printable import one_line
+from delve.cli.terminal import listing, say, say_parts
 from delve.delivery.discovery import GROUP, OUR_PLUGINS, load_writer_class, make_writers
 from delve.errors import DelveError
 
@@ -29,6 +31,20 @@ class WriterHealth:
     version: str
     problem: str | None = None
     needs: tuple[str, ...] = ()
+
+
+def tell() -> bool:
+    """List all writers; whether all can work."""
+    found = installed()
+    rows = []
+    for writer in found:
+        state = f"needs writer_args: {', '.join(writer.needs)}" if writer.needs else "healthy"
+        state = one_line(writer.problem) if writer.problem else state
+        rows.append((writer.name, writer.distribution, writer.version, state))
+    say_parts(listing(("NAME", "DISTRIBUTION", "VERSION", "STATE"), rows))
+    for name, plugin in not_installed().items():
+        say(f"{name}: not installed; pip install ./delve_plugins/{plugin} in a checkout")
+    return not any(writer.problem for writer in found)
 
 
 def installed() -> list[WriterHealth]:

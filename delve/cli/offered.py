@@ -5,18 +5,24 @@ from __future__ import annotations
 import click
 
 from delve.base import entry_points as plugins
-from delve.cli.terminal import one_line
-from delve.delivery.discovery import how_to_install
+from delve.base.printable import one_line
 from delve.errors import DelveError, WriterLoadError, WriterNotFoundError
 
 GROUP = "delve.commands"
 
-_OURS = {"plot": "plot"}  # commands that come with a plugin of Delve's, and the plugin's name
+# Commands that come with a plugin of Delve's: the plugin's name, and what stands in the list of
+# commands, for which the plugin is not imported.
+_OURS = {"plot": ("plot", "Draw figures of recorded runs.")}
 
 
 def offered_names() -> list[str]:
     """The names of commands that plugins offer, and of those that Delve's own would."""
     return [*plugins.offers(GROUP), *_OURS]
+
+
+def listed_help(name: str) -> str | None:
+    """What the list of commands says of one that is a plugin of Delve's; None for all others."""
+    return _OURS[name][1] if name in _OURS and name in plugins.offers(GROUP) else None
 
 
 def offered_command(name: str) -> click.Command | None:
@@ -63,4 +69,7 @@ def absent_command(name: str, error: DelveError) -> click.Command:
 
 
 def _how_to_get(name: str, why: str) -> str:
-    return f"delve {name} comes with the {_OURS[name]} plugin, {why}. {how_to_install(_OURS[name])}"
+    from delve.delivery.discovery import how_to_install
+
+    plugin = _OURS[name][0]
+    return f"delve {name} comes with the {plugin} plugin, {why}. {how_to_install(plugin)}"

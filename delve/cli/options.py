@@ -12,12 +12,9 @@ from click.shell_completion import CompletionItem
 
 from delve.base import entry_points as plugins
 from delve.base.local_path import local_path
-from delve.cli.choice import recorded_stats
-from delve.delivery.discovery import GROUP
 from delve.errors import ArgumentError, DelveError
-from delve.journal.stored_run import read_run
-from delve.records import MODES
-from delve.stats.registry import installed_keys, key_of, number_keys
+
+_WRITERS = "delve.writers"  # the group of their entry points
 
 
 def _complete_run(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -25,10 +22,12 @@ def _complete_run(_: click.Context, __: click.Parameter, begun: str) -> list[Com
 
 
 def _complete_writer(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
-    return [name for name in sorted(plugins.offers(GROUP)) if name.startswith(begun)]
+    return [name for name in sorted(plugins.offers(_WRITERS)) if name.startswith(begun)]
 
 
 def _complete_stat(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    from delve.records import MODES
+
     # An option without a value keeps click from telling which of the words before are runs.
     keys = _recorded_keys(context.params.get("runs") or context.args)
     modes = MODES if "_" in begun else ()  # which would treble a list of all
@@ -38,6 +37,10 @@ def _complete_stat(context: click.Context, _: click.Parameter, begun: str) -> li
 
 def _recorded_keys(runs: Sequence[str | Path]) -> list[str]:
     """The statistics of the first run that stands in the line; all where none does."""
+    from delve.cli.choice import recorded_stats
+    from delve.journal.stored_run import read_run
+    from delve.stats.registry import installed_keys, key_of, number_keys
+
     try:
         held = [key_of(stat) for run in runs[:1] for stat in recorded_stats(read_run(Path(run)))]
     except DelveError:
@@ -105,17 +108,29 @@ sources_option = click.option(
     help="Read this backend: csv, npy, tensorboard. May be repeated. Default: all that are there.",
 )
 
+
+class _StatOption(click.Option):
+    """The option whose help lists the statistics, which are looked up when it is shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """What stands in the help."""
+        from delve.stats.registry import number_keys
+
+        self.help = (
+            f"A recorded statistic: {', '.join(number_keys())}, one that is installed, or its long "
+            "name; with _train or _eval for one mode alone. May be repeated. Default: lsat, else "
+            "the first one."
+        )
+        return super().get_help_record(ctx)
+
+
 stats_option = click.option(
     "--stat",
     "stats",
+    cls=_StatOption,
     multiple=True,
     metavar="STAT",
     shell_complete=_complete_stat,
-    help=(
-        f"A recorded statistic: {', '.join(number_keys())}, one that is "
-        "installed, or its long name; with _train "
-        "or _eval for one mode alone. May be repeated. Default: lsat, else the first one."
-    ),
 )
 
 epoch_option = click.option(

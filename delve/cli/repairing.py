@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import click
-
-from delve.cli.options import run_argument, sources_option
 from delve.cli.runs import counted
 from delve.cli.terminal import say
 from delve.delivery import repair as rewriting
@@ -16,21 +13,8 @@ from delve.errors import ArgumentError, WriterNotFoundError
 from delve.records import enumerate_epochs
 
 
-@click.command()
-@run_argument
-@sources_option
 def repair(run: Path, names: Sequence[str]) -> None:
-    """Write a damaged or lost journal anew.
-
-    From what it still tells, and from what the local backends hold: csv, npy, TensorBoard, and
-    writers of others that can be read back. Those with exact values come first; one that differs
-    counts for nothing from there on. The damaged journal is kept beside it as journal.1.jsonl, and
-    nothing else is changed. A journal that is whole and knows all stays as it is.
-
-    Examples:
-      delve repair runs/a
-      delve repair runs/a --from csv
-    """
+    """Write a run's journal anew from these writers, and tell of it."""
     try:
         lines = list(_told(rewriting.repair(run, names)))
     except WriterNotFoundError as error:  # which speaks of the tracker's argument

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from delve.cli.choice import SATURATION, Choice
 from delve.cli.runs import Damage, counted
@@ -14,9 +15,12 @@ from delve.cli.scalars import summarise_scalars
 from delve.cli.tail import find_drop, find_tail
 from delve.errors import ArgumentError
 from delve.journal.lines import to_json
+from delve.journal.status import status_of
 from delve.journal.stored_run import StoredRun
 from delve.records import EpochRecord, Metric, enumerate_epochs, forward_order
-from delve.stats.note import Note
+
+if TYPE_CHECKING:
+    from delve.stats.note import Note
 
 DIMENSIONALITY = "intrinsic-dimensionality"
 
@@ -61,6 +65,27 @@ class LayerTable:
     few_samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_drop: bool = False
     step: int | None = None
+    features: Mapping[str, int] = field(default_factory=dict)
+
+    def of_layers(self, patterns: Sequence[str]) -> LayerTable:
+        """The same of the layers alone whose names fit one of these patterns, or of all.
+
+        Raises:
+            ArgumentError: None fits.
+        """
+        if not patterns:
+            return self
+        kept = [n for n in self.layers if any(fnmatch.fnmatchcase(n, p) for p in patterns)]
+        if not kept:
+            raise ArgumentError(
+                f"--layers: no layer is called {' or '.join(patterns)}; there are: "
+                f"{', '.join(self.layers)}"
+            )
+        cells = {
+            mode: {layer: cell for layer, cell in row.items() if layer in kept}
+            for mode, row in self.cells.items()
+        }
+        return replace(self, layers=tuple(kept), cells=cells)
 
 
 def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> LayerTable:
@@ -72,11 +97,12 @@ def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> Lay
     stat = choice.stat
     holding = run.overview.epochs_with(stat, choice.modes)
     shown = _epoch_of(run, choice, holding, epoch)
-    first = run.overview.first
     cells: dict[str, dict[str, Cell]] = {}
     for mode in choice.modes:
         row = {
-            metric.layer: Cell(value, value - first[metric], _bounds(shown.metrics, metric))
+            metric.layer: Cell(
+                value, _change(run, shown, metric, value), _bounds(shown.metrics, metric)
+            )
             for metric, value in shown.metrics.items()
             if (metric.mode, metric.stat) == (mode, stat)
         }
@@ -97,7 +123,14 @@ def layer_table(run: StoredRun, choice: Choice, epoch: int | None = None) -> Lay
         },
         is_drop=any(metric.stat == DIMENSIONALITY for metric in shown.metrics),
         step=shown.step,
+        features=run.features,
     )
+
+
+def _change(run: StoredRun, shown: EpochRecord, metric: Metric, value: float) -> float:
+    """Since the first epoch; NaN where the model was another one later than the epoch shown."""
+    is_before_another = shown.epoch < run.overview.since.get(metric.layer, 0)
+    return math.nan if is_before_another else value - run.overview.first[metric]
 
 
 def as_json(run: StoredRun, tables: Sequence[LayerTable], damage: Damage) -> dict[str, Any]:
@@ -106,6 +139,7 @@ def as_json(run: StoredRun, tables: Sequence[LayerTable], damage: Damage) -> dic
         "folder": str(run.folder),
         "run_id": run.run_id,
         "created": run.created,
+        **_standing(run),
         "epochs": run.epochs,
         **({"steps": [run.steps.get(epoch) for epoch in run.epochs]} if run.steps else {}),
         "damaged_lines": list(damage.lines),
@@ -137,6 +171,17 @@ def notes_as_json(notes: Sequence[Note]) -> list[dict[str, Any]]:
         }
         for note in notes
     ]
+
+
+def _standing(run: StoredRun) -> dict[str, Any]:
+    """Status and features, which journals of earlier versions do not tell."""
+    told: dict[str, Any] = {}
+    if run.begun is not None:
+        status = status_of(run)
+        told["status"] = {"state": status.state, "error": status.error, "time": status.time}
+    if run.features:
+        told["features"] = dict(run.features)
+    return told
 
 
 def _table_as_json(table: LayerTable) -> dict[str, Any]:

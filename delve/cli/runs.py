@@ -10,6 +10,7 @@ from pathlib import Path
 from delve.base.printable import printable
 from delve.cli.terminal import say
 from delve.errors import ArgumentError, JournalError
+from delve.journal.finding import find_runs
 from delve.journal.reading import JOURNAL_NAME
 from delve.journal.stored_run import StoredRun, read_run
 from delve.records import EpochRecord, Metric, enumerate_epochs, enumerate_spans, shortened
@@ -56,6 +57,13 @@ def read_recorded(folder: Path) -> StoredRun:
         raise ArgumentError(
             f"{folder} is no run itself, but holds runs; name one: {named}"
         ) from error
+
+
+def folders_of_runs(folder: Path) -> dict[Path, str]:
+    """The runs in a folder that is none itself, with their names below it; none of one that is."""
+    if (folder / JOURNAL_NAME).exists() or not folder.is_dir():
+        return {}
+    return {path: path.relative_to(folder).as_posix() for path in find_runs(folder)}
 
 
 def with_printable_layers(run: StoredRun) -> StoredRun:

@@ -28,15 +28,24 @@ class ScalarSummary:
     best_epoch: int | None
     lowest: bool
 
+    @classmethod
+    def of(cls, name: str, extremes: Extremes) -> ScalarSummary:
+        """What is told of a scalar that went so far down and up."""
+        lowest = lowest_is_best(name)
+        best, epoch = (extremes.lowest if lowest else extremes.highest) or (None, None)
+        return cls(name=name, last=extremes.last, best=best, best_epoch=epoch, lowest=lowest)
+
+
+def lowest_is_best(name: str) -> bool:
+    """Whether the lowest value of a scalar is its best, by its name."""
+    return any(word in name.lower() for word in _LOWEST_IS_BEST)
+
+
+def has_best(name: str) -> bool:
+    """Whether a best value means anything: of the tracker's averages over layers none does."""
+    return not name.startswith("average-")
+
 
 def summarise_scalars(run: StoredRun) -> list[ScalarSummary]:
     """The user's scalars in first-seen order."""
-    return [_summarise(name, extremes) for name, extremes in run.overview.scalars.items()]
-
-
-def _summarise(name: str, extremes: Extremes) -> ScalarSummary:
-    lowest = any(word in name.lower() for word in _LOWEST_IS_BEST)
-    best, best_epoch = (extremes.lowest if lowest else extremes.highest) or (None, None)
-    return ScalarSummary(
-        name=name, last=extremes.last, best=best, best_epoch=best_epoch, lowest=lowest
-    )
+    return [ScalarSummary.of(name, extremes) for name, extremes in run.overview.scalars.items()]

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 
+import click
 from rich.console import RenderableType
 from rich.padding import Padding
 
-from delve.cli.terminal import text
+from delve.cli.terminal import say_parts, text
 from delve.errors import DelveError
 from delve.stats.registry import SETS, keys, stats_of_key
 from delve.stats.stat import Stat
 
 _KEY_WIDTH = 13
+
+
+def tell(is_json: bool) -> None:
+    """All of them, to people or to programs."""
+    if is_json:
+        click.echo(json.dumps(as_json(), indent=2, allow_nan=False))
+    else:
+        say_parts(*parts(), "", *sets())
 
 
 def parts() -> Iterator[RenderableType]:

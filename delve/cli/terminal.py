@@ -107,11 +107,6 @@ def check_reader() -> None:
             raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
 
 
-def one_line(error: object) -> str:
-    """A message without its line breaks, and without what a terminal would obey."""
-    return printable(" ".join(str(error).split()))
-
-
 def _console(width: int) -> Console:
     """A console that reads nothing into a text: no style, no emoji, no number to colour."""
     return Console(

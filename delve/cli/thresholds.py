@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import RenderableType
@@ -13,7 +14,9 @@ from delve.cli.labels import layer_labels
 from delve.cli.notes import FEW_MARK, few_samples_note
 from delve.cli.terminal import GAP, columns, text
 from delve.records import MODES
-from delve.tools import Recomputed
+
+if TYPE_CHECKING:  # with PyTorch, which most commands do without
+    from delve.tools import Recomputed
 
 _STATS = ("saturation", "intrinsic dimensionality")
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from delve.delivery.attempts import ATTEMPT_TIME, CATCH_UP_TIME, PATIENCE, Attempts
 from delve.delivery.checked_writer import NamedWriter

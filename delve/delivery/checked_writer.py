@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
@@ -20,7 +21,18 @@ from delve.hookspecs import HOOKS, PROJECT, WriterSpec
 
 _SIMILAR = 0.8  # difflib's ratio from which a method's name is taken for a misspelt hook
 
+_NO_HOOK = "is_no_hook_of_delve"
+
 logger = get_logger(__name__)
+
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+def not_a_hook(method: T) -> T:
+    """Mark a method that is there for subclasses to call alone: the writer counts as without it."""
+    method.__dict__[_NO_HOOK] = True
+    return method
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,8 @@ class _WriterManager(pluggy.PluginManager):
         attribute = inspect.getattr_static(plugin, name, None)
         if isinstance(attribute, (staticmethod, classmethod)):
             attribute = attribute.__func__
+        if getattr(attribute, _NO_HOOK, False):
+            return None
         options: pluggy.HookimplOpts | None = getattr(attribute, f"{PROJECT}_impl", None)
         if options is None and name in HOOKS and callable(attribute):
             options = {

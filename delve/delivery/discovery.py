@@ -175,7 +175,7 @@ def _not_found(name: str, offers: Mapping[str, object]) -> str:
     installed = ", ".join(sorted(offers)) or "none"
     message = f"save_to: no writer {name!r} is installed (installed: {installed})"
     if name not in OUR_PLUGINS:
-        close = difflib.get_close_matches(name, [*offers, *OUR_PLUGINS, *ALIASES], n=1)
+        close = difflib.get_close_matches(name.lower(), [*offers, *OUR_PLUGINS, *ALIASES], n=1)
         return f"{message}; did you mean {close[0]!r}?" if close else message
     return f"{message}. {how_to_install(name)}"
 
@@ -198,6 +198,14 @@ def _distribute(
                     arguments[name][argument] = inner
         else:
             takers = [name for name in classes if key in accepted[name]]
+            if not takers and key in (*OUR_PLUGINS, *ALIASES, *plugins.offers(GROUP)):
+                raise ArgumentError(
+                    f"writer_args: {key!r} is a writer that save_to does not select (it selects "
+                    f"{', '.join(classes) or 'none by name'}); add it there, or leave it out here"
+                    if key not in classes
+                    else f"writer_args: what is given for {key!r} must be a dictionary of "
+                    f"arguments, not {value!r}"
+                )
             if not takers:
                 raise ArgumentError(_unknown_argument(key, accepted))
             for name in takers:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pluggy import Result
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from delve.delivery.checked_writer import NamedWriter
 from delve.delivery.delivery import Delivery

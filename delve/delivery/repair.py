@@ -21,9 +21,9 @@ from delve.delivery.holdings import (
     readable_writers,
 )
 from delve.errors import JournalError
+from delve.journal.clock import now_in_ms
 from delve.journal.format import FORMAT, RunLine
 from delve.journal.home import Home
-from delve.journal.journal import now_in_ms
 from delve.journal.lock import LOCK_NAME, FolderLock
 from delve.journal.reading import JOURNAL_NAME
 from delve.journal.salvage import Salvage, lines_that_tell, salvage, write_anew

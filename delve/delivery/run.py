@@ -11,7 +11,9 @@ from delve.base.log import get_logger
 from delve.delivery.attempts import PATIENCE
 from delve.delivery.checked_writer import NamedWriter
 from delve.delivery.delivery import Delivery
-from delve.journal.journal import Journal, now_in_ms
+from delve.journal.clock import now_in_ms
+from delve.journal.earlier import move_aside
+from delve.journal.journal import Journal
 from delve.journal.lock import FolderLock
 from delve.records import Axis, EpochRecord, RunInfo, StagedEpoch
 
@@ -33,6 +35,8 @@ class Run:
         array_groups: The same as ``{mode}-{stat}``, for the writers.
         patience: Seconds that it may take to open a writer, and to feed it at the end.
         initial_step: The training step that the user has resumed by, if there was one.
+        overwrite: Whether a new run replaces an earlier one in the folder, which is moved aside
+            otherwise.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Run:
         array_groups: Sequence[str] = (),
         patience: float = PATIENCE,
         initial_step: int | None = None,
+        overwrite: bool = False,
     ) -> None:
         if arrays and not any(writer.implements("add_array") for writer in writers):
             logger.warning(
@@ -58,7 +63,11 @@ class Run:
         with contextlib.ExitStack() as undo:
             lock = FolderLock(folder)
             undo.callback(lock.release)
-            self._journal = Journal.open(folder, initial_epoch, layers, config)
+            moves = initial_epoch == 0 and not overwrite
+            moved = move_aside(folder) if moves else None
+            self._journal = Journal.open(
+                folder, initial_epoch, layers, config, replaces_earlier=moved is not None
+            )
             undo.callback(self._journal.close)
             info = RunInfo(
                 savefile=folder,
@@ -75,6 +84,8 @@ class Run:
                 initial_step=initial_step,
                 axis=self.axis or "epoch",
             )
+            self._journal.begin()
+            undo.push(lambda _kind, error, _traceback: self._journal.end(error))
             self._delivery = Delivery(
                 writers, self._journal, info, raise_errors, raise_errors, patience
             )
@@ -124,6 +135,7 @@ class Run:
             staged.metrics,
             staged.few_samples,
             staged.step,
+            staged.features,
         )
         try:
             self._journal.write_epoch(record, layers)

@@ -3,8 +3,8 @@
 Public is what stands here: what a writer may ask of the journals in a folder.
 """
 
+from delve.journal.clock import now_in_ms
 from delve.journal.findings import run_notes
-from delve.journal.journal import now_in_ms
 from delve.journal.reading import JOURNAL_NAME, holds_run
 from delve.journal.states import most_bytes, remembered_states
 

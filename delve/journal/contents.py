@@ -12,7 +12,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from delve.errors import JournalError, NoHeaderError
 from delve.journal.format import (
+    BeginLine,
     ConfigLine,
+    EndLine,
     EpochLine,
     ForkLine,
     HomeLine,
@@ -43,6 +45,10 @@ class Contents:
         places: Offset and length of the line of each epoch that is not void, by rising epoch.
         steps: The training steps of those that have one, in the same order.
         metrics: The name of every metric that was ever recorded: an ordered set.
+        features: How many features each layer has, as last told.
+        begun: The process that opened the run last; None where no line told of one.
+        ended: How it ended; None where it did not, or where nobody told.
+        last_time: When the last epoch was saved, in milliseconds since 1970; None without any.
         states: What each writer remembers.
         resumes: The epoch of each resume.
         replaces_earlier: Whether the folder held an earlier run when this one began.
@@ -67,6 +73,10 @@ class Contents:
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
     steps: dict[int, int] = field(default_factory=dict)
     metrics: dict[str, None] = field(default_factory=dict)
+    features: dict[str, int] = field(default_factory=dict)
+    begun: BeginLine | None = None
+    ended: EndLine | None = None
+    last_time: int | None = None
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     resumes: list[int] = field(default_factory=list)
     replaces_earlier: bool = False
@@ -108,6 +118,10 @@ class Contents:
                 self.may_be_copy = self.may_be_copy or may_be_copy
             case ForkLine() as line:
                 self._take_fork(line)
+            case BeginLine() as line:
+                self.begun, self.ended = line, None
+            case EndLine() as line:
+                self.ended = line
 
     def _take_header(self, line: RunLine) -> None:
         self.run_id, self.created = line.run_id, line.created
@@ -116,6 +130,9 @@ class Contents:
 
     def _take_epoch(self, line: EpochLine, offset: int, length: int) -> None:
         self.places[line.epoch] = (offset, length)
+        self.last_time = line.time
+        if line.features:
+            self.features.update(line.features)
         if line.step is not None:
             self.steps[line.epoch] = line.step
         self.metrics.update(dict.fromkeys(line.scalars))
@@ -267,7 +284,7 @@ def _lines(file: BinaryIO, contents: Contents, parser: LineParser) -> Iterator[_
         offset = contents.size
         contents.size += length
         contents.ends_in_newline = is_too_long or content.endswith(b"\n")
-        numbered = None if is_too_long else _parsed(content, parser)
+        numbered = None if is_too_long else parser.parse_if_any(content)
         is_sound = numbered is not None and is_whole(content)
         if not is_sound:
             contents.damaged_lines.append(place)
@@ -280,11 +297,3 @@ def _lines(file: BinaryIO, contents: Contents, parser: LineParser) -> Iterator[_
         # Without its header nothing of a journal is read: a damaged one still counts.
         if numbered is not None and (is_sound or isinstance(numbered.line, RunLine)):
             yield _FoundLine(place, numbered, offset, content)
-
-
-def _parsed(content: bytes, parser: LineParser) -> NumberedLine | None:
-    """What a line says; None where it is none of a journal."""
-    try:
-        return parser.parse(content)
-    except ValueError:
-        return None

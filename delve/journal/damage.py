@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from delve.base.log import get_logger
 from delve.journal.contents import Contents
-from delve.records import enumerate_epochs
+from delve.records import enumerate_epochs, shortened
 
 logger = get_logger("delve.journal")  # one name for all that is said of the journal
 
@@ -51,3 +51,37 @@ def _missing(held: Collection[int], until: int) -> str:
     edges = [-1, *(epoch for epoch in held if epoch < until), until]
     gaps = [(a + 1, b - 1) for a, b in itertools.pairwise(edges) if b - a > 1]
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps)
+
+
+def report_other_model(
+    path: Path,
+    epoch: int,
+    known: Mapping[str, int],
+    features: Mapping[str, int],
+    layers: Collection[str],
+) -> None:
+    """Say which layers have other features than before: the model is another one from here on.
+
+    Args:
+        path: The journal.
+        epoch: The epoch from which on they do.
+        known: How many features layers had before.
+        features: How many they have now, where that is not known yet.
+        layers: Those that were known before; one may first be called late.
+    """
+    changed = [
+        f"{layer} has {number} features and had {known[layer]}"
+        for layer, number in features.items()
+        if layer in known
+    ]
+    if known:
+        changed += [f"{layer} is new" for layer in features if layer not in {*known, *layers}]
+    if not changed:
+        return
+    logger.warning(
+        "%s: from epoch %d on the model is another one than before: %s; its numbers are not to be "
+        "compared with the earlier ones",
+        path.parent,
+        epoch,
+        shortened(changed),
+    )

@@ -124,6 +124,7 @@ class EpochLine(Line):
     layers: Sequence[str] | None = _field(values.are_names_or_none, None)
     few_samples: Mapping[str, Sequence[str]] | None = _field(values.are_names_by_mode_or_none, None)
     step: int | None = _field(values.is_epoch_or_none, None)
+    features: Mapping[str, int] | None = _field(values.are_counts_by_name_or_none, None)
 
     @classmethod
     def of(cls, record: EpochRecord, layers: Sequence[str] | None = None) -> EpochLine:
@@ -133,9 +134,15 @@ class EpochLine(Line):
             record: Its numbers.
             layers: The layers in forward order, where the lines before it do not tell them.
         """
-        few = record.few_samples or None
         return cls(
-            record.epoch, record.timestamp, record.scalars, record.metrics, layers, few, record.step
+            record.epoch,
+            record.timestamp,
+            record.scalars,
+            record.metrics,
+            layers,
+            record.few_samples or None,
+            record.step,
+            record.features or None,
         )
 
     @property
@@ -148,6 +155,7 @@ class EpochLine(Line):
             metrics=values.layer_metrics(self.metrics),
             few_samples=self.few_samples or {},
             step=self.step,
+            features=self.features or {},
         )
 
     @property
@@ -213,6 +221,27 @@ class ForkLine(Line):
     home: Home | None = _field(values.is_object, read=Home.from_json, write=_home_as_json)  # noqa: RUF009
 
 
+@dataclass(frozen=True)
+class BeginLine(Line):
+    """A process has opened the run, and records it until a line of its end."""
+
+    TYPE = "begin"
+
+    time: int = _field(values.is_time)
+    host: str = _field(values.is_text)
+    process: int = _field(values.is_epoch)
+
+
+@dataclass(frozen=True)
+class EndLine(Line):
+    """The process that recorded the run has closed it."""
+
+    TYPE = "end"
+
+    time: int = _field(values.is_time)
+    error: str | None = _field(values.is_text_or_none, None)
+
+
 class NumberedLine(NamedTuple):
     """A line that can be read.
 
@@ -225,10 +254,7 @@ class NumberedLine(NamedTuple):
     line: Line
 
 
-LINE_TYPES: Mapping[str, type[Line]] = {
-    line.TYPE: line
-    for line in (RunLine, EpochLine, ResumeLine, ConfigLine, StateLine, HomeLine, ForkLine)
-}
+LINE_TYPES: Mapping[str, type[Line]] = {line.TYPE: line for line in Line.__subclasses__()}
 
 
 def first_words(line: type[Line]) -> bytes:

@@ -7,29 +7,33 @@ from __future__ import annotations
 
 import json
 import math
-import time
+import os
+import platform
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from delve.base.log import get_logger
 from delve.errors import JournalError, NoHeaderError
+from delve.journal.clock import check_clock, now_in_ms
 from delve.journal.contents import Contents, read_contents
-from delve.journal.damage import report_damage
+from delve.journal.damage import report_damage, report_other_model
 from delve.journal.file import JournalFile, is_begun
 from delve.journal.format import (
-    FORMAT,
+    BeginLine,
     ConfigLine,
+    EndLine,
     EpochLine,
     ForkLine,
     HomeLine,
     Line,
     NumberedLine,
     ResumeLine,
-    RunLine,
     StateLine,
 )
+from delve.journal.headers import new_header
 from delve.journal.home import Home, Whereabouts, whereabouts
 from delve.journal.lines import to_json
 from delve.journal.parsing import LineParser
@@ -38,11 +42,6 @@ from delve.journal.salvage import renew, write_anew
 from delve.records import EpochRecord, Origin
 
 logger = get_logger("delve.journal")  # one name for all that is said of the journal
-
-
-def now_in_ms() -> int:
-    """Wall time in milliseconds since 1970; 0 where a clock was set to before that in mid-run."""
-    return max(0, time.time_ns() // 1_000_000)
 
 
 class Journal:
@@ -60,23 +59,36 @@ class Journal:
 
     @classmethod
     def open(
-        cls, folder: Path, initial_epoch: int, layers: Sequence[str], config: Mapping[str, Any]
+        cls,
+        folder: Path,
+        initial_epoch: int,
+        layers: Sequence[str],
+        config: Mapping[str, Any],
+        replaces_earlier: bool = False,
     ) -> Journal:
         """The journal of a new run, or of one that goes on from ``initial_epoch``.
+
+        What backends hold may be of an earlier run if it ``replaces_earlier`` or finds a journal.
 
         Raises:
             JournalError: It cannot be read or begun, or the clock stands before 1970.
         """
-        _check_clock()
+        check_clock()
         if initial_epoch == 0:
-            return cls.create(folder, layers, config)
+            return cls.create(folder, layers, config, replaces_earlier)
         return cls.resume(folder, initial_epoch, layers, config)
 
     @classmethod
-    def create(cls, folder: Path, layers: Sequence[str], config: Mapping[str, Any]) -> Journal:
+    def create(
+        cls,
+        folder: Path,
+        layers: Sequence[str],
+        config: Mapping[str, Any],
+        replaces_earlier: bool = False,
+    ) -> Journal:
         """Begin a new run's journal; an earlier run's is kept as ``journal.1.jsonl`` and so on."""
-        replaces_earlier = is_begun(folder / JOURNAL_NAME)
-        write_anew(folder, [_header(folder, layers, config, replaces_earlier)])
+        replaces_earlier = replaces_earlier or is_begun(folder / JOURNAL_NAME)
+        write_anew(folder, [new_header(folder, layers, config, replaces_earlier)])
         return cls.reopen(folder)
 
     @classmethod
@@ -94,7 +106,7 @@ class Journal:
         """
         resume = ResumeLine(initial_epoch, now_in_ms())
         if not is_begun(folder / JOURNAL_NAME):
-            write_anew(folder, [_header(folder, layers, config or {}), resume])
+            write_anew(folder, [new_header(folder, layers, config or {}), resume])
             logger.warning(
                 "%s: there is no journal to resume from; each backend keeps what it holds below "
                 "epoch %d, and nothing can be fed again",
@@ -105,7 +117,7 @@ class Journal:
         try:
             journal = cls.reopen(folder)
         except NoHeaderError:
-            if not renew(folder, _header(folder, layers, config or {})):
+            if not renew(folder, new_header(folder, layers, config or {})):
                 raise
             journal = cls.reopen(folder)
         report_damage(journal.path, journal._contents, initial_epoch)
@@ -239,9 +251,20 @@ class Journal:
             self._append(StateLine(writer, self.state(writer), opened=True))
 
     def write_epoch(self, record: EpochRecord, layers: Sequence[str]) -> None:
-        """Append one epoch; its line tells the layers where they are not as they last were."""
+        """Append one epoch; its line tells layers and features where they are not as they were."""
         changed = list(layers) if tuple(layers) != self.layers else None
-        self._append(EpochLine.of(record, changed))
+        known_before, layers_before = dict(self._contents.features), self.layers
+        features = {name: n for name, n in record.features.items() if known_before.get(name) != n}
+        self._append(EpochLine.of(replace(record, features=features), changed))
+        report_other_model(self.path, record.epoch, known_before, features, layers_before)
+
+    def begin(self) -> None:
+        """Note that this process records the run from now on."""
+        self._append(BeginLine(now_in_ms(), platform.node(), os.getpid()))
+
+    def end(self, error: BaseException | None) -> None:
+        """Note that it does no more, and what ended the training, if anything went wrong."""
+        self._append(EndLine(now_in_ms(), type(error).__name__ if error else None))
 
     def read(self, epoch: int) -> EpochRecord:
         """One recorded epoch.
@@ -270,31 +293,3 @@ class Journal:
 
 def _file_of(path: Path, contents: Contents) -> JournalFile:
     return JournalFile(path, contents.size, contents.ends_in_newline, contents.last_number)
-
-
-def _header(
-    folder: Path,
-    layers: Sequence[str],
-    config: Mapping[str, Any],
-    replaces_earlier: bool = False,
-) -> RunLine:
-    """That of a run that begins now."""
-    return RunLine(
-        format=FORMAT,
-        run_id=uuid.uuid4().hex,
-        created=now_in_ms(),
-        layers=layers,
-        config=dict(config),
-        home=Home.of(folder),
-        replaces_earlier=replaces_earlier,
-    )
-
-
-def _check_clock() -> None:
-    """Refuse a time that no line of a journal can have, and no backend."""
-    seconds = time.time_ns() / 1e9
-    if seconds < 0:
-        raise JournalError(
-            f"the clock of this machine stands {-seconds / 86_400:.1f} days before 1970, where the "
-            "times of journals and backends begin; set it, for example with `date -s`"
-        )

@@ -35,8 +35,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
         if self._folder in _held:
-            lost = " (where no variable holds it any more, restart the notebook's kernel)"
-            raise RunFolderInUseError(_in_use(folder, "this process", lost))
+            raise RunFolderInUseError(_in_use(folder, "this process"))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # A link would have a file made wherever it leads.
@@ -78,6 +77,25 @@ class FolderLock:
             )
 
 
+def is_held(folder: Path) -> bool | None:
+    """Whether a tracker holds a folder, here or elsewhere; None where the system cannot tell.
+
+    Nothing is made or locked for that.
+    """
+    if folder.resolve() in _held:  # to open the file here might let go of its lock
+        return True
+    try:
+        file = open_plain(folder / LOCK_NAME, os.O_RDONLY)
+    except OSError:
+        return False if not os.path.lexists(folder / LOCK_NAME) else None
+    try:
+        return _is_locked(file)
+    except (ImportError, OSError):
+        return None
+    finally:
+        os.close(file)
+
+
 # Trackers of one process are told apart here, also where nothing can be locked.
 _held: dict[Path, FolderLock] = {}
 
@@ -92,15 +110,30 @@ def _lock_file(file: int) -> None:
     import fcntl
 
     if sys.platform == "linux":
-        whole = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         try:
-            fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
         else:
             return
     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # also where the kernel knows no other
+
+
+def _is_locked(file: int) -> bool:
+    """Whether somebody has the whole of a file locked."""
+    import fcntl
+
+    if sys.platform != "linux":
+        raise ImportError("no way is known here")
+    told = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_RDLCK))
+    kind: int = struct.unpack_from("h", told)[0]
+    return kind != fcntl.F_UNLCK
+
+
+def _whole_file(kind: int) -> bytes:
+    """A lock of this kind as the system takes it."""
+    return struct.pack("hhqqi0q", kind, os.SEEK_SET, 0, 0, 0)
 
 
 def _let_go() -> None:
@@ -117,8 +150,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go)
 
 
-def _in_use(folder: Path, owner: str, hint: str = "") -> str:
+def _in_use(folder: Path, owner: str) -> str:
     return (
-        f"{folder} is in use by a tracker of {owner}; close that one first{hint}, or name another "
-        "folder"
+        f"{folder} is in use by a tracker of {owner}; close that one first, or name another folder"
     )

@@ -43,11 +43,15 @@ class Overview:
         first: The first finite value of each layer metric, or NaN, in first-seen order.
         holding: The epochs that hold a statistic in a mode, by (statistic, mode), in first-seen
             order.
+        features: How many features layers have, as last told.
+        since: From which epoch on layers have that many, where they had others before.
     """
 
     scalars: dict[str, Extremes] = field(default_factory=dict)
     first: dict[Metric, float] = field(default_factory=dict)
     holding: dict[tuple[str, str], array[int]] = field(default_factory=dict)
+    features: dict[str, int] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, records: Iterable[EpochRecord]) -> Overview:
@@ -63,12 +67,22 @@ class Overview:
             if extremes is None:
                 extremes = self.scalars[name] = Extremes()
             extremes.take(value, record.epoch)
+        self._take_features(record)
         self._take_firsts(record.metrics)
         for key in dict.fromkeys([(metric.stat, metric.mode) for metric in record.metrics]):
             epochs = self.holding.get(key)
             if epochs is None:
                 epochs = self.holding[key] = array("q")
             epochs.append(record.epoch)
+
+    def _take_features(self, record: EpochRecord) -> None:
+        """Where a layer has others than before, nothing is compared with what it was then."""
+        features = record.features
+        other = {name for name, n in features.items() if self.features.get(name, n) != n}
+        if other:
+            self.first = {m: value for m, value in self.first.items() if m.layer not in other}
+            self.since |= dict.fromkeys(other, record.epoch)
+        self.features |= features
 
     def _take_firsts(self, metrics: Mapping[Metric, float]) -> None:
         for metric, value in metrics.items():

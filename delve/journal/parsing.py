@@ -42,6 +42,17 @@ class LineParser:
             self._kept.clear()
         return line
 
+    def parse_if_any(self, content: bytes) -> NumberedLine | None:
+        """What a line says; None where it is none of a journal.
+
+        Raises:
+            JournalError: It is the header of a later format.
+        """
+        try:
+            return self.parse(content)
+        except ValueError:
+            return None
+
     def parse_epoch(self, content: bytes) -> EpochLine:
         """The same for what is the line of an epoch.
 

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -170,9 +170,10 @@ def lines_that_tell(
         yield ForkLine(contents.run_id, origin, contents.home)
     if contents.may_be_copy:
         yield HomeLine(contents.home, may_be_copy=True)
-    yield from _epochs(records, contents.resumes)
+    yield from _epochs(records, contents)
     for writer, state in contents.states.items():
         yield _state(writer, state, sound.get(writer))
+    yield from filter(None, (contents.begun, contents.ended))
 
 
 def _state(writer: str, state: Mapping[str, Any], sound_below: float | None) -> StateLine:
@@ -183,8 +184,12 @@ def _state(writer: str, state: Mapping[str, Any], sound_below: float | None) -> 
     return StateLine(writer, state, opened=True, sound_below=below)
 
 
-def _epochs(records: Mapping[int, EpochRecord], resumes: list[int]) -> Iterator[Line]:
+def _epochs(records: Mapping[int, EpochRecord], contents: Contents) -> Iterator[Line]:
     """The lines of the epochs, and of the resumes that void none of them."""
+    resumes = contents.resumes
+    if records:  # the epoch that told of features may be void
+        first = next(iter(records))
+        records = {**records, first: replace(records[first], features=contents.features)}
     following = max(records, default=-1) + 1
     for epoch, record in records.items():
         if epoch in resumes:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from delve.errors import JournalError
-from delve.journal.contents import read_contents
+from delve.journal.contents import Contents, read_contents
+from delve.journal.format import BeginLine, EndLine, EpochLine
 from delve.journal.overview import Overview
 from delve.journal.parsing import LineParser
 from delve.journal.reading import JOURNAL_NAME, open_journal
 from delve.journal.stored_epochs import Change, StoredEpochs
 from delve.records import EpochRecord
 
+T = TypeVar("T")
+
+_MOST_AT_ONCE = 2**24  # bytes of lines that are parsed once, to be read twice
 _KEPT = re.compile(r"journal\.([0-9]{1,9})\.jsonl")
 
 
@@ -37,6 +42,10 @@ class StoredRun:
             time that they are gone through, so that it fits into memory.
         damaged_lines: The numbers of the journal's lines that cannot be read, from 1.
         steps: The training steps of the epochs that have one.
+        features: How many features each layer has, as far as the journal tells.
+        begun: The process that opened the run last, where the journal tells of one.
+        ended: How that ended, if it did.
+        last_time: When its last epoch was saved, in milliseconds since 1970.
     """
 
     folder: Path
@@ -49,6 +58,10 @@ class StoredRun:
     records: Sequence[EpochRecord]
     damaged_lines: tuple[int, ...] = field(default=(), compare=False)
     steps: Mapping[int, int] = field(default_factory=dict)
+    features: Mapping[str, int] = field(default_factory=dict)
+    begun: BeginLine | None = field(default=None, compare=False)
+    ended: EndLine | None = field(default=None, compare=False)
+    last_time: int | None = None
 
     @property
     def epochs(self) -> list[int]:
@@ -91,9 +104,22 @@ def read_run(folder: Path) -> StoredRun:
     Raises:
         JournalError: There is no journal, or it cannot be read.
     """
+    return _told(folder, _read)
+
+
+def read_with_lines(folder: Path) -> tuple[StoredRun, list[EpochLine]]:
+    """A run and the lines of its epochs, all at one moment, for who wants every number.
+
+    Raises:
+        JournalError: There is no journal, or it cannot be read.
+    """
+    return _told(folder, _read_with_lines)
+
+
+def _told(folder: Path, read: Callable[[Path], T]) -> T:
     path = folder / JOURNAL_NAME
     try:
-        return _read(path)
+        return read(path)
     except (FileNotFoundError, NotADirectoryError):
         what = "holds no journal" if folder.is_dir() else "is not a folder"
         raise JournalError(
@@ -123,6 +149,22 @@ def _read(path: Path) -> StoredRun:
     with open_journal(path) as file:
         contents = read_contents(file, parser)
         records = StoredEpochs.stored(path, file, contents.places, parser)
+    return _stored(path, contents, records)
+
+
+def _read_with_lines(path: Path) -> tuple[StoredRun, list[EpochLine]]:
+    parser = LineParser(str(path), _MOST_AT_ONCE)
+    with open_journal(path) as file:
+        contents = read_contents(file, parser)
+        lines = [
+            parser.parse_epoch(os.pread(file.fileno(), length, offset))
+            for offset, length in contents.places.values()
+        ]
+        records = StoredEpochs.stored(path, file, contents.places, LineParser(str(path)))
+    return _stored(path, contents, records), lines
+
+
+def _stored(path: Path, contents: Contents, records: StoredEpochs) -> StoredRun:
     return StoredRun(
         folder=path.parent,
         run_id=contents.run_id,
@@ -134,4 +176,8 @@ def _read(path: Path) -> StoredRun:
         records=records,
         damaged_lines=tuple(contents.damaged_lines),
         steps=contents.steps,
+        features=contents.features,
+        begun=contents.begun,
+        ended=contents.ended,
+        last_time=contents.last_time,
     )

@@ -36,18 +36,27 @@ def find_traces(folder: Path) -> list[str]:
     Others have tables called ``metrics.csv`` too, and folders called ``plots``: what counts is
     what only Delve writes into them. What the folder holds is not changed, and no link followed.
     """
-    found = itertools.chain(
-        _kept_journals(folder), _table(folder), _arrays(folder), _figures(folder), _events(folder)
+    found = itertools.islice(all_traces(folder), _MOST_NAMED)
+    return [str(path.relative_to(folder)) for path in found]
+
+
+def all_traces(folder: Path) -> Iterator[Path]:
+    """All files and folders of Delve's, those of arrays and figures by statistic."""
+    return itertools.chain(
+        kept_journals(folder),
+        layer_tables(folder),
+        _arrays(folder),
+        figure_groups(folder),
+        event_files(folder),
     )
-    return [str(path.relative_to(folder)) for path in itertools.islice(found, _MOST_NAMED)]
 
 
 def traced_writers(folder: Path) -> list[str]:
     """The writers of Delve's that have left a file with numbers."""
     found = {
-        "csv": _table(folder),
+        "csv": layer_tables(folder),
         "npy": (path for path in _arrays(folder) if path.suffix == ".npz"),
-        "tensorboard": _events(folder),
+        "tensorboard": event_files(folder),
     }
     return [name for name, files in found.items() if any(files)]
 
@@ -71,11 +80,13 @@ def _epochs_of(files: EpochFiles) -> set[int]:
     }
 
 
-def _kept_journals(folder: Path) -> Iterator[Path]:
+def kept_journals(folder: Path) -> Iterator[Path]:
+    """Journals of earlier runs."""
     return (path for path in _inside(folder) if _KEPT_JOURNAL.fullmatch(path.name))
 
 
-def _table(folder: Path) -> Iterator[Path]:
+def layer_tables(folder: Path) -> Iterator[Path]:
+    """The table, if it holds metrics of layers."""
     path = folder / "metrics.csv"
     header = _begin_of(path).partition(b"\n")[0]
     columns = next(csv.reader(io.StringIO(header.decode(errors="replace"))), [])
@@ -90,11 +101,13 @@ def _arrays(folder: Path) -> Iterator[Path]:
         yield path
 
 
-def _figures(folder: Path) -> Iterator[Path]:
+def figure_groups(folder: Path) -> Iterator[Path]:
+    """The folders of figures, by mode and statistic."""
     return _groups(EpochFiles(folder / "plots", ".png"))
 
 
-def _events(folder: Path) -> Iterator[Path]:
+def event_files(folder: Path) -> Iterator[Path]:
+    """Files of TensorBoard's that Delve has written."""
     runs = folder / "tensorboard"
     for run in (runs, *_inside(runs)):
         yield from (path for path in _inside(run) if _EVENTS.fullmatch(path.name))

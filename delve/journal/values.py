@@ -37,6 +37,15 @@ class WrittenNumbers(Mapping[str, float]):
         self._names = names
         self._written = written
 
+    @property
+    def names(self) -> Sequence[str]:
+        """Their names, the same object for all lines that have the same."""
+        return self._names
+
+    def in_order(self) -> list[float]:
+        """The numbers alone, in the order of the names."""
+        return list(map(float, self._written))
+
     def decoded(self) -> dict[Any, float]:
         """All of them, by the names as they were given."""
         return dict(zip(self._names, map(float, self._written), strict=True))
@@ -114,6 +123,11 @@ def is_time(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _LATEST
 
 
+def is_text_or_none(value: Any) -> bool:
+    """A text, if any."""
+    return value is None or is_text(value)
+
+
 def is_object(value: Any) -> bool:
     """Values by name."""
     return isinstance(value, dict)
@@ -137,6 +151,13 @@ def are_names_or_none(value: Any) -> bool:
 def are_names_by_mode_or_none(value: Any) -> bool:
     """Lists of texts by name, if any."""
     return value is None or (is_object(value) and all(map(are_names, value.values())))
+
+
+def are_counts_by_name_or_none(value: Any) -> bool:
+    """Whole numbers from 1 by name, if any."""
+    return value is None or (
+        is_object(value) and all(one and is_epoch(one) for one in value.values())
+    )
 
 
 def are_numbers(value: Any) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from delve.numerics.covariance import TorchCovarianceMatrix
-from delve.numerics.tallies import Count, Maximum, PositiveSum, SequenceSpread
+if TYPE_CHECKING:  # with PyTorch, which the command does without
+    from delve.numerics.covariance import TorchCovarianceMatrix
+    from delve.numerics.tallies import Count, Maximum, PositiveSum, SequenceSpread
 
 
 @dataclass(frozen=True)

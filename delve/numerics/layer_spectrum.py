@@ -36,6 +36,8 @@ class LayerSpectrum(Spectrum):
         in_place: Whether the covariance's own sums may be read, rather than a copy of them.
     """
 
+    has_moments = True
+
     covariance: TorchCovarianceMatrix
     company: Company
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ class Spectrum:
         leading_vectors: (features x at most 2), the first eigenvectors, if they were asked for;
             the sign is such that the component of greatest size is positive.
     """
+
+    has_moments: ClassVar[bool] = False  # whether it is a LayerSpectrum
 
     eigenvalues: np.ndarray
     samples: int

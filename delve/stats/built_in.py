@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from delve.numerics.spectrum import Spectrum
 from delve.stats import functions, ranks
 from delve.stats.blind_spots import BLIND_SPOTS
 from delve.stats.stat import Scale, Stat
 
-Bound = Callable[[int, Spectrum, float], float | None]
+if TYPE_CHECKING:  # with PyTorch, which the command does without
+    from delve.numerics.spectrum import Spectrum
+
+    Bound = Callable[[int, Spectrum, float], float | None]
+
 LEADING = 5  # eigenvalues that `spectrum` gives as scalars
 
 _FROM_ZERO = (0.0, math.inf)

@@ -35,6 +35,7 @@ class Results:
         saturations: The saturation of every layer, if it was selected or is shown.
         few_samples: By mode, the layers that saw fewer samples than they have features.
         broken: The layers whose outputs were not finite.
+        features: How many features each layer has.
     """
 
     scalars: dict[Metric, float] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class Results:
     saturations: dict[LayerKey, float] = field(default_factory=dict)
     few_samples: dict[str, list[str]] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    features: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of_all(cls, parts: Iterable[Results], order: Sequence[LayerKey]) -> Results:
@@ -51,6 +53,7 @@ class Results:
             whole.scalars.update(part.scalars)
             whole.arrays.update(part.arrays)
             whole.saturations.update(part.saturations)
+            whole.features.update(part.features)
             whole.broken.extend(part.broken)
             for mode, layers in part.few_samples.items():
                 whole.few_samples.setdefault(mode, []).extend(layers)
@@ -157,6 +160,7 @@ class Statistics:
             if self._shows_saturation:
                 results.saturations[mode, layer] = saturation(spectrum, self._threshold)
             self._add(results, mode, layer, spectrum)
+            results.features[layer] = spectrum.features
             if spectrum.samples < spectrum.features:
                 results.few_samples.setdefault(mode, []).append(layer)
             if not spectrum.is_finite:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from torch import Tensor
 
 from delve.base.checks import check_share
-from delve.numerics.spectrum import Spectrum, square
+
+if TYPE_CHECKING:  # with PyTorch, which the command does without
+    from torch import Tensor
+
+    from delve.numerics.spectrum import Spectrum
 
 # Summed shares that miss the threshold by no more than float64 rounding count as reaching it.
 _ROUNDING = 1e-12
@@ -121,7 +126,7 @@ def compute_intrinsic_dimensionality(cov: Tensor, thresh: float = 0.99) -> int |
     Raises:
         ArgumentError: ``cov`` is no square matrix, or ``thresh`` no such share.
     """
-    k = intrinsic_dimensionality(Spectrum.of_matrix(cov), check_share("thresh", thresh))
+    k = intrinsic_dimensionality(_spectrum_of(cov), check_share("thresh", thresh))
     return k if np.isnan(k) else int(k)
 
 
@@ -135,7 +140,7 @@ def compute_saturation(cov: Tensor, thresh: float = 0.99) -> float:
     Raises:
         ArgumentError: ``cov`` is no square matrix, or ``thresh`` no such share.
     """
-    return saturation(Spectrum.of_matrix(cov), check_share("thresh", thresh))
+    return saturation(_spectrum_of(cov), check_share("thresh", thresh))
 
 
 def compute_cov_determinant(cov: Tensor) -> float:
@@ -144,7 +149,7 @@ def compute_cov_determinant(cov: Tensor) -> float:
     Raises:
         ArgumentError: ``cov`` is no square matrix.
     """
-    return covariance_determinant(Spectrum.of_matrix(cov), 0)
+    return covariance_determinant(_spectrum_of(cov), 0)
 
 
 def compute_cov_trace(cov: Tensor) -> float:
@@ -153,6 +158,8 @@ def compute_cov_trace(cov: Tensor) -> float:
     Raises:
         ArgumentError: ``cov`` is no square matrix.
     """
+    from delve.numerics.spectrum import square
+
     return float(square(cov).trace())
 
 
@@ -165,4 +172,10 @@ def compute_diag_trace(cov: Tensor) -> float:
     Raises:
         ArgumentError: ``cov`` is no square matrix.
     """
-    return diagonal_trace(Spectrum.of_matrix(cov), 0)
+    return diagonal_trace(_spectrum_of(cov), 0)
+
+
+def _spectrum_of(cov: Tensor) -> Spectrum:
+    from delve.numerics.spectrum import Spectrum
+
+    return Spectrum.of_matrix(cov)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from delve.numerics.company import Company
-from delve.numerics.layer_spectrum import LayerSpectrum
-from delve.numerics.spectrum import Spectrum
 from delve.stats.functions import intrinsic_dimensionality, saturation
-from delve.stats.ranks import effective_rank
+from delve.stats.ranks import effective_rank, layer_spectrum
+
+if TYPE_CHECKING:  # with PyTorch, which the command does without
+    from delve.numerics.spectrum import Spectrum
 
 NAN = float("nan")
 
@@ -29,16 +31,18 @@ def standardised_saturation(spectrum: Spectrum, threshold: float) -> float | Non
 
 def standardised_dimensionality(spectrum: Spectrum, threshold: float) -> float | None:
     """Intrinsic dimensionality of the correlation matrix; features that never vary add none."""
-    if not isinstance(spectrum, LayerSpectrum):
+    layer = layer_spectrum(spectrum)
+    if layer is None:
         return None
-    return intrinsic_dimensionality(spectrum.standardised, threshold)
+    return intrinsic_dimensionality(layer.standardised, threshold)
 
 
 def standardised_effective_rank(spectrum: Spectrum, threshold: float) -> float | None:
     """Effective rank of the correlation matrix."""
-    if not isinstance(spectrum, LayerSpectrum):
+    layer = layer_spectrum(spectrum)
+    if layer is None:
         return None
-    return effective_rank(spectrum.standardised, threshold)
+    return effective_rank(layer.standardised, threshold)
 
 
 def leading_share(spectrum: Spectrum, _threshold: float) -> float | None:
@@ -55,29 +59,32 @@ def leading_share(spectrum: Spectrum, _threshold: float) -> float | None:
 
 def leading_feature(spectrum: Spectrum, _threshold: float) -> float | None:
     """The index of the feature of largest variance; None where none varies."""
-    if not isinstance(spectrum, LayerSpectrum) or not spectrum.trace > 0:
+    layer = layer_spectrum(spectrum)
+    if layer is None or not layer.trace > 0:
         return None
-    return float(spectrum.variances.argmax())
+    return float(layer.variances.argmax())
 
 
 def leading_feature_share(spectrum: Spectrum, _threshold: float) -> float | None:
     """The largest variance of a feature over the sum of all; None where none varies."""
-    if not isinstance(spectrum, LayerSpectrum) or not spectrum.trace > 0:
+    layer = layer_spectrum(spectrum)
+    if layer is None or not layer.trace > 0:
         return None
-    variances = spectrum.variances
+    variances = layer.variances
     return min(float(variances.max() / variances.sum()), 1.0)
 
 
 def saturation_without_leading_feature(spectrum: Spectrum, threshold: float) -> float | None:
     """Saturation of the other features, where one outweighs them; None where none does."""
-    if not isinstance(spectrum, LayerSpectrum) or spectrum.features < _HEAVY_FEATURES:
+    layer = layer_spectrum(spectrum)
+    if layer is None or layer.features < _HEAVY_FEATURES:
         return None
-    variances = spectrum.variances
+    variances = layer.variances
     if not spectrum.trace > 0 or variances.max() < _HEAVY_SHARE * variances.sum():
         return None
     if variances.max() < _HEAVY_RATIO * np.median(variances[variances > 0]):
         return None
-    rest = spectrum.without(int(variances.argmax()))
+    rest = layer.without(int(variances.argmax()))
     return intrinsic_dimensionality(rest, threshold) / (spectrum.features - 1)
 
 
@@ -94,9 +101,10 @@ def mean_share(spectrum: Spectrum, _threshold: float) -> float | None:
 
 def dead_share(spectrum: Spectrum, _threshold: float) -> float | None:
     """The share of the features that do not vary by more than rounding."""
-    if not isinstance(spectrum, LayerSpectrum):
+    layer = layer_spectrum(spectrum)
+    if layer is None:
         return None
-    return float(1 - spectrum.varying.mean()) if spectrum.is_finite else NAN
+    return float(1 - layer.varying.mean()) if spectrum.is_finite else NAN
 
 
 def dormant_share(spectrum: Spectrum, _threshold: float) -> float | None:
@@ -189,11 +197,12 @@ def masked_positions(spectrum: Spectrum, _threshold: float) -> float | None:
 
 
 def _gap(spectrum: Spectrum, threshold: float) -> float | None:
-    if not isinstance(spectrum, LayerSpectrum) or spectrum.halves is None:
+    layer = layer_spectrum(spectrum)
+    if layer is None or layer.halves is None:
         return None
     if not spectrum.is_finite:
         return NAN
-    halves = [saturation(half, threshold) for half in spectrum.halves]
+    halves = [saturation(half, threshold) for half in layer.halves]
     return saturation(spectrum, threshold) - sum(halves) / len(halves)
 
 

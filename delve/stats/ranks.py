@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
 
-from delve.numerics.layer_spectrum import LayerSpectrum
-from delve.numerics.spectrum import Spectrum
+if TYPE_CHECKING:  # with PyTorch, which the command does without
+    from delve.numerics.layer_spectrum import LayerSpectrum
+    from delve.numerics.spectrum import Spectrum
 
 # Eigenvalues below this share of the largest are rounding of float32 activations.
 _NOISE = 1e-6
@@ -86,9 +89,10 @@ def rank_me(spectrum: Spectrum, _threshold: float) -> float | None:
 
     Source: Garrido et al., RankMe, arXiv 2210.02885.
     """
-    if not isinstance(spectrum, LayerSpectrum):
+    layer = layer_spectrum(spectrum)
+    if layer is None:
         return None
-    shares = _singular_shares(spectrum)
+    shares = _singular_shares(layer)
     shares = shares[~(shares == 0)]
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
@@ -98,9 +102,10 @@ def singular_rank(spectrum: Spectrum, _threshold: float) -> float | None:
 
     Source: Kumar et al., arXiv 2010.14498.
     """
-    if not isinstance(spectrum, LayerSpectrum):
+    layer = layer_spectrum(spectrum)
+    if layer is None:
         return None
-    explained = np.cumsum(_singular_shares(spectrum))
+    explained = np.cumsum(_singular_shares(layer))
     if not np.isfinite(explained).all():
         return float("nan")
     return float(np.searchsorted(explained, _KUMAR * explained[-1] * (1 - 1e-12)) + 1)
@@ -114,6 +119,12 @@ def _singular_shares(spectrum: LayerSpectrum) -> np.ndarray:
 
 def _sums(spectrum: Spectrum) -> tuple[float, float]:
     """The sum of the eigenvalues, and of their squares."""
-    if isinstance(spectrum, LayerSpectrum):
-        return spectrum.trace, spectrum.squares
+    layer = layer_spectrum(spectrum)
+    if layer is not None:
+        return layer.trace, layer.squares
     return float(spectrum.eigenvalues.sum()), float((spectrum.eigenvalues**2).sum())
+
+
+def layer_spectrum(spectrum: Spectrum) -> LayerSpectrum | None:
+    """The same where it has a layer's moments too; None for a bare matrix, or a sketch."""
+    return cast("LayerSpectrum", spectrum) if spectrum.has_moments else None

@@ -58,6 +58,11 @@ def set_of(key: str) -> tuple[str, ...]:
     return SETS.get(key, ())
 
 
+def long_names() -> tuple[str, ...]:
+    """Those of what comes with Delve, and of what was imported of others."""
+    return (*_BY_NAME, *_installed.loaded)
+
+
 def number_keys() -> tuple[str, ...]:
     """Of what comes with Delve, that which gives numbers: what journals hold."""
     return tuple(dict.fromkeys(stat.key for stat in BUILT_IN if not stat.is_array))

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from delve.errors import ArgumentError
 from delve.records import MODES
-from delve.stats.registry import SETS, keys, set_of, split_mode, stats_of_key
+from delve.stats.registry import (
+    SETS,
+    key_of,
+    keys,
+    long_names,
+    set_of,
+    split_mode,
+    stats_of_key,
+)
 from delve.stats.stat import Stat
+
+_ALIKE = 0.6  # difflib's ratio from which a name is taken for a misspelt one
 
 
 @dataclass(frozen=True)
@@ -50,8 +61,21 @@ def _select(name: str) -> list[SelectedStat]:
     stats = [stat for one in set_of(key) for stat in stats_of_key(one) if not stat.is_array]
     stats = stats or list(stats_of_key(key))
     if not stats:
-        raise ArgumentError(f"stats: there is no statistic {name!r}; {_choices()}")
+        raise ArgumentError(
+            f"stats: there is no statistic {name!r}{_meant(key, mode)}; {_choices()}"
+        )
     return [SelectedStat(stat, (mode,) if mode else MODES) for stat in stats]
+
+
+def _meant(key: str, mode: str | None) -> str:
+    """What was probably meant: a key in other letters, a long name, or one that is spelt alike."""
+    named = {**{name: key_of(name) for name in long_names()}, **{one: one for one in keys()}}
+    wanted = key.lower().replace("_", "-").replace(" ", "-")
+    close = difflib.get_close_matches(wanted, named, n=1, cutoff=_ALIKE)
+    if not close:
+        return ""
+    found = f"{named[close[0]]}_{mode}" if mode else named[close[0]]
+    return f"; did you mean {found!r}?"
 
 
 def _refuse_same_names(stats: Iterable[Stat]) -> None:

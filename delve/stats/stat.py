@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from delve.numerics.spectrum import Spectrum
+if TYPE_CHECKING:  # with PyTorch, which the command does without
+    from delve.numerics.spectrum import Spectrum
 
 Scale = Literal["auto", "linear", "log"]
 

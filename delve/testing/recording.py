@@ -13,7 +13,8 @@ from delve.delivery.checked_writer import check_writer
 from delve.delivery.delivery import Delivery
 from delve.errors import WriterConfigurationError
 from delve.hookspecs import HOOKS, hookimpl
-from delve.journal.journal import Journal, now_in_ms
+from delve.journal.clock import now_in_ms
+from delve.journal.journal import Journal
 from delve.journal.stored_run import read_run
 from delve.records import EpochRecord, RunInfo
 from delve.testing.rows import LAYERS, Row

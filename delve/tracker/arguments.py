@@ -71,6 +71,13 @@ def check_on_writer_error(on_writer_error: str) -> None:
         raise ArgumentError(f"on_writer_error must be 'warn' or 'raise', not {on_writer_error!r}")
 
 
+def check_overwrite(overwrite: Any) -> bool:
+    """Whether a new run replaces an earlier one."""
+    if not isinstance(overwrite, bool):
+        raise ArgumentError(f"overwrite must be True or False, not {overwrite!r}")
+    return overwrite
+
+
 def check_patience(patience: Any) -> None:
     """How long a slow backend may hold the run up."""
     is_number = isinstance(patience, numbers.Real) and not isinstance(patience, bool)
@@ -193,6 +200,16 @@ def check_scalar_name(name: Any, reserved: Container[str] = ()) -> None:
     metric = Metric.parse(name)
     if name == "epoch" or name in reserved or (metric and is_stat_name(metric.stat)):
         raise ArgumentError(f"the scalar name {name!r} is taken by Delve itself; choose another")
+
+
+def check_no_more(name: Any, more: Sequence[Any]) -> None:
+    """That a scalar comes without a step, which TensorBoard's method of this name takes."""
+    if more:
+        raise ArgumentError(
+            f"add_scalar({name!r}, ...) takes a name and a value, not {more[0]!r} too: unlike in "
+            "TensorBoard the row has its number from the tracker, which counts the epochs; give a "
+            "training step to add_saturations(step=...)"
+        )
 
 
 def check_scalar(name: str, value: Any) -> float:

@@ -91,6 +91,7 @@ class Checkpoints(OldNames):
             self._staged.metrics |= staged.metrics
             self._staged.arrays |= staged.arrays
             self._staged.few_samples |= staged.few_samples
+            self._staged.features |= staged.features
             self._staged.step = staged.step
             self._go_on(content.get("passed", 0))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from delve.base.bar import draw_bar
 from delve.base.printable import printable

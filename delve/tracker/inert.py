@@ -32,6 +32,9 @@ class InertTracker:
     def saturation(self) -> None:
         """Do nothing."""
 
+    def display(self) -> None:
+        """Do nothing."""
+
     def stop(self) -> None:
         """Do nothing."""
 

@@ -24,6 +24,7 @@ from delve.records import Axis
 from delve.tracker.arguments import check_initial_epoch, check_savefile
 from delve.tracker.settings import Settings
 from delve.tracker.steps import check_initial_step, check_step_of_resume
+from delve.tracker.succession import end_earlier
 
 logger = get_logger(__name__)
 
@@ -89,6 +90,7 @@ def open_run(
             _say_why_silent(folder)
             return SilentRun(), Place(folder, first_epoch(folder))
         writers = make_writers(save_to, folder, writer_args)
+        end_earlier(folder)
         epoch, step = first_epoch(folder, writers), check_step_of_resume(initial_step)
         with signals.held():
             run = _open(folder, epoch, writers, settings, step, layers)
@@ -187,4 +189,5 @@ def _open(
         array_groups=settings.statistics.array_groups,
         patience=settings.patience,
         initial_step=step if epoch else None,
+        overwrite=settings.overwrite,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from delve.capture.replaced import LayerWatch
+from delve.journal.html import run_as_html
 from delve.numerics import processes
 from delve.numerics.accumulator import Accumulator
 from delve.numerics.company import Company
@@ -28,6 +30,8 @@ class Rows(Checkpoints):
     _averages: dict[str, str]  # the scalars of averages, and the mode of each
     _verbose: bool
     _forget: bool
+    _few: Mapping[str, Sequence[str]] = MappingProxyType({})  # of the last row, for people
+    _features: Mapping[str, int] = MappingProxyType({})
 
     def add_saturations(self, save: bool = True, *, step: int | None = None) -> None:
         """Compute the selected statistics of all layers over the samples since the last call.
@@ -119,6 +123,29 @@ class Rows(Checkpoints):
         results = processes.raise_in_all_ranks(compute, self._group)
         return Results.of_all(processes.gather(results, self._group), order)
 
+    def display(self) -> None:
+        """Show the last saturation of each layer, and bring that up to date with each epoch.
+
+        In a notebook that is one output, of the cell that calls this; elsewhere it is drawn on the
+        console, once.
+        """
+        if self._display.is_possible():
+            self._display.show(self)
+        else:
+            self.saturation()
+
+    def _repr_html_(self) -> str:
+        state = "closed" if self._closed else f"epoch {self._epoch}"
+        few = [f"fewer samples than features ({m}): {', '.join(n)}" for m, n in self._few.items()]
+        return run_as_html(
+            f"{self.savefile.name}: {state}",
+            self.savefile,
+            self._hooks.layers,
+            self._saturations,
+            self._features,
+            few,
+        )
+
     def _checked(self, step: int | None, is_whole: bool) -> int | None:
         """The step of the row at hand; without one, it may still come if the row is not whole."""
         given = self._staged.step if step is None else step
@@ -139,6 +166,8 @@ class Rows(Checkpoints):
         self._staged.metrics |= results.scalars
         self._staged.arrays |= results.arrays
         self._staged.few_samples |= results.few_samples
+        self._staged.features |= results.features
+        self._few, self._features = results.few_samples, results.features
         self._saturations = results.saturations
         for name, mode in self._averages.items():
             average = results.average_saturation(mode)

@@ -15,8 +15,10 @@ from delve.base import signals
 from delve.base.log import get_logger
 from delve.capture.hooks import LayerHooks
 from delve.delivery.run import Run, SilentRun
-from delve.records import StagedEpoch
-from delve.tracker.arguments import check_scalar, check_scalar_name
+from delve.records import StagedEpoch, shortened
+from delve.tracker import succession
+from delve.tracker.arguments import check_no_more, check_scalar, check_scalar_name
+from delve.tracker.display import Display
 from delve.tracker.endings import what_went_wrong
 from delve.tracker.inert import InertTracker
 from delve.tracker.steps import StepAxis
@@ -55,9 +57,13 @@ class Session:
         self._ends_well = ends_well
         self._reserved = reserved
         self._staged = StagedEpoch()
+        self._logged: set[str] = set()  # scalars that stand in a row beside layers
         self._closed = False
         self._postponed: list[Callable[[], None]] = []
         self._process = os.getpid()
+        self._display = Display()
+        if isinstance(run, Run):
+            succession.note(folder, self)
         atexit.register(self._close_at_exit)  # before what the writers' backends do at exit
 
     @property
@@ -70,17 +76,19 @@ class Session:
         """The run's folder."""
         return self._savefile
 
-    def add_scalar(self, name: str, value: float) -> None:
+    def add_scalar(self, name: str, value: float, *more: Any) -> None:
         """Log a number of your own for the current epoch; the same name again replaces it.
 
         Args:
             name: Any text but ``epoch``, the names of layer metrics and, with ``average_sat``,
                 those of the averages; nor ``step``, where rows have one.
             value: A number, or a tensor or array of one element.
+            more: Nothing: a row has its epoch from the tracker.
 
         Raises:
-            ArgumentError: The name is taken, or the value is not a number.
+            ArgumentError: The name is taken, the value is not a number, or there is more.
         """
+        check_no_more(name, more)
         check_scalar_name(name, self._reserved)
         self._steps.check_name(name)
         number = check_scalar(name, value)
@@ -184,8 +192,11 @@ class Session:
         epoch, staged = self._epoch, self._staged
         staged.step = step
         self._steps.take(step)
+        if staged.metrics:
+            self._logged.update(staged.scalars)
         self._epoch, self._staged = epoch + 1, StagedEpoch()
         self._run.save(epoch, staged, self._hooks.layers)
+        self._display.update(self)
 
     def _log(self, name: str, number: float) -> None:
         self._staged.scalars[name] = number
@@ -195,6 +206,7 @@ class Session:
         staged = self._staged.names
         if staged and error is None:
             scalars = self._staged.scalars
+            self._tell_of_order()
             self._staged.step = self._steps.of_the_end(self._staged.step, scalars)
             self.save()
         elif staged:
@@ -204,6 +216,17 @@ class Session:
                 self._epoch,
                 type(error).__name__,
                 ", ".join(staged),
+            )
+
+    def _tell_of_order(self) -> None:
+        """Say where scalars came after the call that ends their epoch, again and again."""
+        late = [name for name in self._staged.scalars if name in self._logged]
+        if late and not self._staged.metrics:
+            logger.warning(
+                "epoch %d holds no layers, but %s, logged after the last add_saturations(): that "
+                "call ends an epoch, so log the scalars of an epoch before it",
+                self._epoch,
+                shortened(late),
             )
 
     def _close_at_exit(self) -> None:

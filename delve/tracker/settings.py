@@ -24,6 +24,7 @@ from delve.tracker.arguments import (
     check_device,
     check_mask,
     check_on_writer_error,
+    check_overwrite,
     check_patience,
     check_stats,
 )
@@ -45,6 +46,7 @@ class Settings:
         raise_errors: Whether a writer's failure is raised.
         patience: Seconds that a slow backend may hold the run up at its opening and its end.
         ends_well: Classes of exceptions that are a good end.
+        overwrite: Whether a new run replaces an earlier one of the folder.
     """
 
     selection: Selection
@@ -57,6 +59,7 @@ class Settings:
     raise_errors: bool
     patience: float
     ends_well: tuple[type[BaseException], ...]
+    overwrite: bool
 
 
 def check_settings(
@@ -88,6 +91,7 @@ def check_settings(
     on_writer_error: str,
     patience: float,
     ends_well: type[BaseException] | Iterable[type[BaseException]],
+    overwrite: bool,
     group: processes.Group = None,
 ) -> Settings:
     """Check arguments of :class:`~delve.SaturationTracker`, which documents them.
@@ -139,4 +143,5 @@ def check_settings(
         raise_errors=on_writer_error == "raise",
         patience=patience,
         ends_well=good_ends,
+        overwrite=check_overwrite(overwrite),
     )

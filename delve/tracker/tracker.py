@@ -85,9 +85,12 @@ class SaturationTracker(Rows):
         nosave: True writes no images.
         verbose: Whether to show each layer's saturation on the console, each epoch.
         device: Where covariances are gathered; None: where the activations are.
-        initial_epoch: 0 begins a new run and overwrites the folder's earlier one; N > 0 resumes:
-            every backend keeps exactly the epochs below N and goes on; ``"auto"`` resumes after
-            the last recorded epoch. What went void in a backend while it was away is cut too.
+        initial_epoch: 0 begins a new run, and moves one that the folder holds aside, into its
+            ``earlier/1`` and so on; N > 0 resumes: every backend keeps exactly the epochs below N
+            and goes on; ``"auto"`` resumes after the last recorded epoch. What went void in a
+            backend while it was away is cut too.
+        overwrite: Whether a new run replaces an earlier one of the folder in its local backends, in
+            the place of moving it aside.
         initial_step: Resumes by a training step in the place of ``initial_epoch``, for a run whose
             rows carry steps: every backend keeps the rows of steps up to this one, later ones are
             void. Where nothing was recorded up to there, the run begins anew.
@@ -189,6 +192,7 @@ class SaturationTracker(Rows):
         ends_well: type[BaseException] | Iterable[type[BaseException]] = (),
         track: Literal["default", "all"] = "default",
         include: Include = (),
+        overwrite: bool = False,
         initial_step: int | None = None,
         every: int = 1,
         gather: Literal["window", "last"] = "window",
@@ -230,6 +234,7 @@ class SaturationTracker(Rows):
                 images=not nosave,
                 on_writer_error=on_writer_error,
                 patience=patience,
+                overwrite=overwrite,
                 ends_well=ends_well,
                 group=group,
             ),

@@ -1,5 +1,4 @@
-"""
-A spectrum while it trains
+"""A spectrum while it trains
 ==========================
 
 Saturation is one number of a whole spectrum. ``stats=["spectrum"]`` keeps all eigenvalues.

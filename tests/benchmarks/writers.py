@@ -25,7 +25,8 @@ from tqdm.auto import tqdm
 from delve.base import entry_points
 from delve.delivery.delivery import Delivery
 from delve.delivery.discovery import GROUP, make_writers
-from delve.journal.journal import Journal, now_in_ms
+from delve.journal.clock import now_in_ms
+from delve.journal.journal import Journal
 from delve.records import MODES, EpochRecord, Metric, RunInfo
 
 MILESTONES = (10, 100, 1000, 5000)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -149,17 +150,27 @@ def test_the_reason_is_wrapped_to_the_terminal(delve, monkeypatch):
     assert " ".join("".join(line[25:].rjust(80) for line in reason).split()) == bad.problem.strip()
 
 
-def test_a_run_of_resnet18_fits_80_columns(delve, resnet):
-    lines = delve("show", resnet).stdout.splitlines()
-    assert max(map(len, lines)) <= 80
-    cells = {line.split()[0]: line.split()[1:] for line in lines if "%" in line}
-    first, last = (record.metrics for record in read_run(resnet).records)
-    assert list(cells) == list(read_run(resnet).layers)
+CELL = re.compile(r"([0-9.]+%) \(([0-9]+) of ([0-9]+)\)[~! ]*([+-][0-9.]+)?")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_run_of_resnet18_fits_its_columns(delve, resnet, columns):
+    lines = delve("show", resnet, columns=columns).stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    cells = {line.split()[0]: CELL.findall(line) for line in lines if "%" in line}
+    run = read_run(resnet)
+    first, last = (record.metrics for record in run.records)
+    assert list(cells) == list(run.layers)
     assert len(cells) == 20 + 1  # convolutions, fc
-    for layer, (_, *train, _, eval_value, eval_change) in cells.items():
-        for mode, shown in (("train", train), ("eval", [eval_value, eval_change])):
+    for layer, shown in cells.items():
+        for mode, (value, dimensions, features, change) in zip(
+            ("train", "eval"), shown, strict=True
+        ):
             now, then = (metrics[f"{mode}-saturation/{layer}"] for metrics in (last, first))
-            assert [shown[0].rstrip("~!"), shown[1]] == [f"{now:.1%}", f"{100 * (now - then):+.1f}"]
+            assert (value, int(features)) == (f"{now:.1%}", run.features[layer])
+            assert int(dimensions) == pytest.approx(now * run.features[layer])
+            # Where there is not room for all, the changes go first.
+            assert change == (f"{100 * (now - then):+.1f}" if columns == 120 else "")
 
 
 def test_a_wide_terminal_has_longer_bars(delve, resnet):

@@ -339,7 +339,7 @@ def test_a_nested_argument_outdoes_a_flat_one(loud_and_soft, tmp_path, reverse):
         ({"volum": 5}, r"takes 'volum' \(loud takes colour, volume; soft takes volume\)"),
         ({"loud": {"volum": 5}}, r"takes 'volum' \(loud takes colour, volume\)"),
         ({"soft": {"colour": "blue"}}, r"takes 'colour' \(soft takes volume\)"),
-        ({"csv": {"volume": 5}}, "takes 'csv'"),
+        ({"csv": {"volume": 5}}, "'csv' is a writer that save_to does not select"),
         ({"savepath": "elsewhere"}, "takes 'savepath'"),
     ],
 )

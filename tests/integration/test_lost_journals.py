@@ -280,7 +280,8 @@ def test_what_an_earlier_run_left_is_no_reason_to_refuse_the_new_one(run):
 
 
 def test_what_a_new_run_recorded_over_an_earlier_one_is_not_taken_for_the_latter(run):
-    record(run, EPOCHS)  # the same values again: it was given the same seeds
+    # The same values again: it was given the same seeds.
+    record(run, EPOCHS, overwrite=True)
     FORMS["no epoch"](run)
     with pytest.raises(DelveError, match=HELD):
         record(run, 1, "auto")
@@ -488,7 +489,7 @@ def test_void_epochs_do_not_come_back_into_a_whole_journal(run):
 
 
 def test_an_earlier_run_is_not_mixed_in(run):
-    record(run, 2, 0, ["csv"], seed=7)
+    record(run, 2, 0, ["csv"], seed=7, overwrite=True)
     expected = journal_rows(run)
     journal_of(run).write_bytes(b"#" + b"".join(lines_of(run))[1:])
     result = call(run)

@@ -14,7 +14,9 @@ from delve.errors import JournalError
 from delve.journal import line_shapes
 from delve.journal.format import (
     LINE_TYPES,
+    BeginLine,
     ConfigLine,
+    EndLine,
     EpochLine,
     ForkLine,
     HomeLine,
@@ -40,6 +42,8 @@ LINES = [
     EpochLine(0, 0, {}, {}),
     EpochLine(4, 9, {}, {}, step=0),
     EpochLine(4, 9, {}, {}),
+    EpochLine(4, 9, {}, {}, features={"fc": 64}),
+    EpochLine(4, 9, {}, {}),
     ResumeLine(2, 8),
     ResumeLine(2),
     ConfigLine({"lr": 0.25}),
@@ -49,6 +53,10 @@ LINES = [
     HomeLine(None),
     ForkLine("cd", "/runs/b", HOME),
     ForkLine("cd", "/runs/b", None),
+    BeginLine(9, "machine", 77),
+    BeginLine(0, "", 0),
+    EndLine(9, "ValueError"),
+    EndLine(9),
 ]
 
 
@@ -103,6 +111,10 @@ def test_a_line_without_a_field_that_it_must_have_is_none(line):
         EpochLine(0, 0, {}, {}).as_json() | {"metrics": {"train-saturation/fc": None}},
         EpochLine(0, 0, {}, {}).as_json() | {"time": 2**63},
         EpochLine(0, 0, {}, {}).as_json() | {"few_samples": {"train": "fc"}},
+        EpochLine(0, 0, {}, {}).as_json() | {"features": {"fc": 0}},
+        EpochLine(0, 0, {}, {}).as_json() | {"features": {"fc": True}},
+        EndLine(0).as_json() | {"error": 3},
+        BeginLine(0, "", 0).as_json() | {"process": "1"},
     ],
 )
 def test_what_is_no_line_is_told(unsound):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.errors import JournalError
-from delve.journal.journal import Journal, now_in_ms
+from delve.journal.clock import now_in_ms
+from delve.journal.journal import Journal
 from delve.journal.reading import JOURNAL_NAME, read_epochs
 from delve.journal.stored_run import read_run
 from delve.records import EpochRecord, Metric

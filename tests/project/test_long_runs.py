@@ -202,7 +202,7 @@ def test_what_a_backend_lacks_is_found_quickly_in_whatever_it_answers_with(kind,
 
 
 def test_what_an_export_sent_is_told_quickly():
-    from delve.cli.commands import _sent
+    from delve.cli.exporting import _sent
 
     with Clock(2):
         assert _sent(range(1, MANY), range(MANY)) == f"sent epochs 1-{MANY - 1}, had epoch 0"

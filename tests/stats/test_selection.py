@@ -65,3 +65,22 @@ def test_a_set_stands_for_its_statistics_in_the_mode_that_is_said():
 def test_a_set_and_its_parts_are_selected_once():
     selected = select_stats(["lsat", "health", "lsat_train"])
     assert len({item.stat for item in selected}) == len(selected)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("saturation", "lsat"),
+        ("LSAT", "lsat"),
+        ("lsatt", "lsat"),
+        ("intrinsic_dimensionality", "idim"),
+        ("Effective-Rank_eval", "erank_eval"),
+        ("effective rank", "erank"),
+        ("spectrum-1", "spectrum"),
+    ],
+)
+def test_what_was_probably_meant_is_named(given, meant):
+    with pytest.raises(ArgumentError, match=f"no statistic '{given}'; did you mean '{meant}'?"):
+        select_stats([given])
+    with pytest.raises(ArgumentError, match="no statistic 'qqqqq'; choose from lsat"):
+        select_stats(["qqqqq"])

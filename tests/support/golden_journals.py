@@ -87,7 +87,22 @@ def _told(contents: Contents) -> dict[str, Any]:
         "lines out of place": contents.misplaced_lines,
         "lines that are gone": contents.lost_lines,
         "bytes that are whole": contents.size,
+    } | _processes(contents)
+
+
+def _processes(contents: Contents) -> dict[str, Any]:
+    """What is told of processes and features, which earlier journals have not."""
+    begun = contents.begun and {
+        "opened at": contents.begun.time,
+        "on": contents.begun.host,
+        "by": contents.begun.process,
     }
+    ended = contents.ended and {
+        "closed at": contents.ended.time,
+        "because of": contents.ended.error,
+    }
+    told = {"opened": begun, "closed": ended, "features": dict(contents.features) or None}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _epoch(record: EpochRecord) -> dict[str, Any]:
@@ -115,6 +130,7 @@ def _same_each_time(place: str = "/runs/golden", inode: int = 1) -> Iterator[Non
     identities = (mock.Mock(hex=f"{n:032x}") for n in itertools.count(0x90 + 0x10 * inode))
     with (
         mock.patch("delve.journal.journal.now_in_ms", side_effect=clock),
+        mock.patch("delve.journal.headers.now_in_ms", side_effect=clock),
         mock.patch("uuid.uuid4", side_effect=identities),
         mock.patch.object(Home, "of", return_value=Home(place, "machine", inode)),
     ):
@@ -305,6 +321,22 @@ def _by_steps(folder: Path) -> None:
     journal.close()
 
 
+def _ended(folder: Path) -> None:
+    """Processes that tell of their ends, and features, which change when the run is resumed."""
+    journal = Journal.create(folder, LAYERS, {})
+    with mock.patch("os.getpid", return_value=7), mock.patch("platform.node", return_value="m"):
+        journal.begin()
+        _write(journal, replace(_values(0), features={"conv1": 16, "fc": 10}))
+        _write(journal, replace(_values(1), features={"conv1": 16, "fc": 10}))
+        journal.end(ValueError("secret"))
+        journal.close()
+        journal = Journal.resume(folder, 1)
+        journal.begin()
+        _write(journal, replace(_values(1), features={"conv1": 32, "fc": 10}))
+        journal.end(None)
+        journal.close()
+
+
 @contextlib.contextmanager
 def _found(whereabouts: Whereabouts) -> Iterator[None]:
     with mock.patch("delve.journal.journal.whereabouts", return_value=whereabouts):
@@ -322,6 +354,7 @@ RECIPES: Mapping[str, Callable[[Path], None]] = {
     "repaired": _repaired,
     "of-a-later-version": _of_a_later_version,
     "by-steps": _by_steps,
+    "ended": _ended,
 }
 
 

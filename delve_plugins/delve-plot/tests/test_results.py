@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -166,3 +168,14 @@ class TestScatter:
 
     def test_an_empty_table_gives_nothing(self, tmp_path):
         assert plot_scatter_from_results(tmp_path / "a.csv", -1, "embed", pd.DataFrame()) is None
+
+
+def test_the_parameters_of_a_level_plot_are_those_that_delve_0_1_documents():
+    given = list(inspect.signature(plot_stat_level_from_results).parameters.values())
+    names = [parameter.name for parameter in given]
+    assert names[:5] == ["savepath", "epoch", "stat", "primary_metric", "fontsize"]
+    drawn = list(inspect.signature(plot_stat).parameters.values())
+    after = [parameter.name for parameter in drawn].index("figsize")
+    assert names[5:] == [parameter.name for parameter in drawn[after:]]
+    defaults = {parameter.name: parameter.default for parameter in drawn} | {"ylim": "auto"}
+    assert {p.name: p.default for p in given[5:]} == {n: defaults[n] for n in names[5:]}

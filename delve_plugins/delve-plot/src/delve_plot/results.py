@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -118,7 +118,21 @@ def plot_stat_level_from_results(
     stat: str,
     primary_metric: str | None = None,
     fontsize: float = 16,
-    **options: Any,
+    figsize: tuple[float, float] | None = None,
+    line: bool = True,
+    scatter: bool = True,
+    ylim: tuple[float, float] | Literal["auto"] | None = "auto",
+    alpha_line: float = 0.6,
+    alpha_scatter: float = 1.0,
+    color_line: Any = None,
+    color_scatter: Any = None,
+    primary_metric_loc: tuple[float, float] = (0.7, 0.8),
+    show_col_label_x: bool = True,
+    show_col_label_y: bool = True,
+    show_grid: bool = True,
+    save: bool = True,
+    samples: bool = False,
+    stat_mode: str = "train",
 ) -> Axes:
     """Plot one epoch of one statistic from a table's file.
 
@@ -128,9 +142,22 @@ def plot_stat_level_from_results(
         stat: The statistic, by its long name or its short one; ``lsat_eval`` names the mode too.
         primary_metric: A column whose value is written into the plot.
         fontsize: Of titles, in points.
-        options: Those of :func:`plot_stat` from ``figsize`` on. Where ``ylim`` is not among them,
-            a share such as saturation is shown from 0 to 1, and the axis of another statistic fits
-            its values.
+        figsize: Width and height in inches.
+        line: Whether to join the layers by a line.
+        scatter: Whether to draw a dot for each layer.
+        ylim: The range of the y axis; None fits it to the values. By default a share such as
+            saturation is shown from 0 to 1, and the axis of another statistic fits its values.
+        alpha_line: The line's opacity.
+        alpha_scatter: The dots' opacity.
+        color_line: The line's colour.
+        color_scatter: The dots' colour.
+        primary_metric_loc: Where the primary metric stands, as fractions of width and height.
+        show_col_label_x: Whether the x axis has a label.
+        show_col_label_y: Whether the y axis has a label.
+        show_grid: Whether to draw a grid.
+        save: Whether to save the figure.
+        samples: Whether the table holds embedded samples.
+        stat_mode: ``train`` or ``eval``, where ``stat`` does not name it.
 
     Returns:
         The axes.
@@ -142,14 +169,34 @@ def plot_stat_level_from_results(
 
     table = pd.read_csv(savepath).set_index("epoch")
     stat, mode = split_mode(stat)
-    if mode:
-        options["stat_mode"] = mode
-    if not is_share(long_name_of(stat)):
-        options.setdefault("ylim", None)
-    row, value = extract_layer_stat(
-        table, epoch, primary_metric, stat, options.get("stat_mode", "train")
+    stat_mode = mode or stat_mode
+    if ylim == "auto":
+        ylim = (0.0, 1.0) if is_share(long_name_of(stat)) else None
+    row, value = extract_layer_stat(table, epoch, primary_metric, stat, stat_mode)
+    return plot_stat(
+        row,
+        stat,
+        value,
+        savepath,
+        LAST,
+        primary_metric,
+        fontsize,
+        figsize,
+        line,
+        scatter,
+        ylim,
+        alpha_line,
+        alpha_scatter,
+        color_line,
+        color_scatter,
+        primary_metric_loc,
+        show_col_label_x,
+        show_col_label_y,
+        show_grid,
+        save,
+        samples,
+        stat_mode,
     )
-    return plot_stat(row, stat, value, savepath, LAST, primary_metric, fontsize, **options)
 
 
 def plot_scatter_from_results(
