@@ -70,6 +70,7 @@ def test_every_statistic_is_there(case, request):
         "within-sequence-share",
         "saturation-without-leading-feature",
         "receptive-field-share",
+        "masked-positions",
     }
     if "[train]" in request.node.name:
         lacking.add("eval-train-variance")
@@ -226,9 +227,12 @@ def test_a_suffix_keeps_one_mode_of_any_statistic(tmp_path, key, mode):
     layer = nn.Linear(3, 4)
     writer = Arrays()
     with SaturationTracker(tmp_path, writer, layer, stats=[f"{key}_{mode}"]) as tracker:
+        real = torch.arange(4) < torch.randint(1, 5, (50, 1))
         for _ in range(2):
-            layer.train()(torch.randn(50, 4, 3))
-            layer.eval()(torch.randn(50, 4, 3))
+            with tracker.mask(real):
+                layer.train()(torch.randn(50, 4, 3))
+            with tracker.mask(real):
+                layer.eval()(torch.randn(50, 4, 3))
         tracker.add_saturations()
     found = [*writer.rows.get(0, {}), *(name for name, _ in writer.arrays)]
     if (key, mode) == ("evratio", "train") or key == "field":  # compared is evaluation; no image

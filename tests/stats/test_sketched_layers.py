@@ -123,7 +123,8 @@ def test_delve_show_tells_the_bounds(tmp_path, capsys, monkeypatch):
     low, high = row["train-saturation-low/2"], row["train-saturation-high/2"]
     main(["show", str(tmp_path)], standalone_mode=False)
     shown = " ".join(capsys.readouterr().out.split())
-    assert f"{row['train-saturation/2']:.1%}?" in shown
+    middle = row["train-saturation/2"]
+    assert f"{middle:.1%} ({round(300 * middle)} of 300)?" in shown
     assert f"2 (train) {low:.1%} to {high:.1%}." in shown
     main(["show", str(tmp_path), "--json"], standalone_mode=False)
     (run,) = json.loads(capsys.readouterr().out)
