@@ -10,6 +10,7 @@ statistics from all samples in one process, and the exit status is 1 if they dif
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 from pathlib import Path
@@ -96,4 +97,5 @@ def saturation_of(samples: Tensor) -> float:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # for --help
     sys.exit(main())

@@ -11,6 +11,7 @@ installed. It writes ``runs/pca_projection/accuracy.png``.
 
 from __future__ import annotations
 
+import argparse
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -168,4 +169,5 @@ def draw(results: Sequence[Result]) -> Figure:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # for --help
     main()

@@ -6,6 +6,7 @@ installed. It writes to ``runs/quickstart`` and to MLflow's default, ``mlflow.db
 
 from __future__ import annotations
 
+import argparse
 import csv
 import math
 import sys
@@ -74,4 +75,5 @@ def bar(share: float, width: int = 40) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # for --help
     main()

@@ -7,6 +7,7 @@ are read back. The exit status is 1 if they do not show each epoch once.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import subprocess
@@ -154,7 +155,10 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        train(int(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("attempt", type=int, nargs="?", help="of the child process that trains")
+    given = parser.parse_args()
+    if given.attempt:
+        train(given.attempt)
     else:
         sys.exit(main())

@@ -139,7 +139,7 @@ class TestPlotStat:
         axes = plot_stat_level_from_results(path, 2, "trc", ylim=(0, 1), save=False)
         assert axes.get_ylim() == (0, 1)
         with pytest.raises(TypeError, match="colour_line"):
-            plot_stat_level_from_results(path, 2, "lsat", colour_line="red")
+            plot_stat_level_from_results(path, 2, "lsat", colour_line="red")  # type: ignore[call-arg]
 
     def test_a_misspelt_statistic_leaves_no_figure(self, table, tmp_path):
         table.to_csv(tmp_path / "metrics.csv", index=False)
