@@ -34,7 +34,10 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["build", "gallery/*.py.md5", "gallery/sg_execution_times.rst"]
 nitpicky = True
 # What annotations name and the reference does not show: aliases, and types behind the public ones.
-_ALIASES = ("Axes", "Axis", "Every", "Include", "LayerFilter", "Modules", "Path", "Run", "Style")
+_ALIASES = (
+    *("Axes", "Axis", "Every", "Include", "LayerFilter", "Modules", "Path", "Run", "Scale"),
+    *("Spectrum", "Style", "np.ndarray"),
+)
 nitpick_ignore = [("py:class", name) for name in (*_ALIASES, "pd.DataFrame")]
 nitpick_ignore.append(("py:exc", "DamagedFileError"))
 nitpick_ignore_regex = [("py:class", r"delve\.\w+\.\w+\.\w+")]

@@ -12,6 +12,7 @@ import numpy as np
 
 from delve.errors import ArgumentError, DelveError
 from delve.journal.arrays import read_stored_array
+from delve.journal.findings import notes_of
 from delve.journal.frames import layers_frame, scalars_frame
 from delve.journal.html import run_as_html
 from delve.journal.status import State, Status
@@ -90,7 +91,7 @@ class LoadedRun:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be known before the numbers are believed."""
+        """What is wrong with the network, and what to know before the numbers are believed."""
         last = self.stored.record_of(self.epochs[-1]) if self.epochs else None
         few = last.few_samples if last else {}
         told = [
@@ -101,7 +102,7 @@ class LoadedRun:
         if self.stored.damaged_lines:
             lines = enumerate_epochs(self.stored.damaged_lines)
             told.append(f"lines of the journal cannot be read: {lines}")
-        return tuple(told)
+        return (*told, *map(str, notes_of(self.stored)))
 
     def array(self, stat: str, layer: str, epoch: int | None = None) -> np.ndarray:
         """An array of a layer, as ``save_to="npy"`` has stored it.

@@ -25,6 +25,7 @@ _CODE = re.compile(r"(^```.*?^```|`[^`\n]*`)", re.M | re.S)
 def setup(app: Sphinx) -> dict[str, Any]:
     """Have Sphinx call this when it reads a page."""
     app.connect("source-read", _read)
+    app.connect("build-finished", _list_pages)
     return {"parallel_read_safe": True}
 
 
@@ -34,6 +35,19 @@ def _read(_app: Sphinx, docname: str, source: list[str]) -> None:
         return
     text = _with_links(source[0], page, docname)
     source[0] = _FENCE.sub(lambda found: _taken_in(ROOT / found[1], docname), text)
+
+
+def _list_pages(app: Sphinx, error: Exception | None) -> None:
+    """Write `llms.txt`: each page with its title, and where it lies as plain text."""
+    if error is not None or app.builder.format != "html":
+        return
+    titles = {name: node.astext() for name, node in app.env.titles.items()}
+    lines = [
+        f"- [{titles[name]}](_sources/{app.env.doc2path(name, base=False)}.txt)"
+        for name in sorted(titles)
+    ]
+    text = "\n".join(["# Delve", "", "Each page of this site as text.", "", *lines, ""])
+    (Path(app.outdir) / "llms.txt").write_text(text, encoding="utf-8")
 
 
 def _taken_in(file: Path, docname: str) -> str:

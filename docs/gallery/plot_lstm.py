@@ -1,4 +1,5 @@
-"""An LSTM: the last step, or every step
+"""
+An LSTM: the last step, or every step
 =====================================
 
 A recurrent layer gives a series. ``timeseries_method`` says what a sample is: the last step of each

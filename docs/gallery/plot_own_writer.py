@@ -1,4 +1,5 @@
-"""A writer of your own in ten minutes
+"""
+A writer of your own in ten minutes
 ===================================
 
 Any object with some of a writer's methods takes part in a run. Each method takes only the arguments

@@ -1,4 +1,5 @@
-"""A transformer with padding
+"""
+A transformer with padding
 ==========================
 
 Sentences of one batch are padded to one length. A padded position is no sample: Delve takes the

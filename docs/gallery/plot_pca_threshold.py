@@ -1,4 +1,5 @@
-"""How much accuracy is in the leading directions?
+"""
+How much accuracy is in the leading directions?
 ===============================================
 
 If 99 % of a layer's variance lie in a few directions, does the network need the others? A *PCA

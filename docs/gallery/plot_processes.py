@@ -1,4 +1,5 @@
-"""Training on two processes
+"""
+Training on two processes
 =========================
 
 Each process of a distributed training sees its own part of the data. Delve brings their samples

@@ -1,4 +1,5 @@
-"""Resume after a kill
+"""
+Resume after a kill
 ===================
 
 A training is killed in the middle of an epoch, without any warning, and started again from its last

@@ -1,4 +1,5 @@
-"""A spectrum while it trains
+"""
+A spectrum while it trains
 ==========================
 
 Saturation is one number of a whole spectrum. ``stats=["spectrum"]`` keeps all eigenvalues.

@@ -1,4 +1,5 @@
-"""Two backends, and a third one afterwards
+"""
+Two backends, and a third one afterwards
 ========================================
 
 A run records to two backends at once. Later somebody wants it in a third: the run's own journal

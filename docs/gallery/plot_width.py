@@ -1,4 +1,5 @@
-"""How wide must a layer be?
+"""
+How wide must a layer be?
 =========================
 
 A regression with one hidden layer, once 3 and once 32 units wide; then 8 and 256. A narrow layer is
