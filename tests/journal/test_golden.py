@@ -52,7 +52,10 @@ def test_it_is_read_as_it_ever_was(run, request):
 @pytest.mark.parametrize("run", WITH_HEADER, indirect=True)
 def test_the_same_is_shown_and_exported(run, request):
     golden = GOLDEN / name_of(request)
-    assert what_is_shown(run) == (golden / "show.json").read_text(encoding="utf-8")
+    shown = json.loads(what_is_shown(run))
+    assert shown[0].pop("notes") == []  # which the versions that recorded these did not know
+    told = json.dumps(shown, indent=2) + "\n"
+    assert told == (golden / "show.json").read_text(encoding="utf-8")
     pytest.importorskip("delve_csv")
     assert what_is_exported(run) == (golden / "metrics.csv").read_bytes()
 

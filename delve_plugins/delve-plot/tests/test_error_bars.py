@@ -4,6 +4,7 @@ import numpy as np
 from delve_plot.error_bars import error_bars
 from delve_plot.figures import saturation_figure
 from delve_plot.stats import figure_of, rank_of
+from matplotlib.collections import LineCollection
 
 from delve.records import Metric
 
@@ -24,7 +25,8 @@ def test_the_ends_of_each_row():
 def test_a_figure_shows_them_and_says_what_they_are():
     figure = saturation_figure(VALUES, ["a", "b"])
     (axes,) = figure.axes
-    (bar,) = [one for one in axes.collections if len(one.get_segments()) == 1]
+    lines = [one for one in axes.collections if isinstance(one, LineCollection)]
+    (bar,) = [one for one in lines if len(one.get_segments()) == 1]
     assert np.allclose(bar.get_segments()[0], [[0.3, 1], [0.7, 1]])
     labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert "the exact value lies within (gathered by sketch)" in labels
