@@ -18,8 +18,17 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
 _FENCE = re.compile(r"^```\{page\} (\S+)\n```$", re.M)
-_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\]\([^)]*\))*)\]\(([^)\s]+)\)")
-_CODE = re.compile(r"(^```.*?^```|`[^`\n]*`)", re.M | re.S)
+# A link or an image, whose text may hold code; or code, whose text may look like a link.
+_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\]\([^)]*\))*)\]\(([^)\s]+)\)|`[^`\n]*`")
+_BLOCK = re.compile(r"(^```.*?^```)", re.M | re.S)
+# Where sections of README.md are told in full.
+_SECTIONS = {
+    "install": "learn/install.md",
+    "resume": "use/resume.md",
+    "several-processes": "use/processes.md",
+    "what-counts": "use/what-counts.md",
+    "what-it-costs": "use/costs.md",
+}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -56,7 +65,7 @@ def _taken_in(file: Path, docname: str) -> str:
 
 def _with_links(text: str, file: Path, docname: str) -> str:
     """The text of a file, with the links that it needs on a page of the site."""
-    parts = _CODE.split(text)  # code in between
+    parts = _BLOCK.split(text)  # code in between
     for number in range(0, len(parts), 2):
         parts[number] = _LINK.sub(lambda found: _link(found, file, docname), parts[number])
     return "".join(parts)
@@ -64,6 +73,8 @@ def _with_links(text: str, file: Path, docname: str) -> str:
 
 def _link(found: re.Match[str], file: Path, docname: str) -> str:
     mark, words, target = found.groups()
+    if target is None:  # code
+        return found[0]
     path, _, anchor = target.partition("#")
     if not path or "://" in target or target.startswith("mailto:"):
         return found[0]
@@ -72,6 +83,8 @@ def _link(found: re.Match[str], file: Path, docname: str) -> str:
     if mark:
         return f"![{words}]({os.path.relpath(where, here)})"
     shown = _pages().get(where)
+    if where == ROOT / "README.md":
+        shown, anchor = DOCS / _SECTIONS.get(anchor, "index.md"), ""
     if shown is None:
         inside = words.strip("`")
         name = os.path.relpath(where, ROOT)
