@@ -90,7 +90,7 @@ html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
-    "show_nav_level": 1,
-    "header_links_before_dropdown": 6,
+    "show_nav_level": 2,
+    "header_links_before_dropdown": 8,
 }
 html_sidebars = {"index": []}

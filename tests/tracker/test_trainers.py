@@ -253,7 +253,7 @@ def test_a_second_training_closes_what_an_exception_left(tmp_path):
     held.close()
     assert first.writer.hooks[-1] == "close"
     assert [step for step, row in values(tmp_path).items() if len(row) > 1] == [2]
-    assert (tmp_path / "journal.1.jsonl").exists()
+    assert (tmp_path / "earlier/1/journal.jsonl").exists()
 
 
 @pytest.mark.parametrize(

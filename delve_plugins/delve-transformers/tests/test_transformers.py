@@ -116,7 +116,7 @@ def test_a_second_training_begins_a_run_of_its_own(tmp_path):
     assert callback.tracker is None
     training.train()
     assert steps(tmp_path) == [3, 6]
-    assert (tmp_path / "delve" / "journal.1.jsonl").exists()
+    assert (tmp_path / "delve/earlier/1/journal.jsonl").exists()
 
 
 def test_an_evaluation_after_its_steps_checkpoint_stays(tmp_path):
