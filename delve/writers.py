@@ -14,10 +14,10 @@ from typing import Any
 from tqdm import tqdm
 
 from delve.base.log import get_logger
+from delve.base.our_plugins import how_to_install
 from delve.base.printable import printable
 from delve.delivery.checked_writer import not_a_hook
 from delve.delivery.composite import CompositWriter
-from delve.delivery.discovery import how_to_install
 from delve.delivery.left_out import LeftOut
 from delve.errors import WriterNotFoundError
 from delve.records import Metric

@@ -8,9 +8,10 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from delve.base import entry_points as plugins
+from delve.base.our_plugins import OUR_PLUGINS
 from delve.base.printable import one_line
 from delve.cli.terminal import listing, say, say_parts
-from delve.delivery.discovery import GROUP, OUR_PLUGINS, load_writer_class, make_writers
+from delve.delivery.discovery import GROUP, load_writer_class, make_writers
 from delve.errors import DelveError
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from delve.base import entry_points as plugins
+from delve.base.our_plugins import how_to_install
 from delve.base.printable import one_line
 from delve.errors import DelveError, WriterLoadError, WriterNotFoundError
 
@@ -69,7 +70,5 @@ def absent_command(name: str, error: DelveError) -> click.Command:
 
 
 def _how_to_get(name: str, why: str) -> str:
-    from delve.delivery.discovery import how_to_install
-
     plugin = _OURS[name][0]
     return f"delve {name} comes with the {plugin} plugin, {why}. {how_to_install(plugin)}"

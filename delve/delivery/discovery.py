@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from delve.base import entry_points as plugins
+from delve.base.our_plugins import OUR_PLUGINS, how_to_install
 from delve.delivery.checked_writer import NamedWriter, check_writer
 from delve.delivery.composite import unpacked
 from delve.errors import (
@@ -21,15 +22,6 @@ from delve.errors import (
 GROUP = "delve.writers"
 
 # Names for which Delve itself has a plugin, installed or not.
-OUR_PLUGINS = {
-    "csv": "delve-csv",
-    "mlflow": "delve-mlflow",
-    "npy": "delve-npy",
-    "plot": "delve-plot",
-    "tensorboard": "delve-tensorboard",
-    "wandb": "delve-wandb",
-}
-
 ALIASES: dict[str, tuple[str, ...]] = {
     "tb": ("tensorboard",),
     "plotcsv": ("csv", "plot"),
@@ -105,21 +97,6 @@ def load_writer_class(name: str) -> type[Any]:
             "writer's class"
         )
     return writer_class
-
-
-def how_to_install(name: str) -> str:
-    """How to install the plugin of one of Delve's own writers: a sentence for a message.
-
-    Args:
-        name: The writer's name, one of ``OUR_PLUGINS``.
-    """
-    folder = f"delve_plugins/{OUR_PLUGINS[name]}"
-    return (
-        "Install the plugin from a checkout of Delve:\n"
-        f"    pip install ./{folder}\n"
-        "or from the git URL of the repository:\n"
-        f'    pip install "git+URL#subdirectory={folder}"'
-    )
 
 
 def _selection(save_to: str | object | Sequence[str | object]) -> list[str | object]:

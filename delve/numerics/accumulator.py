@@ -14,7 +14,7 @@ Accumulator = TorchCovarianceMatrix | Sketch  # what samples of a layer are adde
 def sketch_of(covariance: TorchCovarianceMatrix, sketch: Sketch) -> None:
     """Add what was gathered exactly to a sketch; nothing of that size is made for it."""
     moments, rows, shift = covariance.parts()
-    if moments is not None:
+    if moments is not None and moments.samples:  # none, where memory ran out at the first ones
         sketch.add_scatter(moments.samples, moments.mean, moments.scatter)
     if rows is not None and shift is not None:
         for part in torch.split(rows, PART_ROWS):

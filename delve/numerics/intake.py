@@ -167,8 +167,12 @@ class Intake:
 
     @property
     def _block_elements(self) -> int:
-        assert self.device is not None
-        return BLOCK_ELEMENTS if self.device.type == "cpu" else GPU_BLOCK_ELEMENTS
+        where = self.device or self._held_on()  # of a state that was loaded, and got no sample yet
+        return BLOCK_ELEMENTS if where.type == "cpu" else GPU_BLOCK_ELEMENTS
+
+    def _held_on(self) -> torch.device:
+        held = self._moments.mean if self._moments is not None else self._shift
+        return torch.device("cpu") if held is None else held.device
 
     def _empty_block(self) -> None:
         assert self._block is not None

@@ -97,9 +97,9 @@ class LayerSpectrum(Spectrum):
         return rows, rows @ rows.T, mean.to(rows.device)
 
     def _decomposed(self) -> Spectrum:
-        rows, matrix, _ = self._parts
         wanted: tuple[bool, float | None] = (vars(self)["_vectors"], vars(self)["_threshold"])
         try:
+            rows, matrix, _ = self._parts
             return Spectrum.decomposed(self.covariance, matrix, rows, *wanted)
         except Exception as error:
             if not is_out_of_memory(error):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from delve.numerics.accumulator import sketch_of
 from delve.numerics.company import Company
@@ -51,8 +52,8 @@ class SketchedSpectrum(Spectrum):
 
 def sketched(covariance: TorchCovarianceMatrix) -> Sketch:
     """A sketch of a matrix that is there, which takes next to no memory beside it."""
-    features, device = covariance.features, covariance.device
-    assert device is not None
+    features = covariance.features
+    device = covariance.device or torch.device("cpu")
     directions = Directions.random(features, min(features, _COLUMNS), device)
     for _ in range(_ROUNDS):
         sketch = Sketch(directions)

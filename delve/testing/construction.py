@@ -40,7 +40,8 @@ _IO_EVENTS = {
 _IMPORTED = (".py", ".pyc", ".so", ".pyd")  # files that the interpreter opens by itself
 
 _IMPORT_PROBE = """
-import sys, time, delve
+import sys, time
+from delve import SaturationTracker, files
 module, before, begun = sys.argv[1], set(sys.modules), time.process_time()
 try:
     __import__(module)

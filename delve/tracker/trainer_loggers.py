@@ -9,7 +9,8 @@ from typing import Any
 
 from delve.base import entry_points
 from delve.base.log import get_logger
-from delve.delivery.discovery import GROUP, OUR_PLUGINS, how_to_install
+from delve.base.our_plugins import OUR_PLUGINS, how_to_install
+from delve.delivery.discovery import GROUP
 from delve.errors import ArgumentError, JournalError
 from delve.journal.contents import Contents
 from delve.journal.home import Whereabouts, whereabouts

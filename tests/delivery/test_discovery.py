@@ -12,10 +12,10 @@ import packaging.requirements  # noqa: F401  # the tests' sys.path does not lead
 import pytest
 
 from delve.base import entry_points as entry_points_of_delve
+from delve.base.our_plugins import OUR_PLUGINS
 from delve.delivery import discovery
 from delve.delivery.discovery import (
     GROUP,
-    OUR_PLUGINS,
     load_writer_class,
     make_writers,
 )

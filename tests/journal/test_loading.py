@@ -185,6 +185,7 @@ def test_neither_pytorch_nor_pandas_is_imported_before_it_is_used(tmp_path):
 
 
 def test_polars_takes_the_same_tables(tmp_path):
+    pytest.importorskip("pandas")
     polars = pytest.importorskip("polars")
     frame = load(write_run(tmp_path, ROWS)).layers
     taken = polars.from_dataframe(frame)

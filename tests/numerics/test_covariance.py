@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delve.numerics.covariance import TorchCovarianceMatrix
+from delve.numerics.decomposition import spectrum_of
 from delve.numerics.intake import BLOCK_ELEMENTS, BLOCK_SAMPLES, EMBEDDED_SAMPLES
 
 BOUND = 1e-6  # of the largest eigenvalue
@@ -318,3 +319,16 @@ def test_samples_of_a_gpu_are_whole_when_they_are_gathered_on_the_cpu():
     for batch in batches:
         covariance.update(batch)
     assert_close(covariance, torch.cat(batches).cpu())
+
+
+@pytest.mark.parametrize("samples", [(40,), (40, 9), (9,)])
+def test_a_state_that_got_no_sample_since_has_its_spectrum(samples):
+    first, second = TorchCovarianceMatrix(), TorchCovarianceMatrix()
+    torch.manual_seed(0)
+    batches = [torch.randn(count, 12) for count in samples]
+    for batch in batches:
+        first.update(batch)
+    second.load_state_dict(first.state_dict())
+    found = spectrum_of(second, in_place=True).eigenvalues
+    matrix = np.cov(torch.cat(batches).double().numpy().T, bias=True)
+    np.testing.assert_allclose(found, np.linalg.eigvalsh(matrix)[::-1].clip(0), atol=1e-6)

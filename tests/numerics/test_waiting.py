@@ -26,7 +26,7 @@ def test_a_tracker_in_the_first_process_alone_says_for_whom_it_waits(tmp_path):
     assert "for rank 1, which did not make this call" in warned[0]
     assert "`if rank == 0:`" in warned[0]
     (found,) = lines_of(done, "FOUND")
-    assert "DelveError SaturationTracker(): rank 1 did not come within the 2 s" in found
+    assert "DelveError SaturationTracker(): rank 1 did not come within 2 s" in found
 
 
 def test_add_saturations_in_one_process_alone_is_named_too(tmp_path):

@@ -20,23 +20,23 @@ def threads():
 
 
 def covariances(count, features=150):
-    made = []
+    made = {}
     for seed in range(count):
         covariance = TorchCovarianceMatrix()
         covariance.update(torch.randn(400, features, generator=torch.Generator().manual_seed(seed)))
-        made.append(covariance)
+        made["train", str(seed)] = covariance
     return made
 
 
 def test_spectra_are_those_of_one_thread_in_their_order(threads):
     gathered, used = covariances(7), set()
 
-    def act(covariance):
+    def act(key):
         used.add((threading.get_ident(), torch.get_num_threads()))
-        return spectrum_of(covariance).eigenvalues
+        return spectrum_of(gathered[key]).eigenvalues
 
     found = list(one_a_thread(act, gathered))
-    for values, covariance in zip(found, gathered, strict=True):
+    for values, covariance in zip(found, gathered.values(), strict=True):
         expected = spectrum_of(covariance).eigenvalues  # whose products four threads made
         np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6 * expected.max())
     assert {count for _, count in used} == {1}

@@ -17,7 +17,7 @@ from torch import nn
 
 import delve
 from delve import writers
-from delve.delivery.discovery import OUR_PLUGINS
+from delve.base.our_plugins import OUR_PLUGINS
 from delve.errors import WriterNotFoundError
 
 # Every public signature that delve 0.1 documents, so that none is lost by accident.
