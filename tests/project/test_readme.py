@@ -191,7 +191,7 @@ def messages():
 def test_messages_install_a_plugin_from_the_checkout_or_the_repository():
     """The plugin alone: whoever reads the message has a Delve that the plugin is content with."""
     found = list(messages())
-    assert {name for name, _ in found} >= {"discovery.py", "health.py"}
+    assert {name for name, _ in found} >= {"our_plugins.py", "health.py"}
     theirs = ("lightning",)  # what a trainer's users have from the index
     ours = [one for one in found if one[1] not in theirs]
     assert [one for one in ours if not one[1].startswith(("./", "git+URL#subdirectory="))] == []
