@@ -75,6 +75,7 @@ sphinx_gallery_conf = {
     "plot_gallery": os.environ.get("DELVE_GALLERY", "run") == "run",
     "abort_on_example_error": True,
     "remove_config_comments": True,
+    "capture_repr": (),
     "show_memory": False,
     "show_signature": False,
     "download_all_examples": False,

@@ -7,8 +7,8 @@ nothing: a *tail*. Probes show it; the *border layer* tells before training.
 """
 
 # %%
-# A small VGG without pooling between its eight convolutions, and the digits enlarged from 8 to 12
-# and 28 pixels.
+# A small VGG without pooling between its eight convolutions, on the digits as they are, 8 pixels
+# wide, and enlarged to 28.
 
 import logging
 import tempfile
@@ -37,7 +37,8 @@ def network():
     torch.manual_seed(0)
     layers = []
     for number in range(8):
-        layers += [nn.Conv2d(1 if number == 0 else 24, 24, 3, padding=1), nn.ReLU()]
+        convolution = nn.Conv2d(1 if number == 0 else 24, 24, 3, padding=1)
+        layers += [convolution, nn.BatchNorm2d(24), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10))
 
 
@@ -60,7 +61,7 @@ def record(size):
                 accuracy = float((model(x[test]).argmax(1) == labels[test]).float().mean())
             tracker.add_saturations()
     row = pd.read_csv(run / "metrics.csv").iloc[-1]
-    saturation = [row[f"eval-saturation/{2 * number}"] for number in range(8)]
+    saturation = [row[f"eval-saturation/{3 * number}"] for number in range(8)]
     return saturation, probes(model, x), accuracy, model
 
 
@@ -68,7 +69,7 @@ def probes(model, x):
     """Logistic regression on the pooled outputs of each convolution: its accuracy on the test."""
     found, outputs = [], x
     with torch.no_grad():
-        for layer in model[:16]:
+        for layer in model[:24]:
             outputs = layer(outputs)
             if isinstance(layer, nn.ReLU):
                 features = nn.functional.adaptive_avg_pool2d(outputs, 2).flatten(1).numpy()
@@ -84,7 +85,9 @@ for axis, size in zip(axes, (8, 28), strict=True):
     axis.plot(saturation, marker="o", label="saturation")
     axis.plot(accuracies, marker="s", label="probe's accuracy")
     axis.set(title=f"{size} pixels: accuracy {accuracy:.1%}", xlabel="convolution", ylim=(0, 1.05))
-    print(f"{size} pixels: border layer {field.border}")
+    print(f"{size} pixels: border layer {field.border}, accuracy {accuracy:.1%}")
+    print("  probes", *(f"{one:.2f}" for one in accuracies))
+    print("  saturation", *(f"{one:.2f}" for one in saturation))
 axes[0].legend()
 
 # %%
