@@ -78,7 +78,8 @@ def test_a_copy_of_the_folder_by_the_training_itself_does_not_open_it(tmp_path):
 
 
 def test_a_forked_child_that_outlives_the_process_does_not_keep_the_folder(tmp_path):
-    fork = "import os, time; child = os.fork(); child or time.sleep(60); print(child, flush=True);"
+    # The child says who it is, so that it is through with what it does first.
+    fork = "import os, time; os.fork() or (print(os.getpid(), flush=True), time.sleep(60));"
     call = [sys.executable, "-c", f"{HOLD} {fork} time.sleep(60)", str(tmp_path)]
     with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
