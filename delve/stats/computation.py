@@ -121,7 +121,8 @@ class Statistics:
         Args:
             covariances: What was gathered, by mode, training first, and layer.
             company: What else is known of the layers.
-            consume: Whether to give back the memory of each as soon as its metrics are there.
+            consume: Whether their own sums may be read in place. They stay whole: an interrupt may
+                come in, and the row is then computed again.
         """
         results = self.compute_quietly(covariances, company, consume)
         self.warn(results)
@@ -152,7 +153,7 @@ class Statistics:
         # One without samples was consumed by a call that was interrupted.
         whole = {key: one for key, one in covariances.items() if one.samples}
         spectra = one_a_thread(decomposed, whole)
-        for ((mode, layer), covariance), spectrum in zip(whole.items(), spectra, strict=True):
+        for (mode, layer), spectrum in zip(whole, spectra, strict=True):
             if mode == "train" and _TRAIN_TRACE in self.gathers:
                 traces[layer] = spectrum.trace
             elif layer in traces:
@@ -165,8 +166,6 @@ class Statistics:
                 results.few_samples.setdefault(mode, []).append(layer)
             if not spectrum.is_finite:
                 results.broken.append(layer)
-            if consume:
-                covariance.clear()
         return results
 
     def warn(self, results: Results) -> None:
