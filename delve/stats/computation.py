@@ -150,7 +150,7 @@ class Statistics:
                 spectrum.decompose()
             return spectrum
 
-        # One without samples was consumed by a call that was interrupted.
+        # One without samples was given back by a reduction that was interrupted.
         whole = {key: one for key, one in covariances.items() if one.samples}
         spectra = one_a_thread(decomposed, whole)
         for (mode, layer), spectrum in zip(whole, spectra, strict=True):

@@ -100,6 +100,7 @@ def test_all_writers_of_the_repository_are_tried_at_their_own_places():
     places = {place for group in PLACES.values() for place in group}
     for name in {*WRITERS} - {"print"}:
         assert {f"{name}.save", f"{name}.open"} <= places
+    assert "print.close" not in places  # Delve calls none of it
 
 
 def test_an_added_writer_is_killed_read_back_and_compared(small_bench):

@@ -36,8 +36,9 @@ def modules() -> tuple[str, ...]:
 
 
 def implements(name: str, *hooks: str) -> bool:
-    """Whether a writer has one of these methods."""
-    return any(hasattr(load_writer_class(name), hook) for hook in hooks)
+    """Whether Delve calls one of these methods of a writer: a kill waits inside of it."""
+    methods = [getattr(load_writer_class(name), hook, None) for hook in hooks]
+    return any(method and not hasattr(method, "is_no_hook_of_delve") for method in methods)
 
 
 def reader(name: str) -> Callable[[Path], Iterable[Point]]:
