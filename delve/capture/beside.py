@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from delve.capture.activations import SamplingMethods, is_convolution
 from delve.capture.layer_types import samples_of
 from delve.capture.masks import Mask
-from delve.numerics.company import Company
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.tallies import Count, Maximum, PositiveSum, SequenceSpread
 from delve.records import LayerKey
@@ -101,10 +100,10 @@ class Beside:
             assert isinstance(tally, SequenceSpread)
             tally.update(series.detach(), mask.real if mask is not None and is_known else None)
 
-    def company(self, key: LayerKey) -> Company:
-        """What there is of a layer."""
+    def of_layer(self, key: LayerKey) -> dict[str, Any]:
+        """What there is of a layer, by the names that :class:`Company` has for it."""
         parts: dict[str, Any] = {name: self.tallies.get((name, key)) for name in _TALLIES}
-        return Company(half=self.halves.get(key), **parts)
+        return {HALF: self.halves.get(key), **parts}
 
     def forget(self, key: LayerKey | None = None) -> None:
         """Drop what there is of a layer in a mode, or of all."""

@@ -16,6 +16,7 @@ from delve.capture.beside import Beside
 from delve.capture.layer_types import samples_of
 from delve.capture.masks import Mask
 from delve.capture.memory import MemoryPlan
+from delve.capture.sample_limit import SampleLimit, SampleQuota
 from delve.numerics.accumulator import Accumulator
 from delve.numerics.covariance import TorchCovarianceMatrix
 from delve.numerics.layouts import Layouts
@@ -30,7 +31,7 @@ class Gathering:
         methods: How outputs become samples.
         device: Where to accumulate; None stays on the device of the activations.
         interval: Use every so many calls of each layer.
-        most: Stop at so many samples per layer, mode and epoch; None never does. Each process of
+        limit: How many samples are taken per layer, mode and epoch. Each process of
             ``torch.distributed`` counts its own.
         keep_samples: Whether to keep the first samples themselves.
         plan: Which layers are gathered by sketch.
@@ -41,7 +42,7 @@ class Gathering:
     methods: SamplingMethods = field(default_factory=SamplingMethods)
     device: torch.device | None = None
     interval: int = 1
-    most: int | None = None
+    limit: SampleLimit = field(default_factory=SampleLimit)
     keep_samples: bool = False
     plan: MemoryPlan = field(default_factory=MemoryPlan)
     beside: Beside | None = None
@@ -62,6 +63,7 @@ class Gatherer:
         self._covariances = Accumulators(gathering.plan, gathering.device, gathering.keep_samples)
         self._calls: Counter[LayerKey] = Counter()
         self._fresh: Counter[LayerKey] = Counter()  # samples since the last statistics
+        self._quota = SampleQuota(gathering.limit)
         self._spoiled: dict[LayerKey, None] = {}  # until then, by an output that was no sample
         # Until the mask of the pass proves to fit.
         self._held_back: list[tuple[LayerKey, Tensor]] = []
@@ -89,7 +91,8 @@ class Gatherer:
         # All processes that share the output come here, whatever else they have of the layer.
         part = self.layouts.here(key[1], layer, output)
         is_elsewhere = part is None and output is not None
-        if key in self._spoiled or self._is_full(key) or is_elsewhere:
+        is_wanted = self._quota.wants(key, self._fresh[key])
+        if key in self._spoiled or not is_wanted or is_elsewhere:
             return
         if isinstance(part, Tensor) and not part.numel():
             return
@@ -145,6 +148,7 @@ class Gatherer:
     def mark_used(self, forget: bool) -> None:
         """The statistics were taken; drop the samples too, where ``forget`` says so."""
         self._fresh.clear()
+        self._quota.next_epoch()
         self._spoiled.clear()
         if forget:
             self._covariances.clear()
@@ -155,6 +159,7 @@ class Gatherer:
         self._covariances.drop(layer)
         for mode in MODES:
             self._forget_beside((mode, layer))
+            self._quota.drop((mode, layer))
             del self._fresh[mode, layer]
 
     def state_dict(self) -> dict[str, Any]:
@@ -164,6 +169,7 @@ class Gatherer:
             **({} if beside is None else {"beside": beside.state_dict()}),
             "layouts": self.layouts.state_dict(),
             "left_out": [list(key) for key in self._spoiled],
+            "quota": self._quota.state_dict(),
             "calls": [[*key, calls] for key, calls in self._calls.items()],
             "directions": self._covariances.state_dict(),
             "covariances": [
@@ -181,6 +187,7 @@ class Gatherer:
             (mode, name) for mode, name in _keys(state.get("left_out", ())) if name in known
         )
         self._calls = Counter({(mode, name): calls for mode, name, calls in state["calls"]})
+        self._quota.load_state_dict(state.get("quota", ()), known)
         self._covariances.load_state_dict(state.get("directions", {}), known)
         self._fresh = Counter()
         for mode, name, fresh, covariance_state in state["covariances"]:
@@ -196,19 +203,14 @@ class Gatherer:
         self._calls[key] += 1
         return (self._calls[key] - 1) % self._gathering.interval == 0
 
-    def _is_full(self, key: LayerKey) -> bool:
-        most = self._gathering.most
-        return most is not None and self._fresh[key] >= most
-
     def _take(self, key: LayerKey, rows: Tensor) -> None:
         if not _checked(rows).numel():
             return
-        most, count = self._gathering.most, rows.numel() // rows.shape[-1]
-        if most is not None and self._fresh[key] + count > most:
-            count = most - self._fresh[key]
-            rows = rows.reshape(-1, rows.shape[-1])[:count]
+        rows = self._quota.rows_of(key, rows, self._fresh[key])
+        if not rows.numel():
+            return
         self._covariances.add(key, rows)
-        self._fresh[key] += count
+        self._fresh[key] += rows.numel() // rows.shape[-1]
         if self._gathering.beside is not None:
             is_exact = isinstance(self._covariances[key], TorchCovarianceMatrix)
             self._gathering.beside.take(key, rows, self._new_covariance if is_exact else None)

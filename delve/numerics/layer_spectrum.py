@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cached_property
 
@@ -76,6 +77,12 @@ class LayerSpectrum(Spectrum):
         whole: Spectrum = vars(self)["_held_whole"]
         return whole
 
+    @property
+    def _if_decomposed(self) -> Spectrum | None:
+        """What a decomposition found, if there was one and memory for it."""
+        whole: Spectrum | None = vars(self).get("_held_whole")
+        return whole if whole is not None and whole.bounds is None else None
+
     def decompose(self) -> None:
         """Take the eigendecomposition now."""
         _ = self._whole
@@ -121,7 +128,7 @@ class LayerSpectrum(Spectrum):
         """(features x at most 2), the first eigenvectors, if they were asked for."""
         return self._whole.leading_vectors
 
-    @property
+    @cached_property
     def features(self) -> int:
         """The dimension of the layer's output space."""
         return self.covariance.features
@@ -143,11 +150,17 @@ class LayerSpectrum(Spectrum):
     @cached_property
     def trace(self) -> float:
         """The trace of the covariance; NaN where the outputs were not finite."""
+        whole = self._if_decomposed
+        if whole is not None:
+            return whole.trace
         return float(self._parts[1].trace()) / self.samples if self.is_finite else float("nan")
 
     @cached_property
     def is_finite(self) -> bool:
         """False where the layer's outputs held NaN or infinity."""
+        whole = self._if_decomposed
+        if whole is not None:
+            return not math.isnan(whole.eigenvalues[0])
         return bool(torch.isfinite(self._parts[1].diagonal()).all())
 
     @cached_property

@@ -194,17 +194,19 @@ class Statistics:
             if needs_it and spectrum.bounds is not None:
                 self._left_out.setdefault(layer, {})[item.stat.key] = None
                 continue
-            metric = Metric(mode, item.stat.name, layer)
             value = item.stat.compute(spectrum, self._threshold)
             if value is None:
                 if isinstance(spectrum, SketchedSpectrum) and not item.stat.gathers:
                     self._left_out.setdefault(layer, {})[item.stat.key] = None
                 continue
+            metric = Metric(mode, item.stat.name, layer)
             if item.stat.is_array:
                 results.arrays[metric] = np.asarray(value)
             else:
                 results.scalars[metric] = float(value)
-            for bound in self._bounds.get(item.stat.name, ()):
+            if item.stat.name not in self._bounds or spectrum.bounds is None:
+                continue
+            for bound in self._bounds[item.stat.name]:
                 end = bound.compute(spectrum, self._threshold)
                 if end is not None:
                     results.scalars[Metric(mode, bound.name, layer)] = float(end)

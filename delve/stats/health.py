@@ -115,7 +115,7 @@ def dormant_share(spectrum: Spectrum, _threshold: float) -> float | None:
     values = maximum.values
     if values is None or not spectrum.is_finite:
         return NAN
-    return float((values <= 0).double().mean())
+    return int((values <= 0).sum()) / len(values)
 
 
 def redo_share(spectrum: Spectrum, _threshold: float) -> float | None:

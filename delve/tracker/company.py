@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -37,17 +37,17 @@ def company_of(
     """
     beside = gathering.beside
     whole = None if beside is None else over_processes(beside, reduce, group)
-    company = {key: Company() if whole is None else whole.company(key) for key in keys}
-    return {
-        (mode, name): replace(
-            one,
-            ceiling=ceiling_of(modules[name], gathering.methods),
-            field=gathering.fields.get(name),
-        )
-        if name in modules
-        else one
-        for (mode, name), one in company.items()
-    }
+    return {key: _of_layer(key, whole, gathering, modules.get(key[1])) for key in keys}
+
+
+def _of_layer(
+    key: LayerKey, whole: Beside | None, gathering: Gathering, module: nn.Module | None
+) -> Company:
+    known: dict[str, Any] = {} if whole is None else whole.of_layer(key)
+    if module is None:  # it is of another process
+        return Company(**known)
+    ceiling = ceiling_of(module, gathering.methods)
+    return Company(ceiling=ceiling, field=gathering.fields.get(key[1]), **known)
 
 
 def over_processes(beside: Beside, reduce: Reduce, group: processes.Group) -> Beside:

@@ -16,6 +16,7 @@ from delve.capture.fields import fields_of
 from delve.capture.gathering import Gathering
 from delve.capture.layer_types import Include
 from delve.capture.layers import LayerFilter, Layers, Modules, Selection
+from delve.capture.sample_limit import SampleLimit
 from delve.capture.widths import device_of, plan_of
 from delve.numerics import processes
 from delve.stats.computation import Statistics
@@ -81,7 +82,7 @@ def check_settings(
     interpolation_downsampling: int,
     device: torch.device | str | None,
     log_interval: int,
-    max_samples: int | None,
+    max_samples: int | str | None,
     memory_limit: float | str | None,
     exact: Sequence[str],
     sketch: Sequence[str],
@@ -101,8 +102,7 @@ def check_settings(
         DelveError: A statistic of another distribution cannot be had.
     """
     check_count("log_interval", log_interval)
-    if max_samples is not None:
-        check_count("max_samples", max_samples)
+    sample_limit = SampleLimit.of(max_samples)
     check_on_writer_error(on_writer_error)
     check_patience(patience)
     good_ends = check_ends_well(ends_well)
@@ -123,7 +123,7 @@ def check_settings(
         methods,
         where,
         log_interval,
-        max_samples,
+        sample_limit,
         statistics.needs_samples,
         plan,
         beside,

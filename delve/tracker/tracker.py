@@ -48,7 +48,8 @@ class SaturationTracker(Rows):
             writer's name.
         log_interval: Use every so many calls of each layer: batches, where a forward pass calls it
             once. Default 1: all.
-        max_samples: Stop gathering after so many samples per layer, mode and epoch. Default: none.
+        max_samples: Stop gathering after so many samples per layer, mode and epoch; ``"8d"``: 8
+            times a layer's features, spread over the epoch. Default: no limit.
         stats: What to compute; ``delve stats`` lists all with ranges and sources. ``"health"`` is
             what each run can afford, ``"all"`` is every number; each of both and of these also as
             ``lsat_train`` or ``lsat_eval`` for one mode alone: ``lsat`` saturation, ``idim``
@@ -168,7 +169,7 @@ class SaturationTracker(Rows):
         layer_filter: LayerFilter | None = None,
         writer_args: Mapping[str, Any] | None = None,
         log_interval: int = 1,
-        max_samples: int | None = None,
+        max_samples: int | str | None = None,
         stats: Sequence[str] = ("lsat",),
         layerwise_sat: bool = True,
         reset_covariance: bool = True,

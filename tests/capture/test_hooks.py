@@ -18,6 +18,7 @@ from delve import SaturationTracker
 from delve.capture.activations import samples
 from delve.capture.gathering import Gathering
 from delve.capture.hooks import LayerHooks
+from delve.capture.sample_limit import SampleLimit
 from delve.errors import ArgumentError
 
 
@@ -479,13 +480,13 @@ def test_max_samples_counts_each_epoch_apart(tmp_path, reset):
 
 def test_a_checkpoint_keeps_how_many_samples_the_epoch_has_had():
     model = Network()
-    recorder = LayerHooks({"first": model.first}, Gathering(most=40))
+    recorder = LayerHooks({"first": model.first}, Gathering(limit=SampleLimit(40)))
     model(BATCHES[0])
     recorder.mark_used(forget=False)
     model(BATCHES[1])
     state = recorder.state_dict()
     recorder.remove()
-    other = LayerHooks({"first": model.first}, Gathering(most=40))
+    other = LayerHooks({"first": model.first}, Gathering(limit=SampleLimit(40)))
     other.load_state_dict(state)
     train(model)
     assert other.fresh()["train", "first"].samples == len(BATCHES[0]) + 40
