@@ -16,8 +16,8 @@ from delve.journal.format import EpochLine, NumberedLine
 from delve.journal.values import NON_FINITE, WrittenNumbers
 from delve.records import Metric
 
-# What `to_json` makes of floats, those that are not finite without their quotes, and what passes for
-# a value of the other fields.
+# What `to_json` makes of floats, of those that are not finite without quotes, and what passes for a
+# value of the other fields.
 _VALUE = rb"(?:-?(?:0|[1-9]\d{0,17}+)(?:\.\d++)?+(?:e[-+]\d{1,4}+)?+|NaN|-?Infinity)"
 _COUNT = rb"(?:0|[1-9]\d{0,14}+)"
 _TIME = rb"(?:[1-8]\d{12}|0|[1-9]\d{0,11}+)"

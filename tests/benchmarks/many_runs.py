@@ -90,7 +90,7 @@ def make_runs(folder: Path, runs: int, epochs: int, metrics: int) -> None:
     scalars = SCALARS[: max(1, metrics // 10)]
     keys = metric_names(metrics - len(scalars))
     layers = list(dict.fromkeys(key.layer for key in keys))
-    features = {layer: 64 for layer in layers}
+    features = dict.fromkeys(layers, 64)
     draw = random.Random(0).random
     for number in tqdm(range(runs), "making runs", unit="run", leave=False, disable=None):
         config = {"lr": 10 ** -(1 + number % 5), "seed": number // 5}
