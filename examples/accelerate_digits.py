@@ -7,6 +7,7 @@ takes some seconds, and downloads nothing. Kill it and start it again: it goes o
 checkpoint, and `delve show runs/accelerate/delve` shows each row once.
 """
 
+import argparse
 from pathlib import Path
 
 import torch
@@ -61,4 +62,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # for --help
     main()

@@ -6,6 +6,7 @@ takes less than a minute on two cores, and downloads nothing. Kill it and start 
 on at the epoch under way, and `delve show runs/keras/delve` shows each row once.
 """
 
+import argparse
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -46,4 +47,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # for --help
     main()

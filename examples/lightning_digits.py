@@ -6,6 +6,7 @@ takes less than a minute on two cores, and downloads nothing. Kill it and start 
 goes on from its last checkpoint, and `delve show runs/lightning/delve` shows each row once.
 """
 
+import argparse
 from pathlib import Path
 
 import digits
@@ -62,4 +63,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # for --help
     main()

@@ -6,6 +6,7 @@ takes less than a minute on two cores, and downloads nothing. Kill it and start 
 from its last checkpoint, and `delve show runs/text/delve` shows each row once.
 """
 
+import argparse
 from pydoc_data.topics import topics
 
 import torch
@@ -57,4 +58,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # for --help
     main()

@@ -29,6 +29,16 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "csvplotting": ("csv", "plot"),
 }
 
+# What people call the backends besides: it selects nothing, but tells what was meant.
+OTHERWISE = {
+    "w&b": "wandb",
+    "weights-and-biases": "wandb",
+    "numpy": "npy",
+    "matplotlib": "plot",
+    "console": "print",
+    "stdout": "print",
+}
+
 
 def make_writers(
     save_to: str | object | Sequence[str | object],
@@ -152,9 +162,16 @@ def _not_found(name: str, offers: Mapping[str, object]) -> str:
     installed = ", ".join(sorted(offers)) or "none"
     message = f"save_to: no writer {name!r} is installed (installed: {installed})"
     if name not in OUR_PLUGINS:
-        close = difflib.get_close_matches(name.lower(), [*offers, *OUR_PLUGINS, *ALIASES], n=1)
-        return f"{message}; did you mean {close[0]!r}?" if close else message
+        return f"{message}{_meant(name)}"
     return f"{message}. {how_to_install(name)}"
+
+
+def _meant(name: str) -> str:
+    """Which writer was probably meant by a name that is none."""
+    known = {one: one for one in (*plugins.offers(GROUP), *OUR_PLUGINS, *ALIASES)} | OTHERWISE
+    wanted = name.strip().lower().replace("_", "-")
+    close = difflib.get_close_matches(wanted, known, n=1)
+    return f"; did you mean {known[close[0]]!r}?" if close else ""
 
 
 def _distribute(
@@ -183,6 +200,8 @@ def _distribute(
                     else f"writer_args: what is given for {key!r} must be a dictionary of "
                     f"arguments, not {value!r}"
                 )
+            if not takers and isinstance(value, Mapping) and (meant := _meant(key)):
+                raise ArgumentError(f"writer_args: there is no writer {key!r}{meant}")
             if not takers:
                 raise ArgumentError(_unknown_argument(key, accepted))
             for name in takers:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from delve.journal.format import EpochLine, NumberedLine
-from delve.journal.values import WrittenNumbers
+from delve.journal.values import NON_FINITE, WrittenNumbers
 from delve.records import Metric
 
-# What `to_json` makes of floats, and what passes for a value of the other fields.
-_VALUE = rb"-?(?:0|[1-9]\d{0,17}+)(?:\.\d++)?+(?:e[-+]\d{1,4}+)?+"
+# What `to_json` makes of floats, of those that are not finite without quotes, and what passes for a
+# value of the other fields.
+_VALUE = rb"(?:-?(?:0|[1-9]\d{0,17}+)(?:\.\d++)?+(?:e[-+]\d{1,4}+)?+|NaN|-?Infinity)"
 _COUNT = rb"(?:0|[1-9]\d{0,14}+)"
 _TIME = rb"(?:[1-8]\d{12}|0|[1-9]\d{0,11}+)"
 _BEFORE = (b"type", b"epoch", b"epoch", b"time", b"scalars")
@@ -53,12 +54,15 @@ def learn(line: bytes, entry: Mapping[str, Any]) -> None:
     step = ["step"] if "step" in entry else []
     if list(entry) != [*_FIELDS, *step, *_AFTER]:
         return
-    scalars, metrics = entry["scalars"], [Metric.parse(name) for name in entry["metrics"]]
-    values = [*scalars.values(), *entry["metrics"].values()]
-    if None in metrics or len(line) > _LONGEST or set(map(type, values)) - {float}:
+    scalars = entry["scalars"]
+    written = [*scalars.values(), *entry["metrics"].values()]
+    if len(line) > _LONGEST or not all(type(one) in (float, str) for one in written):
+        return
+    metrics = [Metric.parse(name) for name in entry["metrics"]]
+    if None in metrics:
         return
     names = [name.encode(errors="replace") for name in (*scalars, "metrics", *entry["metrics"])]
-    key = tuple(line.split(b'"')[1:-2:2])
+    key = tuple(_unquoted(line).split(b'"')[1:-2:2])
     after = [name.encode() for name in (*step, *_AFTER)]
     if key != (*_BEFORE, *names, *after):  # a name is spelt with escapes
         return
@@ -93,14 +97,32 @@ def epoch_line_of(line: bytes) -> NumberedLine | None:
 def _numbers_of(line: bytes) -> tuple[_Shape, list[bytes]] | None:
     if b"\\" in line:
         return None
+    found = _parts_of(line)
+    if found is None:
+        plain = _unquoted(line)
+        found = None if plain == line else _parts_of(plain)
+    if found is None:
+        return None
+    shape, between = found
+    if not shape.numbers.fullmatch(between):
+        return None
+    return shape, between.translate(None, b"{}:,").split()
+
+
+def _parts_of(line: bytes) -> tuple[_Shape, bytes] | None:
+    """The shape of the names, and what stands between them."""
     parts = line.split(b'"')
     shape = _shapes.get(tuple(parts[1:-2:2]))
     if shape is None or len(parts) % 2 == 0:
         return None
-    between = b"".join(parts[::2])
-    if not shape.numbers.fullmatch(between):
-        return None
-    return shape, between.translate(None, b"{}:,").split()
+    return shape, b"".join(parts[::2])
+
+
+def _unquoted(line: bytes) -> bytes:
+    """The line with what is not finite as if it were a number, so that names alone have quotes."""
+    for name in NON_FINITE:
+        line = line.replace(b': "%b"' % name.encode(), b": " + name.encode())
+    return line
 
 
 @functools.lru_cache(_MOST)

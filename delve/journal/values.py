@@ -15,7 +15,8 @@ LARGEST_EPOCH = 2**53
 # The year 2262 in milliseconds, where clocks that count nanoseconds end.
 _LATEST = 2**63 // 1_000_000
 
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+# As JSON has no numbers for them, they are written as these texts.
+NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 # The same names come with every epoch.
 _parse_metric = functools.lru_cache(2**15)(Metric.parse)
@@ -79,7 +80,7 @@ def layer_metrics(values: Mapping[str, float | str]) -> dict[Metric, float]:
 
 
 def _number(value: float | str) -> float:
-    return _NON_FINITE[value] if isinstance(value, str) else float(value)
+    return NON_FINITE[value] if isinstance(value, str) else float(value)
 
 
 def finite(value: Any) -> Any:
@@ -175,4 +176,4 @@ def _is_number(value: Any) -> bool:
         case int():
             return abs(value) <= sys.float_info.max
         case _:
-            return is_text(value) and value in _NON_FINITE
+            return is_text(value) and value in NON_FINITE

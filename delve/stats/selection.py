@@ -61,21 +61,23 @@ def _select(name: str) -> list[SelectedStat]:
     stats = [stat for one in set_of(key) for stat in stats_of_key(one) if not stat.is_array]
     stats = stats or list(stats_of_key(key))
     if not stats:
-        raise ArgumentError(
-            f"stats: there is no statistic {name!r}{_meant(key, mode)}; {_choices()}"
-        )
+        raise ArgumentError(f"stats: there is no statistic {name!r}{_meant(name)}; {_choices()}")
     return [SelectedStat(stat, (mode,) if mode else MODES) for stat in stats]
 
 
-def _meant(key: str, mode: str | None) -> str:
-    """What was probably meant: a key in other letters, a long name, or one that is spelt alike."""
-    named = {**{name: key_of(name) for name in long_names()}, **{one: one for one in keys()}}
-    wanted = key.lower().replace("_", "-").replace(" ", "-")
-    close = difflib.get_close_matches(wanted, named, n=1, cutoff=_ALIKE)
-    if not close:
-        return ""
-    found = f"{named[close[0]]}_{mode}" if mode else named[close[0]]
-    return f"; did you mean {found!r}?"
+def _meant(name: str) -> str:
+    """What was probably meant: a long name, a key or a set, in other letters or misspelt."""
+    meant = {_plain(long): key for long in long_names() if (key := key_of(long)) in keys()}
+    meant |= {_plain(key): key for key in (*SETS, *keys())}
+    wanted = _plain(name)
+    if "-" in wanted:
+        meant |= {f"{one}-{mode}": f"{key}_{mode}" for one, key in meant.items() for mode in MODES}
+    close = difflib.get_close_matches(wanted, meant, n=1, cutoff=_ALIKE)
+    return f"; did you mean {meant[close[0]]!r}?" if close else ""
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def _refuse_same_names(stats: Iterable[Stat]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numbers
 import os
 import shlex
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -202,11 +202,12 @@ def check_scalar_name(name: Any, reserved: Container[str] = ()) -> None:
         raise ArgumentError(f"the scalar name {name!r} is taken by Delve itself; choose another")
 
 
-def check_no_more(name: Any, more: Sequence[Any]) -> None:
+def check_no_more(name: Any, more: Sequence[Any], named: Mapping[str, Any]) -> None:
     """That a scalar comes without a step, which TensorBoard's method of this name takes."""
-    if more:
+    told = [*map(repr, more), *(f"{key}={value!r}" for key, value in named.items())]
+    if told:
         raise ArgumentError(
-            f"add_scalar({name!r}, ...) takes a name and a value, not {more[0]!r} too: unlike in "
+            f"add_scalar({name!r}, ...) takes a name and a value, not {told[0]} too: unlike in "
             "TensorBoard the row has its number from the tracker, which counts the epochs; give a "
             "training step to add_saturations(step=...)"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from delve.base.log import SPEAKER
 from delve.tracker.tracker import SaturationTracker
 
 
@@ -33,8 +34,8 @@ class CheckLayerSat(SaturationTracker):
         else:
             shown = "save_to=..., modules=model"
         warnings.warn(
-            f"CheckLayerSat is called SaturationTracker now: SaturationTracker({savefile!r}, "
-            f"{shown})",
+            f"{SPEAKER}CheckLayerSat is called SaturationTracker now: "
+            f"SaturationTracker({savefile!r}, {shown})",
             DeprecationWarning,
             stacklevel=2,
         )

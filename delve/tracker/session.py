@@ -76,7 +76,7 @@ class Session:
         """The run's folder."""
         return self._savefile
 
-    def add_scalar(self, name: str, value: float, *more: Any) -> None:
+    def add_scalar(self, name: str, value: float, *more: Any, **named: Any) -> None:
         """Log a number of your own for the current epoch; the same name again replaces it.
 
         Args:
@@ -84,11 +84,12 @@ class Session:
                 those of the averages; nor ``step``, where rows have one.
             value: A number, or a tensor or array of one element.
             more: Nothing: a row has its epoch from the tracker.
+            named: Nothing either.
 
         Raises:
             ArgumentError: The name is taken, the value is not a number, or there is more.
         """
-        check_no_more(name, more)
+        check_no_more(name, more, named)
         check_scalar_name(name, self._reserved)
         self._steps.check_name(name)
         number = check_scalar(name, value)

@@ -24,7 +24,10 @@ _BLOCK = re.compile(r"(^```.*?^```)", re.M | re.S)
 # Where sections of README.md are told in full.
 _SECTIONS = {
     "install": "learn/install.md",
+    "the-trackers-parameters": "use/tracker.md",
     "resume": "use/resume.md",
+    "what-happens-when": "use/resume.md",
+    "the-command": "use/command-line.md",
     "several-processes": "use/processes.md",
     "what-counts": "use/what-counts.md",
     "what-it-costs": "use/costs.md",
@@ -97,6 +100,10 @@ def _link(found: re.Match[str], file: Path, docname: str) -> str:
 def _pages() -> dict[Path, Path]:
     """The page of the site that shows each file."""
     shown = {ROOT / "README.md": DOCS / "index.md"}
+    gallery = ROOT / "examples/gallery"
+    shown[gallery] = DOCS / "gallery/index.rst"
+    for example in gallery.glob("plot_*.py"):
+        shown[example] = DOCS / f"gallery/{example.stem}.rst"
     for page in DOCS.rglob("*.md"):
         if "build" in page.relative_to(DOCS).parts:
             continue

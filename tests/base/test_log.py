@@ -4,9 +4,13 @@ import importlib
 import io
 import logging
 import pkgutil
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import delve
 from delve.base.log import get_logger
@@ -63,6 +67,81 @@ def test_a_value_that_cannot_be_shown_ends_no_training(stream, monkeypatch):
     monkeypatch.setattr(logging, "raiseExceptions", False)
     get_logger("delve.tests.odd").warning("%s", Odd())
     assert stream.getvalue() == ""
+
+
+# Who speaks
+
+SET_UP = {
+    "nothing": ("", "delve: the disk is full"),
+    "basicConfig": ("logging.basicConfig()", "WARNING:delve.tests:the disk is full"),
+    "a format without names": (
+        "logging.basicConfig(format='%(levelname)s %(message)s')",
+        "WARNING delve: the disk is full",
+    ),
+    "a handler of the logger above": (
+        "logging.getLogger('delve').addHandler(logging.StreamHandler())",
+        "delve: the disk is full",
+    ),
+    "no more than is needed": (
+        "logging.getLogger('delve').addHandler(logging.NullHandler()); logging.basicConfig()",
+        "WARNING:delve.tests:the disk is full",
+    ),
+    "a formatter that wants more": (
+        "logging.basicConfig(format='%(user)s %(name)s %(message)s');"
+        "old = logging.getLogRecordFactory();"
+        "logging.setLogRecordFactory(lambda *a: setattr(r := old(*a), 'user', 'me') or r)",
+        "me delve.tests delve: the disk is full",
+    ),
+}
+
+
+@pytest.mark.parametrize("set_up", SET_UP)
+def test_what_is_printed_begins_with_who_speaks(set_up):
+    """In a process of its own: pytest has set up logging in this one."""
+    before, printed = SET_UP[set_up]
+    program = f"""
+import logging
+from delve.base.log import get_logger
+{before}
+for _ in range(2):
+    get_logger("delve.tests").warning("the %s is full", "disk")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines() == [printed] * 2
+
+
+def test_a_record_that_comes_again_from_another_process_says_so_once(stream):
+    logger = get_logger("delve.tests.again")
+    records = []
+    logger.addFilter(lambda record: records.append(record) or True)
+    plain = logging.StreamHandler(said := io.StringIO())
+    logger.addHandler(plain)
+    try:
+        logger.warning("the disk is full")
+        logger.handle(logging.makeLogRecord(records[0].__dict__))
+    finally:
+        logger.removeHandler(plain)
+    assert said.getvalue() == "delve: the disk is full\n" * 2
+
+
+def test_warnings_of_python_begin_so(tmp_path):
+    with pytest.warns(DeprecationWarning, match=r"^delve: CheckLayerSat is called"):
+        delve.CheckLayerSat(
+            tmp_path / "run", save_to="print", modules=torch.nn.Linear(2, 2)
+        ).close()
+    sources = [*ROOT.glob("delve/**/*.py"), *ROOT.glob("delve_plugins/*/src/**/*.py")]
+    calls = [
+        (path.name, call)
+        for path in sources
+        for call in re.findall(r"warnings\.warn\(\s*(\S+)", path.read_text(encoding="utf-8"))
+    ]
+    assert calls
+    assert [one for one in calls if not one[1].startswith('f"{SPEAKER}')] == []
+
+
+# Who logs so
 
 
 def test_every_module_of_the_core_logs_so():

@@ -220,7 +220,7 @@ class Named(logging.Handler):
         self.epochs = set()
 
     def emit(self, record):
-        found = re.match(r"writer 'it' did not get epochs ([\d, -]+);", record.getMessage())
+        found = re.match(r"delve: writer 'it' did not get epochs ([\d, -]+);", record.getMessage())
         for span in found[1].split(", ") if found else ():
             first, _, last = span.partition("-")
             self.epochs.update(range(int(first), int(last or first) + 1))

@@ -199,6 +199,8 @@ def test_reading_many_runs_takes_at_most_three_times_reading_their_json(tmp_path
     names = [f"{mode}-saturation/layer{n}" for mode in ("train", "eval") for n in range(100)]
     for number in range(5):
         rows = [dict(zip(names, generator.random(200).tolist(), strict=True)) for _ in range(100)]
+        for row in rows:  # a layer without variance
+            row["train-saturation/layer7"] = math.nan
         write_run(tmp_path / f"run{number}", [{"loss": 0.5, **row} for row in rows])
 
     def parse_all():

@@ -22,7 +22,7 @@ def test_a_tracker_in_the_first_process_alone_says_for_whom_it_waits(tmp_path):
     assert done.returncode == 0, done.stderr
     warned = [line for line in done.stderr.splitlines() if "has waited" in line]
     assert len(warned) == 1
-    assert warned[0].startswith("SaturationTracker(): rank 0 has waited ")
+    assert warned[0].startswith("delve: SaturationTracker(): rank 0 has waited ")
     assert "for rank 1, which did not make this call" in warned[0]
     assert "`if rank == 0:`" in warned[0]
     (found,) = lines_of(done, "FOUND")

@@ -50,9 +50,8 @@ def test_a_process_that_is_not_the_first_touches_nothing_and_says_why(tmp_path, 
     )
     assert "a = 1" not in done.stdout
     assert not (tmp_path / "run").exists()
-    assert f"{level} {tmp_path / 'run'}: this process records nothing, since {variable}=1" in (
-        done.stderr
-    )
+    said = f"{tmp_path / 'run'}: this process records nothing, since {variable}=1"
+    assert f"{level} delve: {said}" in done.stderr
 
 
 BEFORE_THE_GROUP = """

@@ -20,3 +20,8 @@ def test_an_example_takes_help(path, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: {path.name}")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_also_one_whose_packages_are_not_here_looks_at_its_arguments(path):
+    assert ".parse_args()" in path.read_text(encoding="utf-8")

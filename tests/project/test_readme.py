@@ -1,9 +1,12 @@
 """Every code block of README.md runs, and its commands do what is shown."""
 
+import functools
+import inspect
 import re
 import shlex
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +22,8 @@ from delve.cli import main
 from delve.cli.tail import SOURCE
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = code_blocks(ROOT / "README.md")
+README = ROOT / "README.md"
+BLOCKS = code_blocks(README)
 PAGES = [page for page in ROOT.rglob("*.md") if "/." not in f"/{page.relative_to(ROOT)}"]
 SOURCES = [*ROOT.glob("delve/**/*.py"), *ROOT.glob("delve_plugins/*/src/**/*.py")]
 
@@ -29,7 +33,7 @@ def blocks(language):
 
 
 def run_python_blocks():
-    """Run them in their order, in this folder; the tracker is the last one, and the model its own.
+    """Run them in their order, then those of the page on resumes, in this folder.
 
     A reader's process ends behind each block, which closes the tracker.
     """
@@ -40,16 +44,85 @@ def run_python_blocks():
         "train": lambda model: model.train()(torch.randn(30, 4)),
         "evaluate": lambda model: float(model.eval()(torch.randn(30, 4)).mean() > 0),
     }
-    with ExitStack() as trackers:
-        for block in blocks("python"):
-            exec(compile(block.code, block.heading, "exec"), names)
-            trackers.callback(names["tracker"].close)
-        names["train"](model)
-        names["tracker"].add_saturations()
+    for page in (blocks("python"), code_blocks(ROOT / "docs/use/resume.md")):
+        with ExitStack() as trackers:
+            for block in page:
+                exec(compile(block.code, block.heading, "exec"), names)
+                trackers.callback(names["tracker"].close)
+            if page[0] in BLOCKS:  # the last one is recorded by a writer of one's own
+                names["train"](model)
+                names["tracker"].add_saturations()
 
 
 def test_all_kinds_of_blocks_are_tested():
-    assert {block.language for block in BLOCKS} == {"python", "sh", "text", "bibtex"}
+    assert {block.language for block in BLOCKS} == {"python", "sh", "text"}
+
+
+def table_below(heading):
+    """The cells of the first table of a section, without its head."""
+    text = README.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip(" |") for cell in row] for row in rows[2:]]
+
+
+def test_each_parameter_of_the_tracker_has_a_row_with_its_default():
+    rows = table_below("The tracker's parameters")
+    told = [(row[0].strip("`"), row[1].strip("`")) for row in rows]
+    parameters = inspect.signature(delve.SaturationTracker).parameters.values()
+    assert told == [
+        (one.name, "" if one.default is inspect.Parameter.empty else repr(one.default))
+        for one in parameters
+    ]
+    assert all(0 < len(words) < 65 for _, _, words in rows)
+
+
+def snippets():
+    """What stands for each place to train in, by its name."""
+    for place, code in table_below("In a notebook, a trainer, a compiled model"):
+        lines = [line.strip("`") for line in code.split("<br>")]
+        yield re.sub(r"[\[`\]]|\(.*", "", place), lines
+
+
+def test_each_place_to_train_in_takes_three_lines():
+    found = dict(snippets())
+    assert list(found) == ["notebook", "Lightning", "Transformers", "torch.compile"]
+    for lines in found.values():
+        assert len(lines) == 3
+        compile("\n".join(lines), "README.md", "exec")
+
+
+@pytest.mark.parametrize("place", ["notebook", "torch.compile"])
+def test_what_is_shown_of_a_notebook_and_a_compiled_model_runs(place, tmp_path, monkeypatch):
+    pytest.importorskip("delve_csv")
+    pytest.importorskip("IPython")
+    monkeypatch.chdir(tmp_path)
+    model = nn.Linear(4, 3)
+    names: dict[str, Any] = {
+        "SaturationTracker": delve.SaturationTracker,
+        "model": model,
+        "torch": SimpleNamespace(compile=functools.partial(torch.compile, backend="eager")),
+        "train": lambda compiled: compiled(torch.randn(30, 4)),
+    }
+    exec("\n".join(dict(snippets())[place]), names)
+    if place == "notebook":
+        names["train"](model)
+    tracker = names["tracker"]
+    tracker.add_saturations()
+    tracker.close()
+    assert (tmp_path / "runs/n/metrics.csv").read_text().startswith("epoch,train-saturation/")
+    assert len(delve.load("runs/n").epochs) == 1
+
+
+@pytest.mark.parametrize("place", ["Lightning", "Transformers"])
+def test_what_is_shown_of_a_trainer_is_what_its_page_shows(place):
+    """Which trains with it in tests of its own."""
+    first, second, third = dict(snippets())[place]
+    page = ROOT / f"delve_plugins/delve-{place.lower()}/README.md"
+    (shown, *_) = (block.code for block in code_blocks(page) if block.language == "python")
+    assert {first, re.sub(r"max_epochs=10, ", "", second)} <= set(
+        re.sub(r"max_epochs=\d+, ", "", shown).splitlines()
+    )
+    assert third.partition("(")[0] in shown
 
 
 @pytest.fixture
@@ -105,16 +178,20 @@ def quickstart_rows():
 
 def test_the_sample_is_what_the_command_prints(tmp_path, monkeypatch):
     config = {"optimizer": "Adam", "lr": 0.002, "batch_size": 32}
-    run = write_run(tmp_path / "quickstart", list(quickstart_rows()), config=config)
+    features = {"conv1": 32, "conv2": 64, "linear1": 64, "linear2": 10}
+    run = write_run(
+        tmp_path / "quickstart", list(quickstart_rows()), config=config, features=features
+    )
     monkeypatch.setenv("COLUMNS", "78")
     shown = CliRunner().invoke(main, ["show", str(run)]).stdout
     (sample,) = blocks("text")
-    begun = re.compile(r"begun .*")
-    assert begun.sub("", sample.code) == begun.sub("", shown)
+    times = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
+    assert times.sub("", sample.code) == times.sub("", shown)
+    assert len(times.findall(shown)) == 2
 
 
 def test_the_papers_are_those_that_the_hint_names():
-    (block,) = blocks("bibtex")
+    (block,) = code_blocks(ROOT / "docs/project/about.md")
     assert re.findall(r"arXiv (\d{4}\.\d{5})", block.code) == re.findall(r"\d{4}\.\d{5}", SOURCE)
     for entry in block.code.strip().split("\n\n"):
         fields = re.findall(r"^  (\w+) +=", entry, re.MULTILINE)

@@ -77,6 +77,13 @@ def test_a_set_and_its_parts_are_selected_once():
         ("Effective-Rank_eval", "erank_eval"),
         ("effective rank", "erank"),
         ("spectrum-1", "spectrum"),
+        ("helth", "health"),
+        ("ALL", "all"),
+        ("HEALTH_eval", "health_eval"),
+        ("LSAT_EVAL", "lsat_eval"),
+        ("lsat_trian", "lsat_train"),
+        ("saturation_training", "lsat_train"),
+        ("Participation Ratio", "pr"),
     ],
 )
 def test_what_was_probably_meant_is_named(given, meant):

@@ -15,11 +15,23 @@ def test_a_step_behind_a_scalar_is_told_where_it_goes(tmp_path):
             ArgumentError, match=r"not 3 too: unlike in TensorBoard .*\(step=\.\.\."
         ):
             tracker.add_scalar("a", 1.0, 3)
+        with pytest.raises(ArgumentError, match="not global_step=3 too: unlike in TensorBoard"):
+            tracker.add_scalar("a", 1.0, global_step=3)
         tracker.add_scalar("a", 1.0)
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"), [("Print", "print"), ("MLFLOW ", "mlflow"), ("TB", "tb")]
+    ("given", "meant"),
+    [
+        ("Print", "print"),
+        ("MLFLOW ", "mlflow"),
+        ("TB", "tb"),
+        ("tensor_board", "tensorboard"),
+        ("W&B", "wandb"),
+        ("weights_and_biases", "wandb"),
+        ("Matplotlib", "plot"),
+        ("console", "print"),
+    ],
 )
 def test_a_writer_in_other_letters_is_recognised(tmp_path, given, meant):
     with pytest.raises(WriterNotFoundError, match=f"did you mean '{meant}'"):
@@ -30,6 +42,14 @@ def test_a_writer_in_other_letters_is_recognised(tmp_path, given, meant):
 def test_arguments_for_a_writer_that_is_not_selected_say_so(tmp_path, arguments):
     with pytest.raises(ArgumentError, match="is a writer that save_to does not select"):
         SaturationTracker(tmp_path, "print", nn.Linear(2, 2), writer_args=arguments)
+
+
+@pytest.mark.parametrize("typed", ["MLflow", "mlfow", "ml_flow"])
+def test_arguments_for_a_writer_that_is_misspelt_are_told_its_name(tmp_path, typed):
+    with pytest.raises(ArgumentError, match=f"no writer {typed!r}; did you mean 'mlflow'?"):
+        SaturationTracker(
+            tmp_path, "print", nn.Linear(2, 2), writer_args={typed: {"run_name": "a"}}
+        )
 
 
 def train(folder, is_late, extra=()):

@@ -67,9 +67,13 @@ SIGNATURES = {
     "delve.writers.AbstractWriter.close": "self",
     "delve.writers.CompositWriter": "writers",
     "delve.writers.PrintWriter": "",
+    "delve.writers.PrintWriter.resume_from_saved_state": "self initial_epoch",
+    "delve.writers.PrintWriter.save": "self",
+    "delve.writers.PrintWriter.close": "self",
 }
 IN_PLUGINS = {
     "CSVWriter": "savepath",
+    "CSVWriter.close": "self",
     "NPYWriter": "savepath zip=False",
     "TensorBoardWriter": "savepath",
     "CSVandPlottingWriter": "savepath fontsize=16 primary_metric=None figsize=(10, 10) "
@@ -80,7 +84,10 @@ IN_PLUGINS = {
     "figsize=None line=True scatter=True ylim=(0, 1.0) alpha_line=0.6 alpha_scatter=1.0 "
     "color_line=None color_scatter=None primary_metric_loc=(0.7, 0.8) show_col_label_x=True "
     "show_col_label_y=True show_grid=True save=True samples=False stat_mode='train'",
-    "plot_stat_level_from_results": "savepath epoch stat primary_metric=None fontsize=16",
+    "plot_stat_level_from_results": "savepath epoch stat primary_metric=None fontsize=16 "
+    "figsize=None line=True scatter=True ylim='auto' alpha_line=0.6 alpha_scatter=1.0 "
+    "color_line=None color_scatter=None primary_metric_loc=(0.7, 0.8) show_col_label_x=True "
+    "show_col_label_y=True show_grid=True save=True samples=False stat_mode='train'",
     "plot_scatter_from_results": "savepath epoch stat df",
 }
 
@@ -308,6 +315,21 @@ def test_one_more_layer_can_be_hooked(tracked):
     outputs = extra(model(torch.randn(100, 4))).detach().numpy()
     tracker.add_saturations()
     assert writer.rows[0]["train-saturation/Linear-2"] == reference_saturation(outputs)
+
+
+def test_a_subclass_closes_a_table_by_its_documented_method(tmp_path):
+    pytest.importorskip("delve_csv")
+    closed = []
+
+    class Mine(writers.CSVWriter):
+        def close(self):
+            super().close()
+            closed.append((tmp_path / "metrics.csv").read_text().splitlines()[1:])
+
+    with SaturationTracker(tmp_path, Mine(str(tmp_path)), nn.Linear(4, 6)) as tracker:
+        tracker.add_scalar("accuracy", 0.5)
+        tracker.save()
+    assert closed == [["0,0.5"]]
 
 
 def test_a_composite_is_all_its_writers(tmp_path):
