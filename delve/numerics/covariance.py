@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from delve.numerics.intake import Intake
-from delve.numerics.moments import Moments
+from delve.numerics.moments import Moments, packed, unpacked
 from delve.numerics.ordinary import ordinarily
 from delve.numerics.row_block import RowBlock
 
@@ -154,7 +154,7 @@ class TorchCovarianceMatrix(Intake):
             "rows": None if self._block is None else self._block.rows.clone(),
             "block_samples": moments.samples if moments else 0,
             "mean": moments.mean.clone() if moments else None,
-            "scatter": moments.scatter.clone() if moments else None,
+            "scatter": packed(moments.scatter) if moments else None,
             "saved_samples": None if self.saved_samples is None else self.saved_samples.clone(),
         }
 
@@ -170,7 +170,10 @@ class TorchCovarianceMatrix(Intake):
         self._block = None if state["rows"] is None else RowBlock(state["rows"])
         self._moments = None
         if state["block_samples"]:
-            self._moments = Moments(state["block_samples"], state["mean"], state["scatter"])
+            mean, scatter = state["mean"], state["scatter"]
+            if scatter.dim() == 1:  # earlier builds kept the whole matrix
+                scatter = unpacked(scatter, len(mean))
+            self._moments = Moments(state["block_samples"], mean, scatter)
         # A checkpoint may have been loaded to any device; the next samples tell the right one.
         self.device = self._wanted_device
         if self.device is not None:

@@ -122,6 +122,20 @@ class Moments:
         return (lower + lower.tril(-1).T) / self.samples
 
 
+def packed(scatter: Tensor) -> Tensor:
+    """The lower triangle of (features x features), row by row: (features (features + 1) / 2,)."""
+    return torch.cat([row[: number + 1] for number, row in enumerate(scatter)])
+
+
+def unpacked(triangle: Tensor, features: int) -> Tensor:
+    """What :func:`packed` has packed, with zeros above the diagonal."""
+    scatter = triangle.new_zeros(features, features)
+    parts = triangle.split(list(range(1, features + 1)))
+    for number, (row, part) in enumerate(zip(scatter, parts, strict=True)):
+        row[: number + 1] = part
+    return scatter
+
+
 def products(maps: Tensor) -> list[Block]:
     """The features' products with each other, summed over batch and positions.
 

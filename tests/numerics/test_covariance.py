@@ -202,6 +202,24 @@ def test_a_saved_state_goes_on_to_the_same_bits(done):
     assert second.samples == whole.samples
 
 
+def test_a_state_holds_half_of_the_matrix_and_earlier_ones_the_whole():
+    covariance, other, rows = (
+        TorchCovarianceMatrix(),
+        TorchCovarianceMatrix(),
+        torch.randn(3000, 70),
+    )
+    for batch in rows.split(300):
+        covariance.update(batch)
+    covariance.settled()
+    state = covariance.state_dict()
+    assert state["scatter"].shape == (70 * 71 // 2,)
+    whole = torch.tensor(np.cov(rows.double().numpy().T, bias=True) * len(rows))
+    other.load_state_dict(state | {"scatter": whole})
+    assert torch.allclose(other.fix(), covariance.fix(), atol=1e-6)
+    other.load_state_dict(state)
+    assert torch.equal(other.fix(), covariance.fix())
+
+
 def test_a_saved_state_is_a_copy():
     covariance = stream([torch.randn(50, 3)])
     state = covariance.state_dict()
