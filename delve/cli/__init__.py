@@ -14,9 +14,17 @@ from delve.cli.options import LocalPath, epoch_option, run_argument, runs_argume
 if TYPE_CHECKING:
     from delve.cli.bars import merge_orders
     from delve.cli.choice import Choice, choose_stats, shown_together
-    from delve.cli.labels import shorten
+    from delve.cli.facts import flat_config
+    from delve.cli.labels import run_labels, shorten
     from delve.cli.report import Cell, LayerTable, layer_table
-    from delve.cli.runs import read_recorded, run_names, warn_of_damage, with_printable_layers
+    from delve.cli.runs import (
+        read_recorded,
+        run_names,
+        runs_below,
+        warn_of_damage,
+        with_printable_layers,
+    )
+    from delve.cli.sweep import differing, keys_named
     from delve.cli.tail import TAIL_LABEL, stretches
     from delve.cli.terminal import say
     from delve.journal.stored_run import StoredRun
@@ -29,14 +37,19 @@ __all__ = [
     "LocalPath",
     "StoredRun",
     "choose_stats",
+    "differing",
     "epoch_option",
+    "flat_config",
+    "keys_named",
     "layer_table",
     "main",
     "merge_orders",
     "read_recorded",
     "run_argument",
+    "run_labels",
     "run_names",
     "runs_argument",
+    "runs_below",
     "say",
     "shorten",
     "shown_together",
@@ -49,14 +62,17 @@ __all__ = [
 _HOMES = {
     "delve.cli.bars": ("merge_orders",),
     "delve.cli.choice": ("Choice", "choose_stats", "shown_together"),
-    "delve.cli.labels": ("shorten",),
+    "delve.cli.facts": ("flat_config",),
+    "delve.cli.labels": ("run_labels", "shorten"),
     "delve.cli.report": ("Cell", "LayerTable", "layer_table"),
     "delve.cli.runs": (
         "read_recorded",
         "run_names",
+        "runs_below",
         "warn_of_damage",
         "with_printable_layers",
     ),
+    "delve.cli.sweep": ("differing", "keys_named"),
     "delve.cli.tail": ("TAIL_LABEL", "stretches"),
     "delve.cli.terminal": ("say",),
     "delve.journal.stored_run": ("StoredRun",),
