@@ -12,6 +12,7 @@ from delve.cli.commands import main
 from delve.cli.options import LocalPath, epoch_option, run_argument, runs_argument, stats_option
 
 if TYPE_CHECKING:
+    from delve.base.printable import one_line, printable
     from delve.cli.bars import merge_orders
     from delve.cli.choice import Choice, choose_stats, shown_together
     from delve.cli.facts import flat_config
@@ -44,6 +45,8 @@ __all__ = [
     "layer_table",
     "main",
     "merge_orders",
+    "one_line",
+    "printable",
     "read_recorded",
     "run_argument",
     "run_labels",
@@ -60,6 +63,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "delve.base.printable": ("one_line", "printable"),
     "delve.cli.bars": ("merge_orders",),
     "delve.cli.choice": ("Choice", "choose_stats", "shown_together"),
     "delve.cli.facts": ("flat_config",),

@@ -52,13 +52,30 @@ def draw_legend(figure: Figure, signs: Sequence[Artist], fontsize: float, **plac
     return legend
 
 
+def not_hidden(label: str) -> str:
+    """A label as a legend shows it: Matplotlib hides those that begin with an underscore."""
+    return f" {label}" if label.startswith("_") else label
+
+
 def draw_legend_below(
-    title: Text, figure: Figure, signs: Sequence[Artist], fontsize: float
+    title: Text,
+    figure: Figure,
+    signs: Sequence[Artist],
+    fontsize: float,
+    *,
+    grows: bool = False,
 ) -> None:
     """Explain signs between the title and the panels, which make room.
 
     The constrained layout has one place above the panels, and the title stands there; so the
     legend is placed by hand, and the layout is told to leave its height free.
+
+    Args:
+        title: Of the figure.
+        figure: The figure, in its final width.
+        signs: What is explained, with labels.
+        fontsize: Of titles, in points.
+        grows: Whether the figure gets taller by the legend, so that the panels keep their height.
     """
     above = _height(title, figure) + 2 * _PAD
     legend = draw_legend(
@@ -70,7 +87,10 @@ def draw_legend_below(
         bbox_transform=figure.transFigure + ScaledTranslation(0, -above, figure.dpi_scale_trans),
         borderaxespad=0,
     )
-    share = (_height(legend, figure) + _PAD) / figure.get_size_inches()[1]
+    taken = _height(legend, figure) + _PAD
+    if grows:
+        figure.set_figheight(figure.get_figheight() + taken)
+    share = taken / figure.get_figheight()
     figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - share))
 
 
