@@ -79,7 +79,7 @@ def arrange(
     key = None if by is None else _wanted(configs, by)
     word = by if key is None else None
     if word == TYPE and not has_types:
-        raise ArgumentError("--by type: the layers' names show no blocks that repeat")
+        raise ArgumentError("by: the layers' names show no blocks that repeat")
     by_type, many = has_types and word != LAYER, len(configs) > MOST_COLOURS
     if word == RUN or (key is None and not many):
         return Arrangement(by_type=by_type, by_run=word == RUN)
@@ -127,13 +127,13 @@ def short_value(value: str | None) -> str:
 def _wanted(configs: Sequence[Config], by: str) -> str | None:
     """The hyperparameter that was asked for; None for one of the words, if none is called so."""
     try:
-        keys = keys_named(configs, by, "--by")
+        keys = keys_named(configs, by, "by")
     except ArgumentError:
         if by in (LAYER, TYPE, RUN):
             return None
         differ = ", ".join(differing(configs)) or "none"
         raise ArgumentError(
-            f"--by: no run has a hyperparameter {by!r}; the runs differ in: {differ}; or name "
+            f"by: no run has a hyperparameter {by!r}; the runs differ in: {differ}; or name "
             f"{LAYER}, {TYPE} or {RUN}"
         ) from None
     return keys[0]

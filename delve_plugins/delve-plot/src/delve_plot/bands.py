@@ -9,13 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from delve_plot.layer_types import Types
-from delve_plot.names import short_names
 from delve_plot.style import FONT_SIZE, MISSING, plain
 
 
 def rows_of(types: Types) -> list[str]:
     """The layers, type by type, each from its first block on."""
-    return [layer for _, layers in types.bands() for layer in layers]
+    return [layer for layers in types.bands() for layer in layers]
 
 
 def name_bands(line: Sequence[Axes], types: Types) -> None:
@@ -26,7 +25,7 @@ def name_bands(line: Sequence[Axes], types: Types) -> None:
         types: The types.
     """
     edges = _edges(types)
-    names = short_names([name for name, _ in types.bands()])
+    names = types.short_names()
     middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
     line[0].set_yticks(middles, names, fontsize=0.8 * FONT_SIZE)
     line[0].set_ylabel("type of layer, each from the first block on", fontsize=FONT_SIZE)
@@ -52,5 +51,5 @@ def broken(
 
 def _edges(types: Types) -> list[float]:
     """Where bands begin and end, between rows."""
-    counts = [len(layers) for _, layers in types.bands()]
+    counts = [len(layers) for layers in types.bands()]
     return [count - 0.5 for count in itertools.accumulate(counts, initial=0)]

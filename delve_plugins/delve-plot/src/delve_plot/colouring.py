@@ -22,7 +22,7 @@ from delve_plot.arrangement import (
     values_of,
 )
 from delve_plot.compared import Compared
-from delve_plot.legend import not_hidden
+from delve_plot.legend import sign_of
 from delve_plot.style import COLOURS, FONT_SIZE, MARKERS, MISSING, plain
 
 # Okabe and Ito's colours, which the colour-blind tell apart; markers tell them apart in grey.
@@ -33,7 +33,7 @@ _BRIGHTEST = 0.92  # of the scale: its yellow is too bright for a line on white
 _MOST_NAMED = 8  # values in a legend; more have a bar
 _MOST_TICKS = 12  # names at a bar
 _BAR = 3.0  # inches at most
-_SIZE = 4.4  # points, of a marker in a legend
+_BAR_WIDTH, _BAR_GAP = 0.16, 0.1  # inches
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,7 @@ class Colouring:
         labels = self.labels
         if self.of_modes:
             labels = [(self.look(0, mode), mode) for mode in modes]
-        return [
-            Line2D(
-                [],
-                [],
-                color=look.colour,
-                marker=look.marker,
-                markersize=_SIZE,
-                linewidth=1.0,
-                label=not_hidden(label),
-            )
-            for look, label in labels
-        ]
+        return [sign_of(label, look.colour, look.marker) for look, label in labels]
 
     def draw_bar(self, figure: Figure, panels: Sequence[Axes]) -> None:
         """Draw the bar of colours beside the panels, if there is one."""
@@ -98,12 +87,14 @@ class Colouring:
             return
         count = len(self.steps)
         norm = BoundaryNorm(np.arange(count + 1) - 0.5, count)
-        height = figure.get_size_inches()[1]
+        width, height = figure.get_size_inches()
         bar = figure.colorbar(
             ScalarMappable(norm, _scale(count)),
             ax=list(panels),
             shrink=min(1.0, _BAR / height),
-            aspect=18,
+            fraction=_BAR_WIDTH / width,
+            pad=_BAR_GAP / width,
+            aspect=min(_BAR, height) / _BAR_WIDTH,
             anchor=(0, 1),
         )
         every = -(-count // _MOST_TICKS)
@@ -120,7 +111,7 @@ def colouring_of(runs: Compared, plan: Arrangement) -> Colouring:
     """The colours that an arrangement asks for."""
     if plan.colours is not None:
         return _of_values(runs, plan.colours)
-    if plan.by_run or plan.panels is not None:
+    if plan.by_run or plan.panels is not None or len(runs.names) == 1:
         return Colouring()
     count = len(runs.names)
     if count > MOST_COLOURS:

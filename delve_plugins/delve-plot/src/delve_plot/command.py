@@ -63,7 +63,8 @@ def plot(
       delve plot runs/sweep --by width
     """
     # Matplotlib, which help needs not
-    from delve_plot.recorded import draw_comparison, draw_run, first_choices, holding
+    from delve_plot.loaded import first_choices, holding
+    from delve_plot.recorded import draw_comparison, draw_run
 
     below = runs_below(runs)
     found = _read_all(below) if below else {}

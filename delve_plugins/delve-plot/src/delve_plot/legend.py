@@ -9,16 +9,19 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation
 
 from delve_plot.lettering import missing_glyphs_as_boxes, width_of, wrapped
 from delve_plot.names import on_one_line
+from delve_plot.signs import NEUTRAL
 from delve_plot.style import EDGE, plain
 
 _SIGN = 2.0  # the width of a sign, in units of the font's size, as are the gaps
 _BESIDE_SIGN = 0.8
 _BETWEEN_COLUMNS = 2.0
+_MARKER_SIZE = 4.4  # points
 _PAD = 0.06  # inches between title, legend and panels
 
 
@@ -50,6 +53,30 @@ def draw_legend(figure: Figure, signs: Sequence[Artist], fontsize: float, **plac
     )
     plain(*legend.get_texts())
     return legend
+
+
+def sign_of(
+    label: str, colour: str = NEUTRAL, marker: str = "o", *, is_dotted: bool = False
+) -> Line2D:
+    """A line with a marker, which explains those that look like it.
+
+    Args:
+        label: What it means.
+        colour: Of both.
+        marker: The marker.
+        is_dotted: Whether the line is dotted, and the marker hollow.
+    """
+    return Line2D(
+        [],
+        [],
+        color=colour,
+        marker=marker,
+        markersize=_MARKER_SIZE,
+        markerfacecolor="white" if is_dotted else colour,
+        linewidth=1.0,
+        linestyle=":" if is_dotted else "-",
+        label=not_hidden(label),
+    )
 
 
 def not_hidden(label: str) -> str:

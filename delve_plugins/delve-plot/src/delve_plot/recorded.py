@@ -7,35 +7,31 @@ import hashlib
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from delve.base import get_logger
 from delve.cli import (
     TAIL_LABEL,
-    Cell,
     Choice,
     LayerTable,
     StoredRun,
-    choose_stats,
-    flat_config,
     layer_table,
-    run_labels,
     shorten,
     stretches,
 )
 from delve.errors import ArgumentError, DelveError
 from delve.files import file_name, is_plain, names_for, replacing
-from delve.records import MODES, Metric, forward_order
-from delve_plot.arrangement import LAYER, MOST_COLOURS, TYPE
+from delve.records import Metric, forward_order
+from delve_plot.arrangement import TYPE
 from delve_plot.comparison import comparison_figure, drawn_by_type
 from delve_plot.error_bars import ENDS
 from delve_plot.figures import saturation_figure, write_png
 from delve_plot.heatmap import heatmap_figure
 from delve_plot.lettering import width_of
+from delve_plot.loaded import check_by, compare
 from delve_plot.settings import drawn_in
 from delve_plot.signature import SIGNATURE, is_own
 from delve_plot.stats import figure_of
@@ -46,9 +42,6 @@ _TAIL_COLOUR = "#F0E442"  # Okabe and Ito's yellow, which leaves dots and lines 
 _TAIL_ALPHA = 0.35
 _DIGEST = 6  # characters that tell files of runs of one name apart
 _LONGEST_NAMES = 60  # characters of a file's name, for those of several runs
-_LONGEST_LABEL = 32  # characters of a run's name in a legend
-
-logger = get_logger(__name__)
 
 
 def draw_run(
@@ -74,7 +67,7 @@ def draw_run(
     Raises:
         ArgumentError: The run does not hold it, or it cannot be drawn.
     """
-    _check_by(by)
+    check_by(by)
     tables = [layer_table(run, choice, epoch) for choice in choices]
     first, shown = tables[0], figure_of(choices[0].stat)
     stem = f"{_stem([run], name)}-{_of_mode(choices[0])}"
@@ -128,160 +121,8 @@ def draw_comparison(
     ending = f"-by-{by}" if by else ""
     name = f"{_stem(runs, called)}-{_of_mode(choice)}{choice.stat}{file_name(ending) if by else ''}"
     with _drawing(runs[0].folder, choice.stat), drawn_in("delve"):
-        figure = _comparison(runs, names, choice, epoch, by, within)
+        figure = compare(runs, names, choice, epoch, by, within)
         return _save(figure, folder / f"{name}.png")
-
-
-def runs_figure(
-    runs: Sequence[StoredRun],
-    names: Sequence[str],
-    *,
-    stat: str = "saturation",
-    epoch: int | None = None,
-    by: str | None = None,
-    within: str = "",
-) -> Figure:
-    """Draw one statistic of several recorded runs, as ``delve plot`` does.
-
-    Runs that do not hold it are left out, with a warning.
-
-    Args:
-        runs: The runs.
-        names: What each is called.
-        stat: As the tracker takes it, ``lsat``, or its long name; with ``_train`` or ``_eval`` for
-            that mode.
-        epoch: By default each run's last one that holds the statistic.
-        by: What panels are for; by default the figure suits the runs.
-        within: The name of the folder that all of them lie in.
-
-    Returns:
-        A figure of its own, unknown to pyplot.
-
-    Raises:
-        ArgumentError: No run holds it.
-    """
-    choice = first_choices(runs, [stat])[0]
-    held = holding(dict(zip(names, runs, strict=True)), choice, epoch, _warn)
-    return _comparison(list(held.values()), list(held), choice, epoch, by, within)
-
-
-def layers_figure(
-    values: Mapping[Metric, float],
-    layers: Sequence[str],
-    *,
-    stat: str = "saturation",
-    epoch: int | None = None,
-    step: int | None = None,
-    by: str | None = None,
-) -> Figure:
-    """Draw one statistic of a run's layers in forward order, or by type where that suits them.
-
-    Args:
-        values: The layer metrics of one epoch.
-        layers: The layers in forward order.
-        stat: The statistic's long name.
-        epoch: Stands in the title.
-        step: The training step, which stands there in its place.
-        by: ``layer`` for forward order, ``type``; by default more than 12 layers that repeat in
-            blocks stand by type.
-
-    Returns:
-        A figure of its own, unknown to pyplot.
-
-    Raises:
-        ArgumentError: The layers have no types.
-    """
-    _check_by(by)
-    cells: dict[str, dict[str, Cell]] = {mode: {} for mode in MODES}
-    for metric, value in values.items():
-        if metric.stat == stat:
-            cells[metric.mode][metric.layer] = Cell(value, math.nan)
-    held = {mode: row for mode, row in cells.items() if row}
-    present = forward_order(layers, [layer for row in held.values() for layer in row])
-    if by == TYPE or (by is None and drawn_by_type(present)):
-        table = LayerTable(stat, -1 if epoch is None else epoch, tuple(present), held, step=step)
-        return comparison_figure([table], ["run"], by=TYPE)
-    return saturation_figure(values, layers, stat=stat, epoch=epoch, step=step)
-
-
-def first_choices(runs: Sequence[StoredRun], wanted: Sequence[str]) -> list[Choice]:
-    """The statistics wanted, as the first run tells of them that holds any.
-
-    Raises:
-        ArgumentError: None does.
-    """
-    errors: list[ArgumentError] = []
-    for run in runs:
-        try:
-            if choices := choose_stats(run, wanted):
-                return choices
-        except ArgumentError as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]
-    return []
-
-
-def holding(
-    runs: Mapping[str, StoredRun],
-    choice: Choice,
-    epoch: int | None,
-    left_out: Callable[[str], None],
-) -> dict[str, StoredRun]:
-    """The runs that hold a statistic there, by name.
-
-    Args:
-        runs: All of them.
-        choice: The statistic.
-        epoch: By default any.
-        left_out: Is told why another one is left out.
-
-    Raises:
-        ArgumentError: None does.
-    """
-    held, errors = {}, []
-    for name, run in runs.items():
-        try:
-            layer_table(run, choice, epoch)
-        except ArgumentError as error:
-            errors.append(error)
-        else:
-            held[name] = run
-    if not held and errors:
-        raise errors[0]
-    for reason in map(str, errors):
-        left_out(reason)
-    return held
-
-
-def _comparison(
-    runs: Sequence[StoredRun],
-    names: Sequence[str],
-    choice: Choice,
-    epoch: int | None,
-    by: str | None,
-    within: str,
-) -> Figure:
-    tables = [layer_table(run, choice, epoch) for run in runs]
-    beginning, labels = "", list(names)
-    are_long = max(map(len, names)) > _LONGEST_LABEL or len(names) > MOST_COLOURS
-    if len(set(names)) == len(names) and are_long:
-        beginning, labels = run_labels(names, 2 * _LONGEST_LABEL)
-    place = f" in {shorten(within, _LONGEST_LABEL)}" if within else ""
-    called = f", called {shorten(beginning, _LONGEST_LABEL)}…" if beginning else ""
-    subtitle = f"{len(runs)} runs{place}{called}" if place or called else ""
-    configs = [flat_config(run.config) for run in runs]
-    return comparison_figure(tables, labels, configs, by=by, subtitle=subtitle)
-
-
-def _check_by(by: str | None) -> None:
-    """Say what one run can be drawn by."""
-    if by not in (None, LAYER, TYPE):
-        raise ArgumentError(f"--by {by}: one run is drawn by {LAYER} or by {TYPE}")
-
-
-def _warn(message: str) -> None:
-    logger.warning("left out: %s", message)
 
 
 @contextlib.contextmanager

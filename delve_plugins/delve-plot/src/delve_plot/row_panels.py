@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from delve.cli import TAIL_LABEL
 from delve.records import MODES
@@ -32,6 +32,7 @@ from delve_plot.style import (
     FONT_SIZE,
     GUIDE,
     Page,
+    columns_for,
     fit_page,
     name_figure,
     name_rows,
@@ -48,10 +49,10 @@ _TALLEST = 6.0  # inches of a small panel
 _ALL_TALLEST = 12.0  # inches of all that stand one below the other
 _LEAST_TALL = 0.9  # inches
 _LABEL_WIDTH = 36  # characters
-_ASPECT = 1.6  # columns over lines of small panels
 _FEW_CURVES = 7  # in a panel: more are thin
 _MANY_ROWS = 30  # from there on dots are small
 _RANGE_ALPHA = 0.18
+_SMALL_TICKS = 3  # steps of a small panel's axis, at most
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def row_figure(
     scale = runs.scale
     signs: list[Line2D] = []
     for axes, panel in zip(shown, itertools.chain.from_iterable(lines), strict=True):
-        _prepare(axes, scale)
+        _prepare(axes, scale, is_small)
         _entitle(axes, panel.title, is_small)
         if plan.by_run:
             _draw_range(axes, runs, types, panel.modes)
@@ -96,8 +97,9 @@ def row_figure(
     _name(figure, grid, runs, types, page)
     _label(figure, grid, shown, label_of(runs.stat), is_small)
     colouring.draw_bar(figure, shown)
-    text = name_figure(figure, title, runs.rows if runs.is_named else [], FONT_SIZE)
-    handles = [*colouring.handles(runs.modes), *explained(signs), *_notes(runs, plan, is_small)]
+    named = types.names if types else runs.rows if runs.is_named else []
+    text = name_figure(figure, title, named, FONT_SIZE)
+    handles = [*colouring.handles(runs.modes), *_notes(runs, plan, is_small), *explained(signs)]
     if handles:
         draw_legend_below(text, figure, handles, FONT_SIZE, grows=True)
     return figure
@@ -116,7 +118,7 @@ def _lines(runs: Compared, plan: Arrangement, colouring: Colouring) -> list[list
     if not colouring.of_modes and len(modes) > 1:
         return [[_Panel(f"{text}, {mode}", some, [mode]) for text, some in told] for mode in modes]
     panels = [_Panel(text, some, modes) for text, some in told]
-    columns = min(math.ceil(math.sqrt(len(panels) * _ASPECT)), len(panels))
+    columns = columns_for(len(panels))
     return [panels[first : first + columns] for first in range(0, len(panels), columns)]
 
 
@@ -125,8 +127,8 @@ def _page(
 ) -> tuple[Figure, Page]:
     """A figure that has room for panels in so many lines and columns."""
     lines, columns = shape
-    names = [name for name, _ in types.bands()] if types else list(runs.rows)
-    longest = max(map(len, short_names(names)), default=0)
+    names = types.short_names() if types else short_names(runs.rows)
+    longest = max(map(len, names), default=0)
     width = max((_SMALL_PANEL if is_small else _PANEL) * columns, _NARROWEST)
     page = fit_page(len(runs.rows), longest, width, FONT_SIZE, None)
     size = page.size
@@ -137,9 +139,11 @@ def _page(
     return Figure(figsize=size, layout="constrained"), page
 
 
-def _prepare(axes: Axes, scale: Scale) -> None:
+def _prepare(axes: Axes, scale: Scale, is_small: bool) -> None:
     if scale.logarithmic:
         axes.set_xscale("log")
+    elif is_small:
+        axes.xaxis.set_major_locator(MaxNLocator(_SMALL_TICKS, steps=[1, 2, 5, 10]))
     axes.set_xlim(*scale.limits)
     axes.grid(color=GUIDE, linewidth=0.8)
     axes.set_axisbelow(True)

@@ -16,13 +16,13 @@ from matplotlib.ticker import MaxNLocator
 from delve_plot.arrangement import Arrangement, told_value
 from delve_plot.colouring import Colouring
 from delve_plot.compared import Compared
-from delve_plot.layer_types import STAR, Types
-from delve_plot.legend import draw_legend_below, not_hidden
+from delve_plot.layer_types import OTHERS, STAR, Types
+from delve_plot.legend import draw_legend_below, not_hidden, sign_of
 from delve_plot.lettering import width_of, wrapped
 from delve_plot.names import short_names
-from delve_plot.signs import NEUTRAL, draw_signs, explained, with_place
+from delve_plot.signs import draw_signs, explained, with_place
 from delve_plot.stats import Scale, label_of
-from delve_plot.style import FONT_SIZE, GUIDE, name_figure, plain
+from delve_plot.style import FONT_SIZE, GUIDE, columns_for, name_figure, plain
 
 _WIDTH, _HEIGHT = 2.3, 1.35  # inches of a panel
 _SMALL_WIDTH = 1.7  # beside many
@@ -31,9 +31,9 @@ _TITLE = 0.35  # inches
 _SURROUND = (0.9, 1.4)  # inches: the labels of axes, and the title
 _NAME_SIZE = 0.65 * FONT_SIZE
 _MOST_NAMED = 8  # depths at an axis that are no plain numbers
+_LONGEST_NAME = 24  # characters of one of them, where they stay apart
 _MOST_OTHERS = 16  # layers of no type that are named
 _FEW_CURVES = 7  # in a panel: more are thin
-_OTHERS = "other layers"
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,14 @@ class _Kind:
         name: Above the panel, or beside the first of several.
         at: The places of layers.
         ticks: The names of places, where these are no plain numbers.
+        ends: The first and the last place, the same for all types.
         is_turned: Whether they are too long to stand beside each other.
     """
 
     name: str
     at: dict[str, int]
     ticks: dict[int, str]
+    ends: tuple[int, int]
     is_turned: bool = False
 
 
@@ -80,7 +82,7 @@ def type_figure(
     kinds = _kinds(types)
     columns = _columns(runs, plan, colouring)
     is_grid = len(columns) > 1
-    beside = len(columns) if is_grid else min(math.ceil(math.sqrt(1.2 * len(kinds))), 5)
+    beside = len(columns) if is_grid else columns_for(len(kinds))
     below = len(kinds) if is_grid else math.ceil(len(kinds) / beside)
     figure = Figure(figsize=_size(kinds, beside, below), layout="constrained")
     grid = figure.subplots(below, beside, sharey=True, squeeze=False)
@@ -97,38 +99,41 @@ def type_figure(
     figure.supylabel(wrapped(label_of(runs.stat), FONT_SIZE, 0.8 * figure.get_figheight()))
     figure.supxlabel(f"number of the block, in the place of {STAR}", fontsize=FONT_SIZE)
     colouring.draw_bar(figure, [axes for axes in grid.flat if axes.get_visible()])
-    text = name_figure(figure, title, [], FONT_SIZE)
-    handles = [*colouring.handles(runs.modes), *explained(signs), *_notes(plan, columns, colouring)]
+    text = name_figure(figure, title, types.names, FONT_SIZE)
+    handles = [*colouring.handles(runs.modes), *_notes(plan, columns, colouring), *explained(signs)]
     if handles:
         draw_legend_below(text, figure, handles, FONT_SIZE, grows=True)
     return figure
 
 
 def _kinds(types: Types) -> list[_Kind]:
-    names = short_names([one.name for one in types.types])
     depths = types.depths
     are_plain = all(len(depth) == 1 for depth in depths)
     place = {depth: depth[0] if are_plain else n for n, depth in enumerate(depths)}
     every = -(-len(depths) // _MOST_NAMED)
     told = {place[depth]: ".".join(map(str, depth)) for depth in depths[::every]}
+    ends = min(place.values()), max(place.values())
     kinds = [
         _Kind(
             name,
             {layer: place[depth] for layer, depth in zip(one.layers, one.depths, strict=True)},
             {} if are_plain else told,
+            ends,
         )
-        for name, one in zip(names, types.types, strict=True)
+        for name, one in zip(types.short_names(), types.types, strict=False)
     ]
     return [*kinds, _others(types.others)] if types.others else kinds
 
 
 def _others(layers: Sequence[str]) -> _Kind:
     every = -(-len(layers) // _MOST_OTHERS)
-    names = short_names(layers)
+    names = short_names(layers, _LONGEST_NAME)
     ticks = {n: name for n, name in enumerate(names) if n % every == 0}
     longest = max(width_of(name, _NAME_SIZE) for name in names)
     is_turned = longest * len(ticks) > 0.8 * _SMALL_WIDTH
-    return _Kind(_OTHERS, {layer: n for n, layer in enumerate(layers)}, ticks, is_turned)
+    return _Kind(
+        OTHERS, {layer: n for n, layer in enumerate(layers)}, ticks, (0, len(layers) - 1), is_turned
+    )
 
 
 def _columns(runs: Compared, plan: Arrangement, colouring: Colouring) -> list[_Column]:
@@ -162,8 +167,7 @@ def _prepare(axes: Axes, scale: Scale, kind: _Kind) -> None:
     if scale.logarithmic:
         axes.set_yscale("log")
     axes.set_ylim(*scale.limits)
-    places = kind.at.values()
-    axes.set_xlim(min(places) - 0.5, max(places) + 0.5)
+    axes.set_xlim(kind.ends[0] - 0.5, kind.ends[1] + 0.5)
     if kind.ticks:
         rotation = 90 if kind.is_turned else 0
         axes.set_xticks(list(kind.ticks), list(kind.ticks.values()), rotation=rotation)
@@ -174,7 +178,7 @@ def _prepare(axes: Axes, scale: Scale, kind: _Kind) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.tick_params(axis="y", labelsize=0.8 * FONT_SIZE, length=0)
-    axes.tick_params(axis="x", labelsize=_NAME_SIZE if kind.name == _OTHERS else 0.8 * FONT_SIZE)
+    axes.tick_params(axis="x", labelsize=_NAME_SIZE if kind.name == OTHERS else 0.8 * FONT_SIZE)
 
 
 def _entitle(
@@ -215,8 +219,9 @@ def _draw(
             color=look.colour,
             marker=look.marker,
             markersize=size,
+            markerfacecolor="white" if _is_dotted(mode, column, colouring) else look.colour,
             linewidth=1.0 if is_few else 0.7,
-            linestyle=_style(kind, mode, column, colouring),
+            linestyle=_style(kind, _is_dotted(mode, column, colouring)),
             label=not_hidden(runs.names[run]),
             clip_on=False,
         )
@@ -234,24 +239,23 @@ def _draw(
     return signs
 
 
-def _style(kind: _Kind, mode: str, column: _Column, colouring: Colouring) -> str:
+def _style(kind: _Kind, is_dotted: bool) -> str:
     """Of a line: none between layers that have no order of depth."""
-    if kind.name == _OTHERS:
+    if kind.name == OTHERS:
         return "none"
-    return ":" if _are_told_by_line(column, colouring) and mode == "train" else "-"
+    return ":" if is_dotted else "-"
 
 
-def _are_told_by_line(column: _Column, colouring: Colouring) -> bool:
-    """Whether training and evaluation share a panel and colours."""
-    return len(column.modes) > 1 and not colouring.of_modes
+def _is_dotted(mode: str, column: _Column, colouring: Colouring) -> bool:
+    """Whether lines of this mode share a panel and colours with those of evaluation."""
+    return mode == "train" and len(column.modes) > 1 and not colouring.of_modes
 
 
 def _notes(plan: Arrangement, columns: Sequence[_Column], colouring: Colouring) -> list[Artist]:
     """What else is to be known of the lines."""
     notes: list[Artist] = []
-    if any(_are_told_by_line(column, colouring) for column in columns):
-        notes.append(Line2D([], [], color=NEUTRAL, linestyle=":", label="train"))
-        notes.append(Line2D([], [], color=NEUTRAL, linestyle="-", label="eval"))
+    if any(_is_dotted("train", column, colouring) for column in columns):
+        notes += [sign_of("train", is_dotted=True), sign_of("eval")]
     if unsaid := plan.told_unsaid:
         notes.append(Line2D([], [], linestyle="none", label=unsaid))
     return notes
