@@ -11,12 +11,13 @@ twelve hues in a legend. What tells many runs apart is what was varied, so:
   in proportion, because what is varied is spread by ratios more often than by differences. The
   number with the most values does, because order tells even similar colours apart.
 - Where nothing was varied but a seed, or nothing is known, each run has a panel of its own, before
-  the range of all runs: position tells forty runs apart where no colour would.
+  the range of all runs: position tells forty runs apart where no colour would. Of more than sixty
+  nobody looks at each: they have colours in their order.
 
-Hyperparameters beyond these two are named below the figure's title: lines of one colour differ in
-them. Source of both ideas: Tufte, Envisioning Information (1990), chapter 4, on small multiples,
-and Crameri, Shephard and Heron, The misuse of colour in science communication, Nature
-Communications 11 (2020), on colours that rise evenly.
+Hyperparameters beyond these two are named in the legend, if runs that look alike differ in them.
+Sources: Tufte, Envisioning Information (1990), chapter 4, on small multiples; Crameri, Shephard and
+Heron, The misuse of colour in science communication, Nature Communications 11 (2020), on colours
+that rise evenly.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from delve.errors import ArgumentError
 
 MOST_COLOURS = 7  # that are no scale
 _MOST_PANELS = 6  # of a hyperparameter's values, where nobody asked for it
+_MOST_RUNS = 60  # that have a panel each, where nobody asked for it
 _FEWEST_STEPS = 3  # values of a number that make a scale
 _SEED = re.compile(r"seed|random_state|trial|replica|fold", re.IGNORECASE)
 LAYER, TYPE, RUN = "layer", "type", "run"
@@ -46,7 +48,7 @@ class Arrangement:
         colours: The one whose values are colours; None where each run has its own, or its panel.
         by_type: Whether the layers stand by type.
         by_run: Whether each run has a panel.
-        unsaid: The hyperparameters that differ and are not shown.
+        unsaid: The hyperparameters in which runs differ that look alike.
     """
 
     panels: str | None = None
@@ -88,10 +90,8 @@ def arrange(
     if key is None and word != TYPE:
         key = _for_panels(configs, [name for name in rest if name != colours])
     if key is None and colours is None:
-        return Arrangement(by_type=by_type, by_run=word != TYPE)
-    shown = _same_as(configs, [key, colours])
-    unsaid = tuple(name for name in differing(configs) if name not in shown)
-    return Arrangement(key, colours, by_type, unsaid=unsaid)
+        return Arrangement(by_type=by_type, by_run=word != TYPE and len(configs) <= _MOST_RUNS)
+    return Arrangement(key, colours, by_type, unsaid=_unsaid(configs, [key, colours]))
 
 
 def values_of(configs: Sequence[Config], key: str) -> list[str | None]:
@@ -150,16 +150,12 @@ def _telling(configs: Sequence[Config]) -> list[str]:
     return list(found.values())
 
 
-def _same_as(configs: Sequence[Config], keys: Sequence[str | None]) -> set[str]:
-    """These hyperparameters, and those that vary together with one of them."""
-    columns = [[config.get(key) for config in configs] for key in keys if key]
-    forms = [[column.index(value) for value in column] for column in columns]
-    same = set()
-    for key in differing(configs):
-        values = [config.get(key) for config in configs]
-        if [values.index(value) for value in values] in forms:
-            same.add(key)
-    return same | {key for key in keys if key}
+def _unsaid(configs: Sequence[Config], shown: Sequence[str | None]) -> tuple[str, ...]:
+    """The hyperparameters in which runs differ that are alike in all that is shown."""
+    groups: dict[tuple[str | None, ...], list[Config]] = {}
+    for config in configs:
+        groups.setdefault(tuple(config.get(key) for key in shown if key), []).append(config)
+    return tuple(dict.fromkeys(key for alike in groups.values() for key in differing(alike)))
 
 
 def _for_colours(configs: Sequence[Config], keys: Sequence[str]) -> str | None:

@@ -12,6 +12,8 @@ from delve_plot.colouring import colouring_of
 from delve_plot.compared import Compared
 from delve_plot.layer_types import MOST_IN_A_LIST, Types, layer_types
 
+_MOST_COLUMNS = 6  # of panels of types: more values have panels with all types in each
+
 
 def comparison_figure(
     tables: Sequence[LayerTable],
@@ -48,7 +50,8 @@ def comparison_figure(
     plan = arrange(runs.configs, by, types is not None)
     title = "\n".join(filter(None, [runs.title, subtitle]))
     colouring = colouring_of(runs, plan)
-    if plan.by_type and types is not None and not plan.by_run:
+    columns = len(runs.by_value(plan.panels)) if plan.panels else 1
+    if plan.by_type and types is not None and not plan.by_run and columns <= _MOST_COLUMNS:
         return type_figure(runs, types, plan, colouring, title)
     return row_figure(runs, types if plan.by_type else None, plan, colouring, title)
 

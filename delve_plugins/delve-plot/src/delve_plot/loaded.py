@@ -178,6 +178,8 @@ def compare(
     are_long = max(map(len, names)) > _LONGEST_LABEL or len(names) > MOST_COLOURS
     if len(set(names)) == len(names) and are_long:
         beginning, labels = run_labels(names, 2 * _LONGEST_LABEL)
+        if beginning and not beginning.endswith("/"):
+            labels = [f"…{label}" for label in labels]
     place = f" in {shorten(within, _LONGEST_LABEL)}" if within else ""
     called = f", called {shorten(beginning, _LONGEST_LABEL)}…" if beginning else ""
     subtitle = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -52,6 +53,7 @@ _LABEL_WIDTH = 36  # characters
 _FEW_CURVES = 7  # in a panel: more are thin
 _MANY_ROWS = 30  # from there on dots are small
 _RANGE_ALPHA = 0.18
+_BESIDE = 8  # values of a hyperparameter, at most
 _SMALL_TICKS = 3  # steps of a small panel's axis, at most
 
 
@@ -116,7 +118,13 @@ def _lines(runs: Compared, plan: Arrangement, colouring: Colouring) -> list[list
     else:
         told = [(told_value(plan.panels, v), some) for v, some in runs.by_value(plan.panels)]
     if not colouring.of_modes and len(modes) > 1:
-        return [[_Panel(f"{text}, {mode}", some, [mode]) for text, some in told] for mode in modes]
+        beside = math.ceil(len(told) / math.ceil(len(told) / _BESIDE))
+        parts = [told[first : first + beside] for first in range(0, len(told), beside)]
+        return [
+            [_Panel(f"{text}, {mode}", some, [mode]) for text, some in part]
+            for part in parts
+            for mode in modes
+        ]
     panels = [_Panel(text, some, modes) for text, some in told]
     columns = columns_for(len(panels))
     return [panels[first : first + columns] for first in range(0, len(panels), columns)]
