@@ -200,3 +200,36 @@ def test_a_hyperparameter_with_many_values_has_its_panels_in_even_lines():
     panels = panels_of(compared(40, FEW, by="lr"))
     tops = [round(axes.get_position().y1, 3) for axes in panels]
     assert [len(list(line)) for _, line in itertools.groupby(tops)] == [5, 5, 5, 5]
+
+
+def test_runs_of_different_depths_share_the_types_of_their_layers():
+    deep = [layer for layer in DEEP if not layer.startswith("enc.blocks.9")]
+    shallow = [layer for layer in DEEP if layer.startswith(("enc.blocks.0", "enc.blocks.1"))]
+    figure = comparison_figure([table_of(0, deep), table_of(1, shallow)], ["run0", "run1"])
+    query = curves(panels_of(figure)[0])
+    assert query["run0"].get_xdata().tolist() == list(range(9))
+    assert query["run1"].get_xdata().tolist() == [0, 1]
+    assert query["run1"].get_ydata().tolist() == [value(1, n, "train") for n in (0, 6)]
+
+
+def test_a_hyperparameter_of_the_name_of_a_word_is_meant_by_it():
+    tables = [table_of(run, FEW) for run in range(2)]
+    configs = [{"run": "a"}, {"run": "b"}]
+    figure = comparison_figure(tables, ["run0", "run1"], configs, by="run")
+    assert [axes.get_title(loc="left") for axes in panels_of(figure)] == ["run = a", "run = b"]
+
+
+def test_signs_for_what_has_no_place_stand_at_the_lower_edge_of_types():
+    rows = {layer: Cell(10.0**-n, math.nan) for n, layer in enumerate(DEEP)}
+    rows["enc.blocks.2.attn.k"] = Cell(0.0, math.nan)
+    rows["enc.blocks.4.attn.v"] = Cell(math.inf, math.nan)
+    table = LayerTable("covariance-determinant", 1, DEEP, {"train": rows})
+    figure = comparison_figure([table], ["only"], by="type")
+    keys, values = panels_of(figure)[1:3]
+    low, _ = keys.get_ylim()
+    zero = next(line for line in keys.get_lines() if line.get_marker() == "v")
+    broken = next(line for line in values.get_lines() if line.get_marker() == "x")
+    assert (zero.get_xdata().tolist(), zero.get_ydata().tolist()) == ([2], [low])
+    assert (broken.get_xdata().tolist(), broken.get_ydata().tolist()) == ([4], [low])
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["train", "0", "not a finite number"]

@@ -39,7 +39,12 @@ class Compared:
 
     @classmethod
     def of(
-        cls, tables: Sequence[LayerTable], names: Sequence[str], configs: Sequence[Config] = ()
+        cls,
+        tables: Sequence[LayerTable],
+        names: Sequence[str],
+        configs: Sequence[Config] = (),
+        *,
+        by_name: bool = False,
     ) -> Compared:
         """Runs of one model share the layers' names, those of others the layers' numbers.
 
@@ -47,10 +52,11 @@ class Compared:
             tables: One for each run, all of one statistic.
             names: What the runs are called.
             configs: The hyperparameters of each; none by default.
+            by_name: Whether layers share names also where most are not in all runs.
         """
         orders: list[Sequence[str]] = [table.layers for table in tables]
         merged = merge_orders(orders)
-        is_named = len(set(merged).intersection(*orders)) >= _ALIKE * len(merged)
+        is_named = by_name or len(set(merged).intersection(*orders)) >= _ALIKE * len(merged)
         rows = merged
         if not is_named:
             longest = max(len(table.layers) for table in tables)
@@ -80,7 +86,8 @@ class Compared:
         told = {told_when(table.epoch, table.step) for table in self.tables}
         last = "epoch" if any(table.step is None for table in self.tables) else "row"
         when = told.pop() if len(told) == 1 else f"at each run's last {last}"
-        return ", ".join(filter(None, [title_of(self.stat), when]))
+        mode = self.modes[0] if len(self.modes) == 1 else ""
+        return ", ".join(filter(None, [title_of(self.stat), mode, when]))
 
     def by_value(self, key: str) -> list[tuple[str | None, list[int]]]:
         """The runs by the values of a hyperparameter, in their order."""

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from delve.cli import LayerTable
-from delve_plot.arrangement import TYPE, Config, arrange
+from delve.cli import LayerTable, merge_orders
+from delve_plot.arrangement import LAYER, TYPE, Config, arrange
 from delve_plot.colouring import colouring_of
 from delve_plot.compared import Compared
 from delve_plot.layer_types import MOST_IN_A_LIST, Types, layer_types
 
+_TYPED = 0.5  # of each run's layers, at least, are of types that all share
 _MOST_COLUMNS = 6  # of panels of types: more values have panels with all types in each
 
 
@@ -45,8 +46,8 @@ def comparison_figure(
     from delve_plot.row_panels import row_figure
     from delve_plot.type_panels import type_figure
 
-    runs = Compared.of(tables, names, configs)
-    types = _types(runs, by)
+    types = _types(tables, by)
+    runs = Compared.of(tables, names, configs, by_name=types is not None)
     plan = arrange(runs.configs, by, types is not None)
     title = "\n".join(filter(None, [runs.title, subtitle]))
     colouring = colouring_of(runs, plan)
@@ -61,8 +62,15 @@ def drawn_by_type(layers: Sequence[str]) -> bool:
     return len(layers) > MOST_IN_A_LIST and layer_types(layers) is not None
 
 
-def _types(runs: Compared, by: str | None) -> Types | None:
-    """The types of the layers, if they are drawn by them."""
-    if not runs.is_named or (by != TYPE and len(runs.rows) <= MOST_IN_A_LIST):
+def _types(tables: Sequence[LayerTable], by: str | None) -> Types | None:
+    """The types of the layers, if they are drawn by them.
+
+    Runs may have different numbers of blocks, but of the same types.
+    """
+    merged = merge_orders([table.layers for table in tables])
+    if by == LAYER or (by != TYPE and len(merged) <= MOST_IN_A_LIST):
         return None
-    return layer_types(runs.rows)
+    types = layer_types(merged)
+    typed = {layer for one in types.types for layer in one.layers} if types else set()
+    shares = [len(typed.intersection(t.layers)) / max(len(t.layers), 1) for t in tables]
+    return types if min(shares) >= _TYPED else None
