@@ -233,3 +233,10 @@ def test_signs_for_what_has_no_place_stand_at_the_lower_edge_of_types():
     assert (broken.get_xdata().tolist(), broken.get_ydata().tolist()) == ([4], [low])
     told = [text.get_text() for text in figure.legends[0].get_texts()]
     assert told == ["train", "0", "not a finite number"]
+
+
+def test_a_run_without_layers_of_a_type_leaves_the_others_their_room():
+    without = [layer for layer in DEEP if not layer.endswith(("fc1", "fc2"))]
+    figure = comparison_figure([table_of(0, DEEP), table_of(1, without)], ["run0", "run1"])
+    rgba_pixels(figure)  # warns where the layout collapses
+    assert all(axes.get_position().width > 0.15 for axes in panels_of(figure))

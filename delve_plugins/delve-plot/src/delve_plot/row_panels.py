@@ -26,7 +26,7 @@ from delve_plot.layer_types import Types
 from delve_plot.legend import draw_legend_below, not_hidden
 from delve_plot.lettering import wrapped
 from delve_plot.names import short_names
-from delve_plot.signs import NEUTRAL, draw_signs, explained, with_place
+from delve_plot.signs import NEUTRAL, draw_signs, explained, has_place, with_place
 from delve_plot.stats import Scale, label_of
 from delve_plot.style import (
     COLOURS,
@@ -214,7 +214,7 @@ def _draw(
             markersize=size,
             linewidth=1.0 if is_few else 0.7,
             label=not_hidden(runs.names[run]),
-            clip_on=False,
+            clip_on=not has_place(values, left),
         )
         tail = np.isin(runs.tables[run].layers, runs.tables[run].tail)
         if tail.any() and is_few and types is None:

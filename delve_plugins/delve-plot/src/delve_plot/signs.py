@@ -17,6 +17,14 @@ def with_place(values: np.ndarray, low: float) -> np.ndarray:
     return np.where(np.isinf(values) | (values < low), np.nan, values)
 
 
+def has_place(values: np.ndarray, low: float) -> bool:
+    """Whether an axis that begins at ``low`` has a place for any of the values.
+
+    A line without one is to be clipped: the layout makes room for it at the figure's corner.
+    """
+    return bool(np.isfinite(with_place(values, low)).any())
+
+
 def draw_signs(
     axes: Axes,
     values: np.ndarray,

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from delve.cli import shorten
 from delve_plot.arrangement import Arrangement, told_value
 from delve_plot.colouring import Colouring
 from delve_plot.compared import Compared
@@ -20,7 +21,7 @@ from delve_plot.layer_types import OTHERS, STAR, Types
 from delve_plot.legend import draw_legend_below, not_hidden, sign_of
 from delve_plot.lettering import width_of, wrapped
 from delve_plot.names import short_names
-from delve_plot.signs import draw_signs, explained, with_place
+from delve_plot.signs import draw_signs, explained, has_place, with_place
 from delve_plot.stats import Scale, label_of
 from delve_plot.style import FONT_SIZE, GUIDE, columns_for, name_figure, plain
 
@@ -31,7 +32,7 @@ _TITLE = 0.35  # inches
 _SURROUND = (0.9, 1.4)  # inches: the labels of axes, and the title
 _NAME_SIZE = 0.65 * FONT_SIZE
 _MOST_NAMED = 8  # depths at an axis that are no plain numbers
-_LONGEST_NAME = 24  # characters of one of them, where they stay apart
+_LONGEST_NAME = 28  # characters of one of them
 _MOST_OTHERS = 16  # layers of no type that are named
 _FEW_CURVES = 7  # in a panel: more are thin
 
@@ -127,7 +128,7 @@ def _kinds(types: Types) -> list[_Kind]:
 
 def _others(layers: Sequence[str]) -> _Kind:
     every = -(-len(layers) // _MOST_OTHERS)
-    names = short_names(layers, _LONGEST_NAME)
+    names = [shorten(name, _LONGEST_NAME) for name in short_names(layers)]
     ticks = {n: name for n, name in enumerate(names) if n % every == 0}
     longest = max(width_of(name, _NAME_SIZE) for name in names)
     is_turned = longest * len(ticks) > 0.8 * _SMALL_WIDTH
@@ -223,7 +224,7 @@ def _draw(
             linewidth=1.0 if is_few else 0.7,
             linestyle=_style(kind, _is_dotted(mode, column, colouring)),
             label=not_hidden(runs.names[run]),
-            clip_on=False,
+            clip_on=not has_place(values, low),
         )
         drawn = draw_signs(
             axes,
