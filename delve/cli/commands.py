@@ -32,7 +32,7 @@ FAILED = 1  # something is wrong with a run or a writer; a wrong call exits with
 def main() -> None:
     """Look at recorded runs, draw them, and send them to further backends.
 
-    RUN is always a run's folder: the savefile of its tracker.
+    RUN is a run's folder, the savefile of its tracker; show and plot take a folder of runs too.
 
     Examples:
       delve show runs/a                      a run at a glance

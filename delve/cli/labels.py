@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from rich.cells import cell_len, set_cell_size
@@ -14,6 +15,8 @@ _DIGITS = "0123456789"
 _ROOM_FOR_HEAD = 20  # characters: a shorter name keeps its end alone
 _NAME_SHARE = 0.3  # of the width, for names of layers
 _SHORTEST_MODULE = 4  # characters with the gap: fewer would say nothing
+# Behind a word of a run's name, but not within a number: 0.1 and 0.01, 1e-3 and 1e-4 stay whole.
+_END_OF_WORD = re.compile(r"[/_ ]|(?<![0-9])\.|(?<![0-9]e)-", re.IGNORECASE)
 
 
 def layer_labels(names: Sequence[str], width: int) -> list[str]:
@@ -31,12 +34,39 @@ def layer_labels(names: Sequence[str], width: int) -> list[str]:
     return [set_cell_size(label, size) for label in labels]
 
 
+def run_labels(names: Sequence[str], width: int) -> tuple[str, list[str]]:
+    """What all runs' names begin with, and what is left of each, shortened so that all differ.
+
+    Args:
+        names: What the runs are called.
+        width: Of the whole, in characters: a label takes half of it at most.
+    """
+    beginning, rests = _apart(names)
+    return printable(beginning), [label.rstrip() for label in layer_labels(rests, width)]
+
+
+def _apart(names: Sequence[str]) -> tuple[str, list[str]]:
+    """What all names begin with, up to a mark between words, and what is left of each."""
+    shared = _shared(names) if len(names) > 1 else ""
+    if shared in names:  # one lies in another
+        shared = shared[:-1]
+    ends = [mark.end() for mark in _END_OF_WORD.finditer(shared)]
+    beginning = shared[: max(ends, default=0)]
+    return beginning, [name.removeprefix(beginning) for name in names]
+
+
 def shorten(text: str, width: int) -> str:
     """A name of at most so many characters; its end tells more than its beginning."""
     if cell_len(text) <= width:
         return text
     head = width // 4 if width >= _ROOM_FOR_HEAD else 0
     return f"{_beginning(text, head)}{_GAP}{_beginning(text[::-1], width - 1 - head)[::-1]}"
+
+
+def _shared(names: Sequence[str]) -> str:
+    first, last = min(names), max(names)  # all others lie between them
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return "".join(letter for letter, _ in same)
 
 
 def _beginning(text: str, width: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,11 +60,26 @@ def read_recorded(folder: Path) -> StoredRun:
         ) from error
 
 
-def folders_of_runs(folder: Path) -> dict[Path, str]:
-    """The runs in a folder that is none itself, with their names below it; none of one that is."""
-    if (folder / JOURNAL_NAME).exists() or not folder.is_dir():
+def runs_below(folders: Sequence[Path]) -> dict[Path, str]:
+    """The runs in folders that are none themselves, and what each is called; runs are their own.
+
+    They are called by their paths below the folder, with the folder's own where two would be called
+    the same; in natural order within a folder. Empty where no folder holds any.
+    """
+    found = {folder: _below(folder) for folder in folders}
+    if not any(found.values()):
         return {}
-    return {path: path.relative_to(folder).as_posix() for path in find_runs(folder)}
+    named = {
+        run: (run.relative_to(folder).as_posix() if run != folder else str(folder), str(run))
+        for folder, runs in found.items()
+        for run in runs or [folder]
+    }
+    times = Counter(short for short, _ in named.values())
+    return {run: short if times[short] == 1 else long for run, (short, long) in named.items()}
+
+
+def _below(folder: Path) -> list[Path]:
+    return [] if (folder / JOURNAL_NAME).exists() or not folder.is_dir() else find_runs(folder)
 
 
 def with_printable_layers(run: StoredRun) -> StoredRun:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from delve.cli import bars, facts
 from delve.cli.choice import choose_stats, shown_together
 from delve.cli.notes import network_notes, notes
 from delve.cli.report import LayerTable, as_json, layer_table, notes_as_json
-from delve.cli.runs import find_damage, folders_of_runs, read_recorded, run_names
+from delve.cli.runs import find_damage, read_recorded, run_names, runs_below
 from delve.cli.sweep import Wanted, choose, order, read_row
 from delve.cli.sweep_table import as_csv, table
 from delve.cli.terminal import say, say_parts, terminal_width
@@ -54,11 +53,9 @@ def show(
     selection: Selection,
 ) -> None:
     """Tell of runs side by side, or of each for programs; of a folder of runs in a row each."""
-    found = {run: folders_of_runs(run) for run in runs}
-    if selection.is_of_many or any(found.values()):
-        named = [(found[run] or {run: str(run)}).items() for run in runs]
-        places = dict(itertools.chain.from_iterable(named))
-        _show_many(places, stats, epoch, is_json, selection)
+    below = runs_below(runs)
+    if selection.is_of_many or below:
+        _show_many(below or {run: str(run) for run in runs}, stats, epoch, is_json, selection)
     else:
         _show_each(runs, stats, epoch, is_json, selection.layers)
 

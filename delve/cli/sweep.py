@@ -141,20 +141,30 @@ def choose(rows: Sequence[RunRow], conditions: Sequence[str]) -> list[RunRow]:
         key, mark, wanted = condition.partition("=")
         if not mark:
             raise ArgumentError(f"--where: {condition!r} is no condition; write lr=0.1")
-        keys = _keys(rows, key)
+        keys = keys_named([row.config for row in rows], key, "--where")
         chosen = [row for row in chosen if any(_is(row.config.get(k), wanted) for k in keys)]
     return chosen
 
 
-def _keys(rows: Sequence[RunRow], key: str) -> list[str]:
-    """The hyperparameters of this name, or whose last part it is."""
-    known = dict.fromkeys(name for row in rows for name in row.config)
+def keys_named(configs: Sequence[Mapping[str, str]], key: str, option: str) -> list[str]:
+    """The hyperparameters of this name, or whose last part it is.
+
+    Args:
+        configs: The hyperparameters of each run, nested ones by dotted names.
+        key: The name.
+        option: What asks for it, for the error.
+
+    Raises:
+        ArgumentError: No run has it.
+    """
+    known = dict.fromkeys(name for config in configs for name in config)
     found = [name for name in known if name == key] or [
         name for name in known if name.endswith(f".{key}")
     ]
     if not found:
         raise ArgumentError(
-            f"--where: no run has a hyperparameter {key!r}; there are: {', '.join(known) or 'none'}"
+            f"{option}: no run has a hyperparameter {key!r}; there are: "
+            f"{', '.join(known) or 'none'}"
         )
     return found
 
@@ -240,7 +250,11 @@ def _place(value: Value) -> tuple[int, float, list[tuple[int, float, str]]]:
         return 1, 0.0, natural(str(value))
 
 
-def differing(rows: Sequence[RunRow]) -> list[str]:
-    """The hyperparameters in which the runs differ, in first-seen order."""
-    keys = dict.fromkeys(key for row in rows for key in row.config)
-    return [key for key in keys if len({row.config.get(key) for row in rows}) > 1]
+def differing(configs: Sequence[Mapping[str, str]]) -> list[str]:
+    """The hyperparameters in which runs differ, in first-seen order.
+
+    Args:
+        configs: The hyperparameters of each run, nested ones by dotted names.
+    """
+    keys = dict.fromkeys(key for config in configs for key in config)
+    return [key for key in keys if len({config.get(key) for config in configs}) > 1]

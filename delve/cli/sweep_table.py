@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from delve.base.printable import printable
-from delve.cli.labels import layer_labels, shorten
+from delve.cli.labels import run_labels, shorten
 from delve.cli.scalars import has_best
 from delve.cli.sweep import RunRow, differing
 from delve.cli.terminal import GAP
 from delve.stats.registry import find_stat, long_name_of
 
-_BETWEEN = "/-_ ."  # words of a name
 _WIDEST = 16  # characters of a column
 _STYLES = {"running": "cyan", "failed": "red", "killed": "red"}
 
@@ -54,7 +52,7 @@ def columns_of(rows: Sequence[RunRow]) -> list[Column]:
         Column("epochs", "epochs", 4, _epochs, lambda r: str(_epochs(r))),
         Column("when", "when", 7, lambda r: _time(r, "%Y-%m-%dT%H:%M:%S%z"), _when),
     ]
-    found += [_of_config(key) for key in differing(rows)]
+    found += [_of_config(key) for key in differing([row.config for row in rows])]
     for name in dict.fromkeys(name for row in rows for name in row.scalars):
         found += _of_scalar(name)
     for key in dict.fromkeys(key for row in rows for key in row.stats):
@@ -133,8 +131,7 @@ def _number(value: float | None) -> str:
 def table(rows: Sequence[RunRow], width: int) -> list[RenderableType]:
     """A row for each run, with as many columns as there is room for; it is said what is missing."""
     columns = columns_of(rows)
-    beginning, names = _apart([row.name for row in rows])
-    labels = [label.rstrip() for label in layer_labels(names, width)]
+    beginning, labels = run_labels([row.name for row in rows], width)
     sizes = {column.key: _size(column, rows) for column in columns}
     room = width - max(map(cell_len, [*labels, "run"]))
     shown, left_out = _fit(columns, sizes, room)
@@ -153,21 +150,6 @@ def table(rows: Sequence[RunRow], width: int) -> list[RenderableType]:
         missing = ", ".join(column.key for column in left_out)
         parts += ["", _line(f"no room for: {missing}; a wider terminal or --csv shows them")]
     return parts
-
-
-def _apart(names: Sequence[str]) -> tuple[str, list[str]]:
-    """What all names begin with, up to a mark between words, and what is left of each."""
-    shared = _beginning(names) if len(names) > 1 else ""
-    if shared in names:  # one lies in another
-        shared = shared[:-1]
-    beginning = shared[: max(shared.rfind(mark) for mark in _BETWEEN) + 1]
-    return beginning, [name.removeprefix(beginning) for name in names]
-
-
-def _beginning(names: Sequence[str]) -> str:
-    first, last = min(names), max(names)  # all others lie between them
-    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    return "".join(letter for letter, _ in same)
 
 
 def _size(column: Column, rows: Sequence[RunRow]) -> int:

@@ -118,12 +118,16 @@ class LoadedRun:
         """
         return read_stored_array(self.folder, stat, layer, epoch)
 
-    def plot(self, stat: str = "saturation", epoch: int | None = None) -> Any:
+    def plot(
+        self, stat: str = "saturation", epoch: int | None = None, by: str | None = None
+    ) -> Any:
         """A figure of Matplotlib: one statistic of every layer at an epoch.
 
         Args:
             stat: As the tracker takes it, ``lsat``, or its long name.
             epoch: By default the last one that holds the statistic.
+            by: ``layer`` for all in forward order, ``type`` for a panel for each type of layer,
+                over the depth; by default more than 12 that repeat in blocks stand by type.
 
         Raises:
             ArgumentError: The run holds nothing of it there.
@@ -139,9 +143,8 @@ class LoadedRun:
                 if metric.stat == name and mode in (None, metric.mode)
             }
             if record and metrics:
-                return _plugin().saturation_figure(
-                    metrics, self.layer_names, stat=name, epoch=record.epoch, step=record.step
-                )
+                when = {"epoch": record.epoch, "step": record.step}
+                return _plugin().layers_figure(metrics, self.layer_names, stat=name, by=by, **when)
         where = "any epoch" if epoch is None else f"epoch {epoch}"
         raise ArgumentError(f"{self.folder} holds no {stat} of {where}")
 
@@ -175,8 +178,9 @@ class LoadedRun:
 class LoadedRuns(Sequence[LoadedRun]):
     """Several runs, in natural order of their names."""
 
-    def __init__(self, runs: Sequence[LoadedRun]) -> None:
+    def __init__(self, runs: Sequence[LoadedRun], within: str = "") -> None:
         self._runs = tuple(runs)
+        self._within = within
 
     @property
     def scalars(self) -> pd.DataFrame:
@@ -193,6 +197,28 @@ class LoadedRuns(Sequence[LoadedRun]):
         """What the runs are called in the tables."""
         return [run.name for run in self._runs]
 
+    def plot(
+        self, stat: str = "saturation", epoch: int | None = None, by: str | None = None
+    ) -> Any:
+        """A figure of Matplotlib that compares the runs, as ``delve plot`` draws it of a folder.
+
+        Runs that do not hold the statistic are left out, with a warning.
+
+        Args:
+            stat: As the tracker takes it, ``lsat``, or its long name.
+            epoch: By default each run's last one that holds the statistic.
+            by: What panels are for: a hyperparameter, ``type`` (of layers), ``layer``, or ``run``;
+                by default what suits the runs.
+
+        Raises:
+            ArgumentError: No run holds anything of it there, or no hyperparameter is called so.
+            DelveError: The plot plugin is not installed.
+        """
+        stored = [run.stored for run in self._runs]
+        return _plugin().runs_figure(
+            stored, self.names, stat=stat, epoch=epoch, by=by, within=self._within
+        )
+
     @overload
     def __getitem__(self, which: int | str) -> LoadedRun: ...
 
@@ -206,7 +232,11 @@ class LoadedRuns(Sequence[LoadedRun]):
             if not found:
                 raise KeyError(which)
             return found[0]
-        return LoadedRuns(self._runs[which]) if isinstance(which, slice) else self._runs[which]
+        return (
+            LoadedRuns(self._runs[which], self._within)
+            if isinstance(which, slice)
+            else self._runs[which]
+        )
 
     def __len__(self) -> int:
         return len(self._runs)

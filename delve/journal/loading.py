@@ -49,7 +49,7 @@ def load_all(folder: str | os.PathLike[str]) -> LoadedRuns:
     if not runs:
         what = "holds no run" if top.is_dir() else "is not a folder"
         raise JournalError(f"{top} {what} that can be read; name a folder that holds runs")
-    return LoadedRuns(runs)
+    return LoadedRuns(runs, top.resolve().name)
 
 
 def _name_below(path: Path, top: Path) -> str:

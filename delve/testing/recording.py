@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Recording:
         initial_epoch: 0 begins a new run, N > 0 resumes the folder's.
         layers: The tracked layers in forward order.
         faults: What goes wrong.
+        config: The hyperparameters.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Recording:
         initial_epoch: int = 0,
         layers: Sequence[str] = LAYERS,
         faults: Sequence[Fault] = (),
+        config: Mapping[str, Any] = CONFIG,
     ) -> None:
         self.writer = writer
         self.folder = folder
@@ -75,15 +77,15 @@ class Recording:
         self._named.manager.register(self._watch)
         folder.mkdir(parents=True, exist_ok=True)
         if initial_epoch == 0:
-            self._journal = Journal.create(folder, self.layers, CONFIG)
+            self._journal = Journal.create(folder, self.layers, config)
         else:
-            self._journal = Journal.resume(folder, initial_epoch, self.layers, CONFIG)
+            self._journal = Journal.resume(folder, initial_epoch, self.layers, config)
         self._run = RunInfo(
             savefile=folder,
             run_id=self._journal.run_id,
             created=self._journal.created,
             layers=self._journal.layers,
-            config=CONFIG,
+            config=config,
             initial_epoch=initial_epoch,
             epochs=tuple(self._journal.epochs),
             metrics=self._journal.metrics,

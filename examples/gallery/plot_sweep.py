@@ -16,6 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 from click.testing import CliRunner
+from delve_plot import rgba_pixels
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -51,6 +52,14 @@ for width in (8, 32, 128, 256):
 # On the command line, ``delve show sweep --sort accuracy``:
 
 print(CliRunner().invoke(command, ["show", str(SWEEP), "--sort", "accuracy"]).output)
+
+# %%
+# ``delve plot sweep --by width`` draws them in one figure, a panel for each width and a line for
+# each learning rate. From Python it is a figure of Matplotlib that pyplot does not know of:
+
+compared = delve.load_all(SWEEP).plot("lsat_train", by="width")
+pixels = rgba_pixels(compared, dpi=100)
+plt.figure(figsize=compared.get_size_inches(), dpi=100).figimage(pixels)
 
 # %%
 # In Python, as tidy tables. What width is worth having?

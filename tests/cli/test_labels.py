@@ -5,7 +5,7 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from delve.cli.labels import layer_labels, shorten
+from delve.cli.labels import layer_labels, run_labels, shorten
 
 
 def test_a_long_name_keeps_its_end():
@@ -70,3 +70,26 @@ def test_names_in_signs_of_two_cells_are_of_one_width(width):
 def test_no_shortened_name_is_wider_than_its_room(room):
     for name in (*WIDE, "e\u0301" * 20, "\U0001f469\u200d\U0001f52c" * 6):
         assert cell_len(shorten(name, room)) <= room
+
+
+@pytest.mark.parametrize(
+    ("names", "beginning", "labels"),
+    [
+        (["a/w16", "a/w64"], "a/", ["w16", "w64"]),
+        (["w16-lr0.1", "w16-lr0.01"], "w16-", ["lr0.1", "lr0.01"]),
+        (["lr-1e-3", "lr-1e-4"], "lr-", ["1e-3", "1e-4"]),
+        (["net.a", "net.b"], "net.", ["a", "b"]),
+        (["a/run", "a/run/earlier/1"], "a/", ["run", "run/earlier/1"]),
+        (["only"], "", ["only"]),
+    ],
+)
+def test_runs_are_called_by_what_tells_them_apart_and_no_number_is_cut(names, beginning, labels):
+    assert run_labels(names, 80) == (beginning, labels)
+
+
+def test_long_names_of_runs_are_shortened_and_stay_apart():
+    names = [f"{n}/{'the-same-words-' * 6}{n}" for n in range(12)]
+    beginning, labels = run_labels(names, 80)
+    assert beginning == ""
+    assert len(set(labels)) == 12
+    assert max(map(len, labels)) <= 40

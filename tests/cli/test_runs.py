@@ -4,7 +4,7 @@ import pytest
 from support.journals import saturations, write_run
 
 from delve.cli.report import as_json
-from delve.cli.runs import counted, find_damage, read_recorded, run_names
+from delve.cli.runs import counted, find_damage, read_recorded, run_names, runs_below
 from delve.errors import ArgumentError, JournalError
 from delve.journal.journal import Journal
 from delve.journal.stored_run import read_run
@@ -75,6 +75,16 @@ def test_runs_are_named_by_as_many_folders_as_tell_them_apart(tmp_path):
     assert run_names(runs) == ["a/run", "b/run", f"{tmp_path.name}/c"]
     assert run_names(runs[:1]) == ["run"]
     assert run_names([runs[0], runs[0]]) == ["run", "run"]
+
+
+def test_the_runs_in_folders_are_named_in_natural_order_and_apart(tmp_path):
+    for name in ("a/16", "a/256", "a/64", "b/16", "c"):
+        write_run(tmp_path / name, [{"x": 1.0}])
+    a, b, c = (tmp_path / name for name in "abc")
+    assert list(runs_below([a]).items()) == [(a / n, n) for n in ("16", "64", "256")]
+    assert list(runs_below([a, b, c]).values()) == [f"{a}/16", "64", "256", f"{b}/16", f"{c}"]
+    assert runs_below([c, a / "16"]) == {}
+    assert runs_below([tmp_path / "nowhere"]) == {}
 
 
 def test_numbers_are_counted_in_words():

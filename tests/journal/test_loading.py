@@ -132,6 +132,35 @@ def test_a_figure_is_drawn_of_a_statistic(tmp_path):
         run.plot("idim")
 
 
+def test_a_figure_of_all_runs_is_that_of_the_command(tmp_path, caplog):
+    pytest.importorskip("delve_plot")
+    for width in (16, 256, 64):
+        write_run(tmp_path / "sweep" / f"width{width}", ROWS, config={"width": width})
+    write_run(tmp_path / "sweep" / "begun", [])
+    runs = load_all(tmp_path / "sweep")
+    figure = runs.plot("lsat_train", by="width")
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["width = 16", "width = 64", "width = 256"]
+    assert "3 runs in sweep" in figure.get_suptitle()
+    assert f"left out: {tmp_path / 'sweep' / 'begun'} holds no saturation" in caplog.text
+    assert len(runs[1:].plot(epoch=0).axes) == 2, "a panel for each mode"
+    with pytest.raises(ArgumentError, match="no run has a hyperparameter 'depth'"):
+        runs.plot(by="depth")
+    with pytest.raises(ArgumentError, match="idim"):
+        runs.plot("idim")
+
+
+def test_a_deep_run_is_drawn_by_type_of_layer_unless_asked_otherwise(tmp_path):
+    pytest.importorskip("delve_plot")
+    values = {f"blocks.{b}.{end}": 0.1 * b for b in range(5) for end in ("q", "k", "v")}
+    run = load(write_run(tmp_path, [saturations(values)]))
+    assert [axes.get_title(loc="left") for axes in run.plot().axes] == ["q", "k", "v"]
+    labels = run.plot(by="layer").axes[0].get_yticklabels()
+    assert len(labels) == 15
+    with pytest.raises(ArgumentError, match="by layer or type, not by 'lr'"):
+        run.plot(by="lr")
+
+
 def test_all_runs_of_a_folder_are_found_in_natural_order(tmp_path):
     pytest.importorskip("pandas")
     for width in (16, 256, 64):

@@ -1,7 +1,9 @@
 """``delve plot`` as a person or a script uses it."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -68,3 +70,67 @@ def test_help_imports_no_matplotlib_and_shows_examples():
     )
     assert "\n    delve plot runs/a --stat idim" in done.stdout
     assert done.stdout.endswith("False\n")
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Twelve runs of four widths and three rates, in folders whose order is not that of letters."""
+    for width in (16, 64, 256, 1024):
+        for rate in (0.1, 0.01, 0.001):
+            values = saturations({"conv": 8 / width, "fc": rate})
+            folder = tmp_path / "sweep" / f"width-{width}" / f"lr{rate}"
+            write_run(folder, [values], config={"width": width, "lr": rate})
+    return tmp_path / "sweep"
+
+
+def test_a_folder_stands_for_the_runs_in_it(plot, sweep, tmp_path, monkeypatch):
+    from delve_plot import loaded
+
+    drawn = []
+
+    def remembering(tables, names, configs, **options):
+        drawn.append((names, [table.cells["eval"]["conv"].value for table in tables], options))
+        return comparison_figure(tables, names, configs, **options)
+
+    comparison_figure = loaded.comparison_figure
+    monkeypatch.setattr(loaded, "comparison_figure", remembering)
+    result = plot(sweep, "--out", tmp_path / "figures", "--by", "width")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (path,) = result.stdout.splitlines()
+    assert re.fullmatch(r"sweep-12-runs-[0-9a-f]{6}-saturation-by-width\.png", Path(path).name)
+    assert Path(path).is_file()
+    ((names, values, options),) = drawn
+    assert names[:4] == ["…16/lr0.001", "…16/lr0.01", "…16/lr0.1", "…64/lr0.001"]
+    assert values == [8 / width for width in (16, 64, 256, 1024) for _ in range(3)]
+    assert options == {"by": "width", "subtitle": "12 runs in sweep, called width-…"}
+
+
+def test_runs_of_a_folder_that_have_nothing_to_draw_are_left_out_and_named(plot, sweep, tmp_path):
+    write_run(sweep / "a-begun", [])
+    (sweep / "broken").mkdir()
+    (sweep / "broken" / "journal.jsonl").write_text("nothing\n")
+    result = plot(sweep, "--out", tmp_path / "figures")
+    assert result.exit_code == 0
+    assert "sweep-12-runs-" in result.stdout
+    assert "Warning: left out: " in result.stderr
+    assert str(sweep / "a-begun") in result.stderr.replace("\n", "")
+    assert str(sweep / "broken") in result.stderr.replace("\n", "")
+    assert plot(sweep / "a-begun", sweep / "width-16", "--out", tmp_path).exit_code == 0
+
+
+def test_a_folder_of_runs_that_are_all_empty_is_an_error(plot, tmp_path):
+    for name in "ab":
+        write_run(tmp_path / "sweep" / name, [])
+    result = plot(tmp_path / "sweep", "--out", tmp_path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "recorded no epoch" in result.stderr
+
+
+def test_what_the_runs_cannot_be_drawn_by_is_an_error_that_says_what_can(plot, sweep, tmp_path):
+    many = plot(sweep, "--by", "depth", "--out", tmp_path)
+    assert many.exit_code == 1
+    assert "the runs differ in: width, lr" in " ".join(many.stderr.split())
+    one = plot(sweep / "width-16" / "lr0.1", "--by", "width", "--out", tmp_path)
+    assert one.exit_code == 1
+    assert "one run is drawn by layer or type, not by 'width'" in " ".join(one.stderr.split())
+    assert not list(tmp_path.glob("*.png"))

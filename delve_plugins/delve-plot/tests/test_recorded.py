@@ -149,3 +149,56 @@ def test_the_users_matplotlib_settings_change_no_figure(tmp_path, monkeypatch):
         assert drawn("changed") == plain
         assert all(mpl.rcParams[key] == value for key, value in theirs.items())
     assert len(plain) == 4
+
+
+def test_files_of_many_runs_have_short_names_that_tell_what_is_in_them(tmp_path):
+    recorded = [run(tmp_path / str(n), saturations(FLAT)) for n in range(3)]
+    names = [f"a-name-of-some-length-{n}" for n in range(3)]
+    few = draw_comparison(recorded[:2], names[:2], SATURATION, tmp_path)
+    many = draw_comparison(recorded, names, SATURATION, tmp_path)
+    inside = draw_comparison(recorded, names, Choice("saturation", ("eval",)), tmp_path, within="s")
+    assert [without_digest(path) for path in (few, many, inside)] == [
+        f"{names[0]}-{names[1]}-saturation.png",
+        "3-runs-saturation.png",
+        "s-3-runs-eval-saturation.png",
+    ]
+    assert many.name.split("-")[2] == inside.name.split("-")[3], "the same runs"
+
+
+def test_a_file_that_delve_did_not_draw_stays(tmp_path):
+    recorded = run(tmp_path / "run", saturations(FLAT))
+    first = draw_comparison([recorded] * 2, ["a", "b"], SATURATION, tmp_path)
+    assert draw_comparison([recorded] * 2, ["a", "b"], SATURATION, tmp_path) == first
+    theirs = first.with_name("theirs.png")
+    theirs.write_bytes(first.read_bytes().replace(b"Delve's plot writer", b"somebody else's plt"))
+    before = theirs.read_bytes()
+    first.unlink()
+    theirs.rename(first)
+    again = draw_comparison([recorded] * 2, ["a", "b"], SATURATION, tmp_path)
+    assert again == first.with_stem(f"{first.stem}-delve")
+    assert first.read_bytes() == before
+    first.unlink()
+    first.symlink_to(again)
+    assert draw_comparison([recorded] * 2, ["a", "b"], SATURATION, tmp_path) == again
+    assert first.is_symlink()
+
+
+BLOCKS = {f"blocks.{b}.{end}": 0.1 * b for b in range(5) for end in ("q", "k", "v")}
+
+
+def test_one_run_of_many_layers_that_repeat_is_drawn_by_type_too(tmp_path):
+    recorded = run(tmp_path / "run", saturations(BLOCKS))
+    shown = {
+        by: [without_digest(p) for p in draw_run(recorded, "a", [SATURATION], tmp_path, by=by)]
+        for by in (None, "layer", "type")
+    }
+    heatmaps = ["a-train-saturation-heatmap.png", "a-eval-saturation-heatmap.png"]
+    assert shown == {
+        None: ["a-saturation.png", "a-saturation-by-type.png", *heatmaps],
+        "layer": ["a-saturation.png", *heatmaps],
+        "type": ["a-saturation-by-type.png", *heatmaps],
+    }
+    with pytest.raises(ArgumentError, match="no blocks that repeat"):
+        list(
+            draw_run(run(tmp_path / "2", saturations(FLAT)), "a", [SATURATION], tmp_path, by="type")
+        )

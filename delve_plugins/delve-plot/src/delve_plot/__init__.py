@@ -20,6 +20,7 @@ from delve_plot.writer import PlotWriter
 if TYPE_CHECKING:
     from delve_plot.figures import rgba_pixels, saturation_figure, write_png
     from delve_plot.heatmap import heatmap_figure
+    from delve_plot.loaded import layers_figure, runs_figure
     from delve_plot.paced import PacedSaturation
     from delve_plot.scatter import scatter_figure
 
@@ -33,10 +34,12 @@ __all__ = [
     "drawn_in",
     "extract_layer_stat",
     "heatmap_figure",
+    "layers_figure",
     "plot_scatter_from_results",
     "plot_stat",
     "plot_stat_level_from_results",
     "rgba_pixels",
+    "runs_figure",
     "saturation_figure",
     "scatter_figure",
     "write_png",
@@ -46,7 +49,9 @@ __all__ = [
 _DRAWN_BY = {
     "PacedSaturation": "paced",
     "heatmap_figure": "heatmap",
+    "layers_figure": "loaded",
     "rgba_pixels": "figures",
+    "runs_figure": "loaded",
     "saturation_figure": "figures",
     "scatter_figure": "scatter",
     "write_png": "figures",

@@ -14,7 +14,7 @@ from delve.base import get_logger
 from delve.errors import WriterConfigurationError
 from delve.files import EpochFiles, epoch_file_name, epoch_of, file_name, replacing, unfinished_name
 from delve.records import enumerate_epochs
-from delve_plot.signature import is_blank, is_signed, is_whole
+from delve_plot.signature import is_own, is_whole
 
 HEATMAP = "heatmap.png"
 SUFFIX = ".png"
@@ -51,7 +51,7 @@ class FigureFolder:
         path = self._files.path / place / name
         try:
             self._files.make_place(place)
-            if _is_there(path) and not _is_own(path):
+            if _is_there(path) and not is_own(path):
                 raise FileExistsError(errno.EEXIST, "not a figure of Delve's", str(path))
             with replacing(path) as file:
                 file.write(png)
@@ -72,8 +72,8 @@ class FigureFolder:
         self._check_folder()
         for place in self._files.places():
             removed = False
-            for path, is_own in self._void(place, first):
-                if is_own:
+            for path, ours in self._void(place, first):
+                if ours:
                     path.unlink(missing_ok=True)
                     removed = True
                 else:
@@ -100,7 +100,7 @@ class FigureFolder:
                     break
                 if is_whole(path):
                     continue
-                if not _is_own(path):
+                if not is_own(path):
                     self._name_once(
                         str(path),
                         f"{path} is no whole figure, and stays; if it was Delve's, remove it",
@@ -122,9 +122,9 @@ class FigureFolder:
         for path in _plain_files(place):
             epoch = epoch_of(path.name, SUFFIX)
             if path.name == HEATMAP or (epoch is not None and epoch >= first):
-                yield path, _is_own(path)
+                yield path, is_own(path)
             elif _is_unfinished(path.name):  # a crash may have left nothing of it
-                yield path, _is_own(path) or path.stat().st_size == 0
+                yield path, is_own(path) or path.stat().st_size == 0
 
     def _check_folder(self) -> None:
         path = self._files.path
@@ -149,11 +149,6 @@ def _is_unfinished(name: str) -> bool:
     target = name.removeprefix(".").removesuffix(".tmp")
     is_ours = target == HEATMAP or epoch_of(target, SUFFIX) is not None
     return is_ours and name == unfinished_name(target)
-
-
-def _is_own(path: Path) -> bool:
-    """Whether a file is a figure of Delve's, or what a power cut has left of one."""
-    return is_signed(path) or is_blank(path)
 
 
 def _is_there(path: Path) -> bool:

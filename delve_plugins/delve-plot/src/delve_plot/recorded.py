@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,14 +23,17 @@ from delve.cli import (
     stretches,
 )
 from delve.errors import ArgumentError, DelveError
-from delve.files import file_name, replacing
+from delve.files import file_name, is_plain, names_for, replacing
 from delve.records import Metric, forward_order
-from delve_plot.comparison import comparison_figure
+from delve_plot.arrangement import TYPE
+from delve_plot.comparison import comparison_figure, drawn_by_type
 from delve_plot.error_bars import ENDS
 from delve_plot.figures import saturation_figure, write_png
 from delve_plot.heatmap import heatmap_figure
 from delve_plot.lettering import width_of
+from delve_plot.loaded import check_by, compare
 from delve_plot.settings import drawn_in
+from delve_plot.signature import SIGNATURE, is_own
 from delve_plot.stats import figure_of
 from delve_plot.style import EDGE, FONT_SIZE
 
@@ -37,6 +41,7 @@ _DPI = 150
 _TAIL_COLOUR = "#F0E442"  # Okabe and Ito's yellow, which leaves dots and lines readable
 _TAIL_ALPHA = 0.35
 _DIGEST = 6  # characters that tell files of runs of one name apart
+_LONGEST_NAMES = 60  # characters of a file's name, for those of several runs
 
 
 def draw_run(
@@ -45,8 +50,11 @@ def draw_run(
     choices: Sequence[Choice],
     folder: Path,
     epoch: int | None = None,
+    by: str | None = None,
 ) -> Iterator[Path]:
     """Draw one epoch of a run, and a heatmap of all epochs for each mode; yields the files.
+
+    Many layers that repeat in blocks are drawn in forward order, and once more by type.
 
     Args:
         run: The run.
@@ -54,20 +62,29 @@ def draw_run(
         choices: What to draw: one statistic, or eigenvalues, which share a figure.
         folder: Where to; it is made if need be.
         epoch: By default the last one that holds the statistic.
+        by: ``layer`` or ``type`` for one of these two alone.
 
     Raises:
         ArgumentError: The run does not hold it, or it cannot be drawn.
     """
+    check_by(by)
     tables = [layer_table(run, choice, epoch) for choice in choices]
     first, shown = tables[0], figure_of(choices[0].stat)
-    stem = _stem([run], [name])
-    with _drawing(run.folder, shown), drawn_in("delve"):
-        figure = saturation_figure(
-            _metrics(tables), first.layers, stat=shown, epoch=first.epoch, step=first.step
-        )
-        _mark_tail(figure, first)
-        path = _save(_named(figure, name), folder / f"{stem}-{shown}.png")
-    yield path
+    stem = f"{_stem([run], name)}-{_of_mode(choices[0])}"
+    if by != TYPE:
+        with _drawing(run.folder, shown), drawn_in("delve"):
+            figure = saturation_figure(
+                _metrics(tables), first.layers, stat=shown, epoch=first.epoch, step=first.step
+            )
+            _mark_tail(figure, first)
+            path = _save(_named(figure, name), folder / f"{stem}{shown}.png")
+        yield path
+    if by == TYPE or (by is None and drawn_by_type(first.layers)):
+        with _drawing(run.folder, shown), drawn_in("delve"):
+            figure = comparison_figure([first], [name], by=TYPE)
+            path = _save(_named(figure, name), folder / f"{stem}{shown}-by-type.png")
+        yield path
+    stem = _stem([run], name)
     for mode in first.cells:
         with _drawing(run.folder, shown), drawn_in("delve"):
             figure = _heatmap(run, choices[0].stat, mode)
@@ -81,6 +98,8 @@ def draw_comparison(
     choice: Choice,
     folder: Path,
     epoch: int | None = None,
+    by: str | None = None,
+    within: str = "",
 ) -> Path:
     """Draw one statistic of several runs into one figure, and return its file.
 
@@ -90,14 +109,20 @@ def draw_comparison(
         choice: The statistic.
         folder: Where to; it is made if need be.
         epoch: By default each run's last one that holds the statistic.
+        by: What panels are for; by default the figure suits the runs.
+        within: The name of the folder that all of them lie in, if they were found there.
 
     Raises:
         ArgumentError: A run does not hold it, or it cannot be drawn.
     """
-    tables = [layer_table(run, choice, epoch) for run in runs]
-    path = folder / f"{_stem(runs, names)}-{choice.stat}.png"
+    called = "-".join(names)
+    if within or len(called) > _LONGEST_NAMES:
+        called = f"{within}-{len(runs)}-runs" if within else f"{len(runs)}-runs"
+    ending = f"-by-{by}" if by else ""
+    name = f"{_stem(runs, called)}-{_of_mode(choice)}{choice.stat}{file_name(ending) if by else ''}"
     with _drawing(runs[0].folder, choice.stat), drawn_in("delve"):
-        return _save(comparison_figure(tables, names), path)
+        figure = compare(runs, names, choice, epoch, by, within)
+        return _save(figure, folder / f"{name}.png")
 
 
 @contextlib.contextmanager
@@ -114,11 +139,16 @@ def _drawing(folder: Path, stat: str) -> Iterator[None]:
         ) from error
 
 
-def _stem(runs: Sequence[StoredRun], names: Sequence[str]) -> str:
+def _stem(runs: Sequence[StoredRun], called: str) -> str:
     """What a file's name begins with: the same for the same runs, and for no others."""
     ids = "-".join(run.run_id for run in runs)
     digest = hashlib.sha256(ids.encode()).hexdigest()[:_DIGEST]
-    return f"{file_name('-'.join(names).replace('/', '-'))}-{digest}"
+    return f"{file_name(called.replace('/', '-'))}-{digest}"
+
+
+def _of_mode(choice: Choice) -> str:
+    """The mode with a hyphen, where only one is wanted."""
+    return f"{choice.modes[0]}-" if len(choice.modes) == 1 else ""
 
 
 def _metrics(tables: Sequence[LayerTable]) -> dict[Metric, float]:
@@ -167,7 +197,13 @@ def _heatmap(run: StoredRun, stat: str, mode: str) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> Path:
+    """Write a figure, in place of an earlier one of Delve's; what is not stays, beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path = next(free for free in names_for(path) if not os.path.lexists(free) or _is_ours(free))
     with replacing(path) as file:
-        write_png(figure, file, _DPI)
+        write_png(figure, file, _DPI, SIGNATURE)
     return path
+
+
+def _is_ours(path: Path) -> bool:
+    return is_plain(path) and is_own(path)

@@ -19,6 +19,11 @@ _CHUNK = struct.Struct(">I4s")  # length and type, then the data and the checksu
 _CHECKSUM = struct.Struct(">I")
 
 
+def is_own(path: Path) -> bool:
+    """Whether a file is a figure of Delve's, or what a power cut has left of one."""
+    return is_signed(path) or is_blank(path)
+
+
 def is_signed(path: Path) -> bool:
     """Whether a file is a figure of the plot writer's, or the beginning of one.
 

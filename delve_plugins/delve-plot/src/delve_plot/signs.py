@@ -17,6 +17,14 @@ def with_place(values: np.ndarray, low: float) -> np.ndarray:
     return np.where(np.isinf(values) | (values < low), np.nan, values)
 
 
+def has_place(values: np.ndarray, low: float) -> bool:
+    """Whether an axis that begins at ``low`` has a place for any of the values.
+
+    A line without one is to be clipped: the layout makes room for it at the figure's corner.
+    """
+    return bool(np.isfinite(with_place(values, low)).any())
+
+
 def draw_signs(
     axes: Axes,
     values: np.ndarray,
@@ -25,6 +33,7 @@ def draw_signs(
     size: float,
     colour: str = NEUTRAL,
     place: int = 0,
+    at_bottom: bool = False,
 ) -> list[Line2D]:
     """Draw a sign for each value that has no place on the axis, whose limits are set.
 
@@ -35,21 +44,23 @@ def draw_signs(
         size: Of a sign, in points.
         colour: Of the signs.
         place: How many others have signs at the edge already: these stand beside theirs.
+        at_bottom: Whether values are along the y axis, and signs at its lower end.
 
     Returns:
         What was drawn, with labels that explain it.
     """
-    left, _ = axes.get_xlim()
-    beside = ScaledTranslation(place * size / 72, 0, axes.figure.dpi_scale_trans)
+    least, _ = axes.get_ylim() if at_bottom else axes.get_xlim()
+    right, up = (0, place) if at_bottom else (place, 0)
+    beside = ScaledTranslation(right * size / 72, up * size / 72, axes.figure.dpi_scale_trans)
     signs: list[Line2D] = []
     for chosen, marker, label in (
         (np.isinf(values), "x", "not a finite number"),
-        (np.isfinite(values) & (values < left), "<", "0"),
+        (np.isfinite(values) & (values < least), "v" if at_bottom else "<", "0"),
     ):
         if chosen.any():
+            edge, places = np.full(chosen.sum(), least), np.asarray(rows)[chosen]
             signs += axes.plot(
-                np.full(chosen.sum(), left),
-                np.asarray(rows)[chosen],
+                *((places, edge) if at_bottom else (edge, places)),
                 color=colour,
                 marker=marker,
                 linestyle="none",

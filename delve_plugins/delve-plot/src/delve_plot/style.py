@@ -30,6 +30,7 @@ _MIN_NAME_SIZE = 5.0  # points
 _LETTER = 0.6  # the width of a letter over its size, about
 _NAMES_SHARE = 0.5  # of the width, at most
 _LINE = 1.5  # a row's height over the size of its name
+_ASPECT = 1.6  # columns over lines of small panels
 _TIGHT_LINE = 1.2  # where the figure's height is given
 
 
@@ -79,6 +80,13 @@ def fit_page(
     fitting = max(fitting, _MIN_NAME_SIZE)
     longest = int(_NAMES_SHARE * figsize[0] * 72 / (_LETTER * fitting))
     return Page(figsize, fitting, longest, step)
+
+
+def columns_for(panels: int) -> int:
+    """How many panels stand side by side, so that the lines are full as far as may be."""
+    wish = math.sqrt(panels * _ASPECT)
+    some = range(max(math.floor(wish), 1), min(math.ceil(1.4 * wish), panels) + 1)
+    return min(some, key=lambda columns: -panels % columns)
 
 
 def name_rows(panels: Sequence[Axes], layers: Sequence[str], page: Page, fontsize: float) -> None:
