@@ -143,9 +143,14 @@ class LayerSpectrum(Spectrum):
     def variances(self) -> np.ndarray:
         """(features,): the variance of each feature."""
         rows, matrix, _ = self._parts
-        diagonal = matrix.diagonal() / self.samples if rows is None else rows.square().mean(dim=0)
-        variances: np.ndarray = diagonal.cpu().numpy()
+        squares = matrix.diagonal() if rows is None else rows.square().sum(dim=0)
+        variances: np.ndarray = squares.cpu().numpy() / self.samples
         return variances
+
+    @cached_property
+    def leading_feature(self) -> int:
+        """The feature of the largest variance."""
+        return int(self.variances.argmax())
 
     @cached_property
     def trace(self) -> float:

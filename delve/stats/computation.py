@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -96,6 +97,7 @@ class Statistics:
         self._bounds: dict[str, list[Stat]] = {}  # by the name of what they are the ends of
         for bound in BOUNDS:
             self._bounds.setdefault(bound.bounds, []).append(bound)
+        self._metric = lru_cache(maxsize=None)(Metric)  # the same ones epoch by epoch
         self._named_as_few: set[str] = set()
         self._left_out: dict[str, dict[str, None]] = {}  # by layer: keys of statistics
         self._named_as_left_out: set[str] = set()
@@ -199,7 +201,7 @@ class Statistics:
                 if isinstance(spectrum, SketchedSpectrum) and not item.stat.gathers:
                     self._left_out.setdefault(layer, {})[item.stat.key] = None
                 continue
-            metric = Metric(mode, item.stat.name, layer)
+            metric = self._metric(mode, item.stat.name, layer)
             if item.stat.is_array:
                 results.arrays[metric] = np.asarray(value)
             else:

@@ -62,7 +62,7 @@ def leading_feature(spectrum: Spectrum, _threshold: float) -> float | None:
     layer = layer_spectrum(spectrum)
     if layer is None or not layer.trace > 0:
         return None
-    return float(layer.variances.argmax())
+    return float(layer.leading_feature)
 
 
 def leading_feature_share(spectrum: Spectrum, _threshold: float) -> float | None:
@@ -70,21 +70,20 @@ def leading_feature_share(spectrum: Spectrum, _threshold: float) -> float | None
     layer = layer_spectrum(spectrum)
     if layer is None or not layer.trace > 0:
         return None
-    variances = layer.variances
-    return min(float(variances.max() / variances.sum()), 1.0)
+    return min(float(layer.variances[layer.leading_feature]) / layer.trace, 1.0)
 
 
 def saturation_without_leading_feature(spectrum: Spectrum, threshold: float) -> float | None:
     """Saturation of the other features, where one outweighs them; None where none does."""
     layer = layer_spectrum(spectrum)
-    if layer is None or layer.features < _HEAVY_FEATURES:
+    if layer is None or layer.features < _HEAVY_FEATURES or not layer.trace > 0:
         return None
-    variances = layer.variances
-    if not spectrum.trace > 0 or variances.max() < _HEAVY_SHARE * variances.sum():
+    variances, leading = layer.variances, layer.leading_feature
+    if variances[leading] < _HEAVY_SHARE * layer.trace:
         return None
-    if variances.max() < _HEAVY_RATIO * np.median(variances[variances > 0]):
+    if variances[leading] < _HEAVY_RATIO * np.median(variances[variances > 0]):
         return None
-    rest = layer.without(int(variances.argmax()))
+    rest = layer.without(leading)
     return intrinsic_dimensionality(rest, threshold) / (spectrum.features - 1)
 
 
@@ -104,7 +103,9 @@ def dead_share(spectrum: Spectrum, _threshold: float) -> float | None:
     layer = layer_spectrum(spectrum)
     if layer is None:
         return None
-    return float(1 - layer.varying.mean()) if spectrum.is_finite else NAN
+    if not spectrum.is_finite:
+        return NAN
+    return 1 - np.count_nonzero(layer.varying) / layer.features
 
 
 def dormant_share(spectrum: Spectrum, _threshold: float) -> float | None:
@@ -115,7 +116,7 @@ def dormant_share(spectrum: Spectrum, _threshold: float) -> float | None:
     values = maximum.values
     if values is None or not spectrum.is_finite:
         return NAN
-    return int((values <= 0).sum()) / len(values)
+    return np.count_nonzero(values.cpu().float().numpy() <= 0) / len(values)
 
 
 def redo_share(spectrum: Spectrum, _threshold: float) -> float | None:
