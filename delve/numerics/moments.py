@@ -130,7 +130,7 @@ def packed(scatter: Tensor) -> Tensor:
 def unpacked(triangle: Tensor, features: int) -> Tensor:
     """What :func:`packed` has packed, with zeros above the diagonal."""
     scatter = triangle.new_zeros(features, features)
-    parts = triangle.split(list(range(1, features + 1)))
+    parts = torch.split(triangle, list(range(1, features + 1)))
     for number, (row, part) in enumerate(zip(scatter, parts, strict=True)):
         row[: number + 1] = part
     return scatter

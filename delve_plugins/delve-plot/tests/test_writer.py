@@ -127,8 +127,18 @@ class TestRuns:
         train_and_die(tmp_path, "plot", range(3), "before-writer", **EVERY)
         assert figures(tmp_path) == [0, 1, 2]
         train(tmp_path, "plot", [4], **EVERY)
-        assert figures(tmp_path) == [0, 1, 2, 4]
+        assert figures(tmp_path) == [0, 1, 2, 3, 4]
         assert list(heatmaps.drawn["train", "saturation"]["0"]) == [0, 1, 2, 3, 4]
+        assert heatmaps.drawn == recorded(tmp_path)
+
+    def test_resumed_after_a_kill_while_the_writer_was_behind(self, tmp_path, heatmaps):
+        train(tmp_path, "csv", range(5), **EVERY | {"writer_args": {}})
+        train(tmp_path, ["csv", "plot"], [5], **EVERY)  # as one that had come to none
+        assert figures(tmp_path) == [0, 1, 2, 3, 4, 5]
+        for epoch in (1, 4, 5):  # removed by its owner; never come to; the same
+            (tmp_path / f"plots/train-saturation/epoch{epoch:05d}.png").unlink()
+        train(tmp_path, ["csv", "plot"], [6], **EVERY)
+        assert figures(tmp_path) == [0, 2, 3, 4, 5, 6]
         assert heatmaps.drawn == recorded(tmp_path)
 
     def test_resumed_twice_within_a_second(self, tmp_path, heatmaps):

@@ -84,6 +84,11 @@ class FigureFolder:
                 with contextlib.suppress(OSError):  # it is not empty
                     place.rmdir()
 
+    def newest(self) -> dict[str, int]:
+        """By place, the last epoch that has a figure."""
+        epochs = {place.name: self._files.in_place(place) for place in self._files.places()}
+        return {place: max(held) for place, held in epochs.items() if held}
+
     def remove_damaged(self, until: float) -> set[tuple[str, int]]:
         """Remove figures that are not whole, as a power cut leaves them; says of which epochs.
 

@@ -102,6 +102,7 @@ class PlotWriter:
         self._not_before = 0.0  # the next ones
         self._mapped = -1  # the last epoch in the heatmaps
         self._damaged: set[tuple[str, int]] = set()  # places and epochs of figures to draw again
+        self._newest: dict[str, int] = {}  # by place, the last epoch that has a figure
 
     def start(self) -> None:
         """Begin without figures: an earlier run's are removed."""
@@ -113,6 +114,7 @@ class PlotWriter:
         self._begin()
         self._folder.cut(initial_epoch)
         if run.images:
+            self._newest = self._folder.newest()
             self._damaged = self._folder.remove_damaged(time.monotonic() + CHECK_TIME)
         return run.first_lacking(()) if run.images else initial_epoch
 
@@ -138,8 +140,8 @@ class PlotWriter:
         if not run.images:
             return
         self._remember(self._latest)
-        if epoch < run.initial_epoch:  # fed again: its figure is there if it ever was
-            self._draw_damaged(run)
+        if epoch < run.initial_epoch:  # fed again
+            self._draw_lacking(run)
             if run.epochs[-1:] == (epoch,):
                 with self._pace.measured():
                     self._draw_heatmaps(run)
@@ -215,18 +217,24 @@ class PlotWriter:
                 if time.monotonic() > end:
                     return
 
-    def _draw_damaged(self, run: RunInfo) -> None:
-        """Draw those of the epoch that were found damaged, as far as it holds what they show."""
+    def _draw_lacking(self, run: RunInfo) -> None:
+        """Draw those of the epoch that are lacking, as far as it holds what they show.
+
+        These were damaged, or are of an epoch that the writer had not come to when its process
+        died. Whatever else is not there was left out for want of time, or removed by its owner.
+        """
         epoch = self._latest
-        whole = [
-            (mode, stat)
-            for mode, stat in epoch.figures()
-            if (file_name(f"{mode}-{stat}"), epoch.number) not in self._damaged
-        ]
-        if len(whole) < len(epoch.figures()):
-            epoch.drawn.update(whole)
+        there = [group for group in epoch.figures() if not self._lacks(group, epoch.number)]
+        if len(there) < len(epoch.figures()):
+            epoch.drawn.update(there)
             with self._pace.measured():
                 self._draw_epoch(run)
+
+    def _lacks(self, group: tuple[str, str], epoch: int) -> bool:
+        place = file_name("-".join(group))
+        if self._every is not None and epoch % self._every == 0:
+            return (place, epoch) in self._damaged or epoch > self._newest.get(place, -1)
+        return (place, epoch) in self._damaged
 
     def _draw_heatmaps(self, run: RunInfo) -> None:
         if self._mapped == self._latest.number:
