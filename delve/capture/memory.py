@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import re
 import sys
@@ -15,6 +14,7 @@ import torch
 from delve.base.log import get_logger
 from delve.errors import ArgumentError
 from delve.numerics.directions import PROBES
+from delve.numerics.footprint import ending_bytes, exact_bytes, exact_estimate, in_words
 from delve.numerics.memory import free_memory
 from delve.records import MODES, shortened
 
@@ -26,16 +26,6 @@ _UNITS = {"": 1, "b": 1, **{f"{x}b": 1000**i for i, x in enumerate("kmgt", 1)}}
 _UNITS |= {f"{x}ib": 1024**i for i, x in enumerate("kmgt", 1)}
 
 logger = get_logger(__name__)
-
-
-def exact_bytes(features: int) -> int:
-    """What an exact layer holds at most, in one mode: its matrix, and the block beside it."""
-    return 9 * features**2
-
-
-def ending_bytes(features: int) -> int:
-    """What the decomposition of an exact layer takes beside that."""
-    return 16 * features**2
 
 
 def sketch_bytes(features: int, columns: int) -> int:
@@ -130,17 +120,11 @@ class MemoryPlan:
         self._columns = {} if self._columns is None else self._columns
         self._columns[layer], self._seen[layer] = columns, features
 
-    def estimate(self) -> tuple[int, int]:
-        """What exact layers would hold in both modes, and what the last step takes beside that."""
-        widths = self.widths.values()
-        held = sum(len(MODES) * exact_bytes(width) for width in widths)
-        return held, max(map(ending_bytes, widths), default=0)
-
     def tell(self, device: torch.device) -> None:
         """Say what the layers will take, and warn where that is much."""
         if not self.widths:
             return
-        held, ending = self.estimate()
+        held, ending = exact_estimate(self.widths.values())
         logger.info(
             "covariances of %d layers, all gathered exactly: at most %s for both modes, and %s "
             "more for a while at the end of an epoch",
@@ -222,13 +206,6 @@ class MemoryPlan:
             + sum(_bytes_of(width, 0) for width in exact)
             + max(map(ending_bytes, exact), default=0)
         )
-
-
-def in_words(count: float) -> str:
-    """Bytes as people read them: ``2.5 GiB``."""
-    power = min(4, int(math.log2(count) // 10)) if count >= 1 else 0
-    unit = ("B", "KiB", "MiB", "GiB", "TiB")[power]
-    return f"{count / 1024**power:.{0 if power == 0 else 1}f} {unit}"
 
 
 def _bytes_of(features: int, columns: int) -> int:

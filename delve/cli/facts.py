@@ -21,6 +21,7 @@ from delve.cli.scalars import ScalarSummary, has_best, summarise_scalars
 from delve.cli.terminal import GAP, after_gap, columns, text
 from delve.journal.status import status_of
 from delve.journal.stored_run import StoredRun
+from delve.numerics.footprint import exact_estimate, in_words
 from delve.records import enumerate_epochs
 
 _INDENT = "  "
@@ -99,6 +100,8 @@ def _general(
     after_epochs = next(n for n, row in enumerate(rows) if row.label == "epochs") + 1
     if any(run.steps for run in runs):
         rows.insert(after_epochs, _Row("steps", [text(_steps(run)) for run in runs]))
+    if any(run.features for run in runs):
+        rows.append(_Row("memory", [text(_memory(run)) for run in runs]))
     if any(damage.lines for damage in damages):
         rows.insert(after_epochs, _Row("damaged", [*map(_damage, damages)]))
     return rows
@@ -177,6 +180,14 @@ def _steps(run: StoredRun) -> str:
         return "none"
     first, *others = run.steps.values()
     return f"{first} to {others[-1]}" if others else str(first)
+
+
+def _memory(run: StoredRun) -> str:
+    """What its covariances took at most, which is where all layers were gathered exactly."""
+    if not run.features:
+        return ""
+    held, ending = exact_estimate(run.features.values())
+    return f"at most {in_words(held)}, {in_words(ending)} more as an epoch ends"
 
 
 def _resumes(run: StoredRun) -> str:

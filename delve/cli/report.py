@@ -17,6 +17,7 @@ from delve.errors import ArgumentError
 from delve.journal.lines import to_json
 from delve.journal.status import status_of
 from delve.journal.stored_run import StoredRun
+from delve.numerics.footprint import exact_estimate
 from delve.records import EpochRecord, Metric, enumerate_epochs, forward_order
 
 if TYPE_CHECKING:
@@ -181,6 +182,8 @@ def _standing(run: StoredRun) -> dict[str, Any]:
         told["status"] = {"state": status.state, "error": status.error, "time": status.time}
     if run.features:
         told["features"] = dict(run.features)
+        held, ending = exact_estimate(run.features.values())
+        told["bytes"] = {"held": held, "ending": ending}  # at most
     return told
 
 
