@@ -22,6 +22,7 @@ from delve_mlflow.identity import readable
 from delve_mlflow.keys import Keys, KeyStyle, checked_style
 from delve_mlflow.mistakes import users_mistakes_named
 from delve_mlflow.options import Options, checked_prefix, checked_tags
+from delve_mlflow.page import page
 from delve_mlflow.rows import Row, Waiting
 
 if TYPE_CHECKING:
@@ -270,6 +271,7 @@ class MLflowWriter:
             owned=found.owned,
             prefix=found.keys.prefix,
             key_style=found.keys.style,
+            page=page(self._way.address, found.run.info.experiment_id, self._run_id),
         )
         self._left_out.recall(run)
         if self._handle.run_id is None:  # the owner of a run that is named has told its own

@@ -27,6 +27,7 @@ FOLDER = "tensorboard"
 
 _USER = ""  # the run of the user's scalars, which is the folder itself
 _SPECTRUM = "spectrum"
+_PAGE = "http://localhost:6006"  # where TensorBoard listens by default
 _STYLES = ("delve", "user")
 _LARGEST = 2**28  # bytes of an event file, and so many times the journal's: figures are not there
 _TIMES_JOURNAL = 1000
@@ -218,6 +219,10 @@ class TensorBoardWriter:
             if self._folders[mode].files():
                 self._folders[mode].open(first_step)
         self._folders[_USER].open(first_step, self._decoration.hyperparameters(run))
+        command = ["tensorboard", "--logdir", str(run.savefile.resolve())]
+        page = {"command": command, "url": _PAGE}
+        if run.state.get("page") != page:
+            run.remember(page=page)
 
     def _forget_staged(self) -> None:
         self._scalars, self._metrics, self._spectra = {}, {}, {}

@@ -109,6 +109,7 @@ class WandbWriter:
 
         if self._session is None and not self._disabled:
             self._session = sessions.start(self._options, run)
+            _remember_page(self._session, run)
 
     def resume_from_saved_state(self, run: RunInfo) -> int | None:
         """Go on in the same W&B run, cut back to the epochs below where W&B lets us."""
@@ -119,6 +120,7 @@ class WandbWriter:
         if self._disabled:
             return None
         self._session, first_lacking = resuming.resume(self._options, run)
+        _remember_page(self._session, run)
         return first_lacking
 
     def add_scalar(self, name: str, value: float) -> None:
@@ -251,6 +253,17 @@ class WandbWriter:
                 session.finish(exit_code)
         finally:
             service.stop()
+
+
+def _remember_page(session: Session | None, run: RunInfo) -> None:
+    """Note the address of the run's page; a run that is offline has none until it is synced."""
+    url = None
+    with contextlib.suppress(Exception):  # of a service that has just died
+        opened = session.log.run if session else None
+        url = opened.url if opened and not opened.offline else None
+    page = {"url": url} if url else None
+    if run.state.get("page") != page:
+        run.remember(page=page)
 
 
 def _check_wandb() -> None:
