@@ -9,10 +9,12 @@ import pytest
 from delve_plot.figures import rgba_pixels, saturation_figure
 from delve_tensorboard import TensorBoardWriter
 from PIL import Image
+from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.util import tensor_util
 from tensorboard_runs import accumulator
 
 from delve import Metric, RunInfo
+from delve.delivery.export import export
 from delve.errors import WriterConfigurationError
 from delve.files.pace import Pace
 from delve.testing import journal_entries, train
@@ -102,6 +104,26 @@ def test_epochs_that_are_fed_again_get_no_figure(tmp_path, monkeypatch):
     train(tmp_path, "tensorboard", range(4, 6), **FIGURES)
     assert [event.step for event in images(tmp_path)] == [4, 5]
     assert accumulator(tmp_path / "tensorboard").Scalars("accuracy")[0].step == 0
+
+
+def test_a_replayed_run_shows_its_last_epoch(tmp_path):
+    train(tmp_path, "print", range(4))
+    (outcome,) = export(tmp_path, "tensorboard", {"figures": True})
+    assert outcome.error is None
+    (shown,) = images(tmp_path)
+    times = {epoch: line["time"] for epoch, line in journal_entries(tmp_path).items()}
+    assert (shown.step, shown.wall_time) == (3, times[3] / 1000)
+
+
+def test_of_many_figures_tensorboard_shows_the_last(tmp_path, monkeypatch):
+    """It keeps a sample of them, and its page begins with the last one that is kept."""
+    monkeypatch.setattr(Pace, "is_due", lambda _: True)
+    train(tmp_path, "tensorboard", range(9), **FIGURES)
+    kept = event_accumulator.EventAccumulator(
+        str(tmp_path / "tensorboard"), {event_accumulator.IMAGES: 3}
+    )
+    steps = [event.step for event in kept.Reload().Images("delve/saturation")]
+    assert (len(steps), steps[-1]) == (3, 8)
 
 
 @pytest.mark.parametrize("options", [{}, {**FIGURES, "nosave": True}], ids=["default", "nosave"])

@@ -14,6 +14,7 @@ from delve.errors import ArgumentError, BackendLostError, RejectedError, WriterC
 from delve.journal import JOURNAL_NAME, now_in_ms
 from delve.records import MODES, HeldEpoch, Metric, RunInfo
 from delve_tensorboard.decoration import Decoration, Shown
+from delve_tensorboard.places import check_folder, remember_page, size_of
 from delve_tensorboard.remembered import Remembered
 from delve_tensorboard.tags import LayerTags
 
@@ -27,7 +28,6 @@ FOLDER = "tensorboard"
 
 _USER = ""  # the run of the user's scalars, which is the folder itself
 _SPECTRUM = "spectrum"
-_PAGE = "http://localhost:6006"  # where TensorBoard listens by default
 _STYLES = ("delve", "user")
 _LARGEST = 2**28  # bytes of an event file, and so many times the journal's: figures are not there
 _TIMES_JOURNAL = 1000
@@ -169,7 +169,7 @@ class TensorBoardWriter:
         from delve_tensorboard.stored import stored_epochs
 
         for path in (self.path, *(self.path / mode for mode in MODES)):
-            _check_folder(path)
+            check_folder(path)
         folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
         return stored_epochs(folders, _USER, Remembered.of(run).begins)
 
@@ -183,11 +183,11 @@ class TensorBoardWriter:
             ) from error
         self._decoration.prepare(run)
         for path in (self.path, *(self.path / mode for mode in MODES)):
-            _check_folder(path)
+            check_folder(path)
         self._folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
         for folder in self._folders.values():
             folder.set_aside_unusable(
-                _LARGEST + _TIMES_JOURNAL * _size(run.savefile / JOURNAL_NAME)
+                _LARGEST + _TIMES_JOURNAL * size_of(run.savefile / JOURNAL_NAME)
             )
         self._rows = None
         self._forget_staged()
@@ -219,10 +219,7 @@ class TensorBoardWriter:
             if self._folders[mode].files():
                 self._folders[mode].open(first_step)
         self._folders[_USER].open(first_step, self._decoration.hyperparameters(run))
-        command = ["tensorboard", "--logdir", str(run.savefile.resolve())]
-        page = {"command": command, "url": _PAGE}
-        if run.state.get("page") != page:
-            run.remember(page=page)
+        remember_page(run)
 
     def _forget_staged(self) -> None:
         self._scalars, self._metrics, self._spectra = {}, {}, {}
@@ -281,24 +278,3 @@ class TensorBoardWriter:
         from delve_tensorboard import summaries
 
         return summaries.end_of_run(failed=error is not None, timestamp=now_in_ms())
-
-
-def _check_folder(path: Path) -> None:
-    if path.is_symlink():
-        raise WriterConfigurationError(
-            f"writer 'tensorboard': {path} is a link, and Delve changes no files behind links; "
-            "replace it by a folder, or name another savefile"
-        )
-    if path.exists() and not path.is_dir():
-        raise WriterConfigurationError(
-            f"writer 'tensorboard': {path} is no folder, and Delve's event files go into one of "
-            "that name; move it away, or name another savefile"
-        )
-
-
-def _size(path: Path) -> int:
-    """In bytes; 0 where there is nothing."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

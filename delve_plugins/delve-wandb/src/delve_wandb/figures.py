@@ -29,6 +29,17 @@ class Figures:
         figure = self._drawn.of_epoch(row, layers, epoch, step)
         return {} if figure is None else {KEY: figure}
 
+    def leave_out(
+        self, row: Mapping[str, Any], layers: Sequence[str], epoch: int, step: int | None = None
+    ) -> None:
+        """Take an epoch that has a figure only if it is the last."""
+        self._drawn.leave_out(row, layers, epoch, step)
+
+    def of_last_epoch(self) -> dict[str, wandb.Image]:
+        """What to show of the last epoch, unless it has a figure already."""
+        last = self._drawn.of_last_epoch()
+        return {} if last is None else {KEY: last[1]}
+
     def name_failure(self, error: Exception, epoch: int) -> None:
         """Say once why a figure that was drawn is not sent."""
         if not self._said:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from delve.base import get_logger
-from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
-from delve.journal import run_notes
+from delve.errors import BackendLostError, RejectedError
 from delve.records import Metric, RunInfo
-from delve.writers import LeftOut, how_to_install
+from delve.writers import LeftOut
 from delve_wandb.names import refusal
+from delve_wandb.needs import check_wandb, make_figures
 from delve_wandb.options import Options, tags_of
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from delve_wandb.figures import Figures
     from delve_wandb.logs import Row
     from delve_wandb.sessions import Session
-
-_NOTES = "delve/notes"  # the key of the sentences on the network
 
 logger = get_logger(__name__)
 
@@ -105,22 +103,22 @@ class WandbWriter:
     def start(self, run: RunInfo) -> None:
         """Use the user's active run, or start one."""
         self._prepare(run)
-        from delve_wandb import sessions
+        from delve_wandb import identity, sessions
 
         if self._session is None and not self._disabled:
             self._session = sessions.start(self._options, run)
-            _remember_page(self._session, run)
+            identity.remember_page(self._session and self._session.log.run, run)
 
     def resume_from_saved_state(self, run: RunInfo) -> int | None:
         """Go on in the same W&B run, cut back to the epochs below where W&B lets us."""
         self._part(exit_code=0)
         self._prepare(run)
-        from delve_wandb import resuming
+        from delve_wandb import identity, resuming
 
         if self._disabled:
             return None
         self._session, first_lacking = resuming.resume(self._options, run)
-        _remember_page(self._session, run)
+        identity.remember_page(self._session and self._session.log.run, run)
         return first_lacking
 
     def add_scalar(self, name: str, value: float) -> None:
@@ -164,21 +162,22 @@ class WandbWriter:
         """Finish a run that Delve started, as failed after an exception."""
         session = self._session
         if session:
-            self._leave_notes(session, run)
+            self._leave_summary(session, run)
         self._part(exit_code=1 if error else 0)
         if session:
             session.retire_superseded(run)
 
-    def _leave_notes(self, session: Session, run: RunInfo) -> None:
-        """Put what the journal tells of the network's health into the run's summary."""
-        try:
-            notes = run_notes(run.savefile)
-            if notes or run.state.get("noted"):
-                told = "\n".join(f"- {note}" for note in notes) or "nothing any more"
-                session.log.run.summary[f"{self._options.prefix}{_NOTES}"] = told
-                run.remember(noted=bool(notes))
-        except Exception as failure:  # the numbers are there; so are the notes, in `delve show`
-            logger.debug("notes that W&B does not take", exc_info=failure)
+    def _leave_summary(self, session: Session, run: RunInfo) -> None:
+        from delve_wandb import closing
+
+        closing.leave_notes(session.log.run, run, self._options.prefix)
+        last = self._figures.of_last_epoch() if self._figures else {}
+        closing.leave_figures(session.log.run, self._named(last, session))
+
+    def _named(self, figures: Mapping[str, Any], session: Session) -> dict[str, Any]:
+        """Figures by their keys in the run."""
+        of_delve = f"{self._options.prefix}{'delve/' * session.is_users}"
+        return {of_delve + key: figure for key, figure in figures.items()}
 
     def _refuse(self, names: Iterable[str]) -> None:
         reasons = {name: refusal(self._options.prefix + name) for name in names}
@@ -198,19 +197,20 @@ class WandbWriter:
         numbers = {prefix + name: value for name, value in staged.items()}
         if is_stepped:  # a row of the user's keeps its own time
             numbers["_timestamp"] = timestamp / 1000
-        if not self._figures or epoch < run.initial_epoch:
-            return Row(numbers)
         figures = self._figures
-        of_delve = prefix if is_stepped else f"{prefix}delve/"
+        if not figures or epoch < run.initial_epoch:
+            if figures:
+                figures.leave_out(staged, run.layers, epoch, step)
+            return Row(numbers)
         drawn = figures.of_epoch(staged, run.layers, epoch, step)
         return Row(
             numbers,
-            {of_delve + key: figure for key, figure in drawn.items()},
+            self._named(drawn, session),
             lambda error: figures.name_failure(error, epoch),
         )
 
     def _prepare(self, run: RunInfo) -> None:
-        _check_wandb()
+        check_wandb()
         from delve_wandb import identity, opening, service
 
         self._prepared = True
@@ -222,7 +222,7 @@ class WandbWriter:
         if self._disabled and not was_disabled:
             logger.warning("W&B is disabled, so that Delve sends nothing to it")
         if self._wants_figures and run.images and not self._figures:
-            self._figures = _make_figures()
+            self._figures = make_figures()
 
     def _let_go_if_lost(self, error: Exception) -> None:
         """Have a run of ours opened anew once W&B's service has died.
@@ -253,41 +253,3 @@ class WandbWriter:
                 session.finish(exit_code)
         finally:
             service.stop()
-
-
-def _remember_page(session: Session | None, run: RunInfo) -> None:
-    """Note the address of the run's page; a run that is offline has none until it is synced."""
-    url = None
-    with contextlib.suppress(Exception):  # of a service that has just died
-        opened = session.log.run if session else None
-        url = opened.url if opened and not opened.offline else None
-    page = {"url": url} if url else None
-    if run.state.get("page") != page:
-        run.remember(page=page)
-
-
-def _check_wandb() -> None:
-    try:
-        import wandb
-    except ImportError as error:
-        raise WriterConfigurationError(
-            f"writer 'wandb': wandb cannot be imported ({error}); reinstall it"
-        ) from error
-    settings = getattr(wandb, "Settings", None)
-    if "finish_timeout" not in getattr(settings, "model_fields", {}):
-        # Where the package is missing, a folder ./wandb, which W&B itself makes, is imported.
-        found = getattr(wandb, "__version__", "only a folder of that name")
-        raise WriterConfigurationError(
-            f"writer 'wandb': wandb 0.28 or newer is needed, and {found} is here; install it anew"
-        )
-
-
-def _make_figures() -> Figures:
-    try:
-        from delve_wandb.figures import Figures
-    except ImportError as error:
-        raise WriterConfigurationError(
-            f"writer 'wandb': figures=True needs the plugin delve-plot ({error}). "
-            f"{how_to_install('plot')}"
-        ) from error
-    return Figures()
