@@ -47,7 +47,7 @@ class WandbWriter:
         mode: ``online``, ``offline`` or ``disabled``.
         figures: Whether to log a figure of all layers' saturation too; it needs the plugin
             delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
-            without.
+            without, and the last epoch's is in the run's summary then.
         prefix: What Delve's keys begin with, such as ``fold0/``: it tells the epochs of several
             trackers apart that log into one run.
         commit: In a run that you opened yourself, send each epoch at once, as a row of its own. It
