@@ -18,7 +18,7 @@ def description(run):
 def test_a_run_of_delves_says_what_it_is_and_how_to_see_more(tmp_path):
     run = Recording(tmp_path / "a run")
     run.record(rows(0))
-    assert f"delve show '{tmp_path}/a run'" in description(run)
+    assert f"`delve show '{tmp_path}/a run'`" in description(run)
     assert description(run).startswith("Recorded by Delve")
 
 
@@ -41,7 +41,7 @@ def test_a_folder_that_was_moved_is_named_as_it_is_called_now(tmp_path, first):
     run.record(rows(0, 1))
     run.folder = tmp_path / "b"
     run.record(rows(2), first)
-    assert f"delve show {tmp_path}/b\n" in description(run)
+    assert f"`delve show {tmp_path}/b`" in description(run)
 
 
 def test_a_users_run_gets_none(tmp_path):
