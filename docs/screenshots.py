@@ -4,8 +4,9 @@
 
 Needs headless Chromium (Debian's package ``chromium``), and the MLflow, TensorBoard and plot
 plugins. It runs the quickstart in a temporary folder, sends its run to TensorBoard too, both with
-figures, starts both servers on the loopback interface, and writes ``mlflow.png``, ``mlflow-overview.png``,
-``mlflow-artifacts.png``, ``tensorboard.png``, ``tensorboard-images.png`` and ``heatmap.png``.
+figures, starts both servers on the loopback interface, and writes ``mlflow.png``,
+``mlflow-overview.png``, ``mlflow-artifacts.png``, ``tensorboard.png``, ``tensorboard-images.png``
+and ``heatmap.png``.
 """
 
 from __future__ import annotations

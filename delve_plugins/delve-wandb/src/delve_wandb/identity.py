@@ -145,11 +145,11 @@ def pass_over_unusable(run: RunInfo) -> None:
         del run.state[name]
 
 
-def remember_page(opened: Run | None, run: RunInfo) -> None:
+def remember_page(opened: Run, run: RunInfo) -> None:
     """Note the address of the run's page; a run that is offline has none until it is synced."""
     url = None
     with contextlib.suppress(Exception):  # of a service that has just died
-        url = opened.url if opened and not opened.offline else None
+        url = None if opened.offline else opened.url
     page = {"url": url} if url else None
     if run.state.get("page") != page:
         run.remember(page=page)

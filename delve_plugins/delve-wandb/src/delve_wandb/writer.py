@@ -107,7 +107,7 @@ class WandbWriter:
 
         if self._session is None and not self._disabled:
             self._session = sessions.start(self._options, run)
-            identity.remember_page(self._session and self._session.log.run, run)
+            identity.remember_page(self._session.log.run, run)
 
     def resume_from_saved_state(self, run: RunInfo) -> int | None:
         """Go on in the same W&B run, cut back to the epochs below where W&B lets us."""
@@ -118,7 +118,7 @@ class WandbWriter:
         if self._disabled:
             return None
         self._session, first_lacking = resuming.resume(self._options, run)
-        identity.remember_page(self._session and self._session.log.run, run)
+        identity.remember_page(self._session.log.run, run)
         return first_lacking
 
     def add_scalar(self, name: str, value: float) -> None:
