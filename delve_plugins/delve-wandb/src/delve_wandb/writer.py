@@ -18,11 +18,15 @@ from delve_wandb.needs import check_wandb, make_figures
 from delve_wandb.options import Options, tags_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from wandb import Run
 
     from delve_wandb.figures import Figures
+    from delve_wandb.histograms import Histograms
     from delve_wandb.logs import Row
     from delve_wandb.sessions import Session
+
+_SPECTRUM = "spectrum"
 
 logger = get_logger(__name__)
 
@@ -48,6 +52,8 @@ class WandbWriter:
         figures: Whether to log a figure of all layers' saturation too; it needs the plugin
             delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
             without, and the last epoch's is in the run's summary then.
+        log_spectrum: Whether to log, for each layer, a histogram of the decimal logarithms of its
+            eigenvalues; it needs the statistic ``spectrum``.
         prefix: What Delve's keys begin with, such as ``fold0/``: it tells the epochs of several
             trackers apart that log into one run.
         commit: In a run that you opened yourself, send each epoch at once, as a row of its own. It
@@ -78,6 +84,7 @@ class WandbWriter:
         commit: bool = False,
         run: Run | None = None,
         leave_out: Collection[str] = (),
+        log_spectrum: bool = False,
     ) -> None:
         self._left_out = LeftOut(leave_out)
         self._options = Options(
@@ -94,11 +101,16 @@ class WandbWriter:
             run,
         )
         self._wants_figures = figures
+        self._wants_histograms = log_spectrum
+        self._histograms: Histograms | None = None
+        if log_spectrum:  # one that stores no arrays has no such hook, so that Delve can say so
+            self.add_array = self._add_array
         self._figures: Figures | None = None
         self._session: Session | None = None
         self._prepared = False
         self._disabled = False
         self._row: dict[str, float] = {}
+        self._has_named_failure = False
 
     def start(self, run: RunInfo) -> None:
         """Use the user's active run, or start one."""
@@ -141,11 +153,17 @@ class WandbWriter:
         self._refuse(value_dict)
         self._row.update(value_dict.items())
 
+    def _add_array(self, name: Metric, value: np.ndarray) -> None:
+        """Stage a spectrum, for its histogram."""
+        if self._histograms and name.stat == _SPECTRUM:
+            self._histograms.stage(name, value)
+
     def save(self, epoch: int, timestamp: int, run: RunInfo, step: int | None = None) -> None:
         """Send the epoch; one that W&B holds already has the same values and is passed over."""
         session = self._session
         if self._disabled or (session and session.log.holds(epoch)):
             self._row = {}
+            self._take_histograms()
             return
         if session is None:
             raise RuntimeError("no W&B run is open")
@@ -188,7 +206,7 @@ class WandbWriter:
     def _row_of(
         self, epoch: int, timestamp: int, session: Session, run: RunInfo, step: int | None
     ) -> Row:
-        """The staged values under their keys, with a figure where there is one."""
+        """The staged values under their keys, with what there is beside numbers."""
         from delve_wandb.logs import Row, SteppedLog
 
         staged, self._row = self._row, {}
@@ -197,17 +215,28 @@ class WandbWriter:
         numbers = {prefix + name: value for name, value in staged.items()}
         if is_stepped:  # a row of the user's keeps its own time
             numbers["_timestamp"] = timestamp / 1000
-        figures = self._figures
-        if not figures or epoch < run.initial_epoch:
-            if figures:
-                figures.leave_out(staged, run.layers, epoch, step)
-            return Row(numbers)
-        drawn = figures.of_epoch(staged, run.layers, epoch, step)
-        return Row(
-            numbers,
-            self._named(drawn, session),
-            lambda error: figures.name_failure(error, epoch),
-        )
+        beside = {prefix + name: shown for name, shown in self._take_histograms().items()}
+        if self._figures and epoch < run.initial_epoch:
+            self._figures.leave_out(staged, run.layers, epoch, step)
+        elif self._figures:
+            drawn = self._figures.of_epoch(staged, run.layers, epoch, step)
+            beside |= self._named(drawn, session)
+        return Row(numbers, beside, lambda error: self._name_failure(error, epoch))
+
+    def _take_histograms(self) -> dict[str, Any]:
+        return dict(self._histograms.take()) if self._histograms else {}
+
+    def _name_failure(self, error: Exception, epoch: int) -> None:
+        """Say once why what was made beside the numbers is not sent."""
+        if not self._has_named_failure:
+            self._has_named_failure = True
+            logger.warning(
+                "W&B gets no figure or histogram of epoch %d (%s: %s); its numbers are there",
+                epoch,
+                type(error).__name__,
+                error,
+            )
+        logger.debug("its traceback", exc_info=error)
 
     def _prepare(self, run: RunInfo) -> None:
         check_wandb()
@@ -221,6 +250,11 @@ class WandbWriter:
         was_disabled, self._disabled = self._disabled, opening.is_disabled(self._options)
         if self._disabled and not was_disabled:
             logger.warning("W&B is disabled, so that Delve sends nothing to it")
+        if self._wants_histograms:
+            from delve_wandb.histograms import Histograms
+
+            self._histograms = Histograms()
+            self._histograms.name_lacking(run)
         if self._wants_figures and run.images and not self._figures:
             self._figures = make_figures()
 
