@@ -147,6 +147,22 @@ def test_a_resumed_run_and_a_replayed_one_end_with_the_same(tmp_path, first, emp
     assert artifacts(replayed.info.run_id, uri=uri) == resumed
 
 
+def test_figures_that_nobody_asks_for_any_more_are_not_left_behind(tmp_path):
+    folder = tmp_path / "a"
+    train(folder, "mlflow", range(2), **FIGURES)
+    train(folder, "mlflow", range(2, 3))
+    assert_last_epoch_and_heatmaps(artifacts(the_run(folder).info.run_id), folder)
+
+
+def test_a_run_without_layers_has_no_files_and_no_mark(tmp_path):
+    with SaturationTracker(tmp_path / "a", "mlflow", nn.Linear(2, 2), **FIGURES) as tracker:
+        tracker.add_scalar("loss", 1.0)
+        tracker.save()
+    run = the_run(tmp_path / "a")
+    assert artifacts(run.info.run_id, "") == {}
+    assert not any(tag.startswith("delve.files") for tag in run.data.tags)
+
+
 def test_an_old_run_that_holds_files_of_delves_alone_is_no_loss(tmp_path):
     folder = tmp_path / "a"
     train(folder, "mlflow", range(3))

@@ -66,8 +66,9 @@ class Artifacts:
             self._client.log_tags(self._mlflow_run_id, {_LOGGED: json.dumps([*listed, entry])})
 
     def holds(self, name: str) -> bool:
-        """Whether a file of ours is there."""
-        return name in self._names_in(self.folder)
+        """Whether a file of ours is there; where none ever was, no folder becomes ours."""
+        tags = self._client.get_run(self._mlflow_run_id).data.tags
+        return FILES + self._run_id in tags and name in self._names_in(self.folder)
 
     @cached_property
     def folder(self) -> str:

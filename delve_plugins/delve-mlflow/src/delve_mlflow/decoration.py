@@ -77,10 +77,16 @@ class Decoration:
 
     def finish(self, run: RunInfo) -> None:
         """Leave everything as it is at the end of the run."""
-        self._attempt("table", lambda: self._send_table(read_run(run.savefile), run))
-        self._attempt("notes", lambda: self._send_notes(run))
+        steps = {
+            "table": lambda: self._send_table(read_run(run.savefile), run),
+            "notes": lambda: self._send_notes(run),
+        }
         if self._has_figures(run):
-            self._attempt("figures", lambda: self._send_figures(read_run(run.savefile), run, True))
+            steps["figures"] = lambda: self._send_figures(read_run(run.savefile), run, True)
+        elif run.images:
+            steps["figures of before"] = lambda: self._renew_figures(run)
+        # A store that hangs is waited for once.
+        all(self._attempt(what, action) for what, action in steps.items())
         self._artifacts = None
 
     def _has_figures(self, run: RunInfo) -> bool:
@@ -92,6 +98,15 @@ class Decoration:
         # A heatmap of one epoch shows nothing more.
         files = pictures(stored, with_heatmaps=is_last or len(stored.epochs) > 1)
         self._send(lambda artifacts: artifacts.put(files), run, _FIGURES_TIME)
+
+    def _renew_figures(self, run: RunInfo) -> None:
+        """Nobody asks for figures now, but an earlier part of the run left some."""
+        from delve_mlflow.artifacts import SATURATION
+
+        held: list[bool] = []
+        self._send(lambda artifacts: held.append(artifacts.holds(SATURATION)), run, _TEXTS_TIME)
+        if any(held):
+            self._send_figures(read_run(run.savefile), run, True)
 
     def _send_table(self, stored: StoredRun, run: RunInfo) -> None:
         from delve_mlflow.table import layer_table
@@ -117,10 +132,14 @@ class Decoration:
             seconds = min(run.time_left() - _RESERVE, at_most)
             connection.ask(lambda: send(artifacts), seconds)
 
-    def _attempt(self, what: str, action: Callable[[], None]) -> None:
-        """Do something that may fail; of what the user asked for, that is said once."""
+    def _attempt(self, what: str, action: Callable[[], None]) -> bool:
+        """Do something that may fail; of what the user asked for, that is said once.
+
+        Returns:
+            Whether there was an answer.
+        """
         if self._artifacts is None:
-            return
+            return False
         try:
             action()
         except Exception as error:
@@ -133,3 +152,5 @@ class Decoration:
                     next(iter(str(error).strip().splitlines()), ""),
                 )
             logger.debug("MLflow gets no %s", what, exc_info=error)
+            return not isinstance(error, TimeoutError)
+        return True
