@@ -3,6 +3,8 @@
 import io
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import mlflow
@@ -11,9 +13,10 @@ import pytest
 import torch
 from delve_mlflow import MLflowWriter
 from delve_plot import heatmap_figure, rgba_pixels, saturation_figure
+from faulty_proxy import FaultyProxy
 from mlflow import MlflowClient
 from mlflow_runs import in_force
-from mlflow_server import copy_store
+from mlflow_server import copy_store, history
 from PIL import Image
 from torch import nn
 
@@ -284,3 +287,31 @@ def test_without_delve_plot_figures_are_refused_at_once(tmp_path, monkeypatch):
     with pytest.raises(WriterConfigurationError, match=r"pip install \./delve_plugins/delve-plot"):
         writer.start(RunInfo(tmp_path, "0" * 32, 0))
     writer.start(RunInfo(tmp_path, "0" * 32, 0, images=False))
+
+
+def test_a_store_that_hangs_is_waited_for_once_and_keeps_no_number_back(
+    tmp_path, server, monkeypatch
+):
+    released = threading.Event()
+
+    def hang(path, _):
+        if "mlflow-artifacts" in path:
+            released.wait(60)
+        return
+
+    with FaultyProxy(server.url) as proxy:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.url)
+        train(tmp_path / "a", "mlflow", range(3))
+        proxy.pass_all()
+        proxy.refuse = hang
+        begun = time.monotonic()
+        train(tmp_path / "a", "mlflow", range(3, 5))
+        seconds = time.monotonic() - begun
+        released.set()
+    asked = [request for request in proxy.requests if "mlflow-artifacts" in request]
+    assert len(asked) == 1
+    assert seconds < 8
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    run = the_run(tmp_path / "a")
+    assert run.info.status == "FINISHED"
+    assert history(run.info.run_id) == journal_rows(tmp_path / "a")
