@@ -5,8 +5,7 @@
 Needs headless Chromium (Debian's package ``chromium``), and the MLflow, TensorBoard and plot
 plugins. It runs the quickstart in a temporary folder, sends its run to TensorBoard too, both with
 figures, starts both servers on the loopback interface, and writes ``mlflow.png``,
-``mlflow-overview.png``, ``mlflow-artifacts.png``, ``tensorboard.png``, ``tensorboard-images.png``
-and ``heatmap.png``.
+``mlflow-overview.png``, ``mlflow-artifacts.png``, ``tensorboard.png`` and ``heatmap.png``.
 """
 
 from __future__ import annotations
@@ -52,10 +51,7 @@ MLFLOW: tuple[Picture, ...] = (
     ("", "mlflow-overview.png", (198, 0, 1275, 790)),
     ("/artifacts/delve/saturation.png", "mlflow-artifacts.png", (198, 0, 1275, 570)),
 )
-TENSORBOARD: tuple[Picture, ...] = (
-    ("/#custom_scalars", "tensorboard.png", (0, 0, 1000, 470)),
-    ("/#images", "tensorboard-images.png", (0, 0, 1000, 470)),
-)
+TENSORBOARD: tuple[Picture, ...] = (("/#custom_scalars", "tensorboard.png", (0, 0, 1000, 470)),)
 
 
 def find_chromium() -> str | None:
