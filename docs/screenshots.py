@@ -1,16 +1,16 @@
-"""Take the pictures of README.md: the quickstart's run in MLflow's page and in TensorBoard's.
+"""Take the pictures of the pages: the quickstart's run in MLflow and TensorBoard, and a plot.
 
     python docs/screenshots.py [FOLDER]
 
-Needs headless Chromium (Debian's package ``chromium``) and the MLflow and TensorBoard plugins. It
-runs the quickstart in a temporary folder, sends its run to TensorBoard too, starts both servers on
-the loopback interface, and writes ``mlflow.png`` and ``tensorboard.png``.
+Needs headless Chromium (Debian's package ``chromium``), and the MLflow, TensorBoard and plot
+plugins. It runs the quickstart in a temporary folder, sends its run to TensorBoard too, both with
+figures, starts both servers on the loopback interface, and writes ``mlflow.png``,
+``mlflow-overview.png``, ``mlflow-artifacts.png``, ``tensorboard.png`` and ``heatmap.png``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import socket
 import subprocess
@@ -20,8 +20,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlparse
 
 from PIL import Image
+
+from delve import load
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -39,7 +42,16 @@ QUIET = [
 COLOURS = 64  # keeps a picture small
 START_TIMEOUT = 120  # seconds
 ATTEMPTS = 4
-ENOUGH_BLUE = 900  # pixels
+ENOUGH_BLUE = 700  # pixels
+
+Picture = tuple[str, str, tuple[int, int, int, int]]  # place, name, what is cut out
+
+MLFLOW: tuple[Picture, ...] = (
+    ("/model-metrics", "mlflow.png", (198, 0, 1275, 640)),
+    ("", "mlflow-overview.png", (198, 0, 1275, 790)),
+    ("/artifacts/delve/saturation.png", "mlflow-artifacts.png", (198, 0, 1275, 570)),
+)
+TENSORBOARD: tuple[Picture, ...] = (("/#custom_scalars", "tensorboard.png", (0, 0, 1000, 470)),)
 
 
 def find_chromium() -> str | None:
@@ -51,33 +63,40 @@ def take(chromium: str, folder: Path) -> list[Path]:
     """Record a run and photograph it; returns the pictures."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = [folder / "mlflow.png", folder / "tensorboard.png"]
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         run = [sys.executable, ROOT / "examples" / "quickstart.py"]
         subprocess.run(run, cwd=work, check=True, capture_output=True)
-        export = [sys.executable, "-m", "delve", "export", "runs/quickstart"]
-        subprocess.run([*export, "--to", "tensorboard"], cwd=work, check=True, capture_output=True)
+        for writer in ("mlflow", "tensorboard"):
+            delve(work, "export", "runs/quickstart", "--to", writer, "--set", "figures=true")
+        delve(work, "plot", "runs/quickstart", "--out", "plots")
         with serving(
             work, "mlflow", "server", "--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db"
         ) as address:
-            page = f"{address}/#/experiments/0/runs/{mlflow_run(work)}/model-metrics"
-            photograph(chromium, page, pictures[0], work, (1720, 900), (198, 0, 1275, 640))
+            page = f"{address}{urlparse(mlflow_page(work))._replace(scheme='', netloc='').geturl()}"
+            for place, picture, part in MLFLOW:
+                photograph(chromium, page + place, folder / picture, work, (1720, 1000), part)
         with serving(
             work, "tensorboard.main", "--logdir", "runs/quickstart/tensorboard"
         ) as address:
-            page = f"{address}/#custom_scalars"
-            photograph(chromium, page, pictures[1], work, (1000, 700), (0, 0, 1000, 470))
-    return pictures
+            for place, picture, part in TENSORBOARD:
+                photograph(chromium, address + place, folder / picture, work, (1000, 700), part)
+        (plot,) = (work / "plots").glob("*train-saturation-heatmap.png")
+        with Image.open(plot) as image:
+            image.convert("RGB").quantize(4 * COLOURS).save(folder / "heatmap.png", optimize=True)
+    names = [picture for _, picture, _ in (*MLFLOW, *TENSORBOARD)]
+    return [folder / name for name in (*names, "heatmap.png")]
 
 
-def mlflow_run(work: Path) -> str:
-    """The id of the quickstart's run in MLflow, from its journal."""
-    entries = map(json.loads, (work / "runs/quickstart/journal.jsonl").read_text().splitlines())
-    ids = [
-        e["state"]["run_id"] for e in entries if e["type"] == "state" and e["writer"] == "mlflow"
-    ]
-    return str(ids[-1])
+def delve(work: Path, *arguments: str) -> None:
+    """Call the command."""
+    command = [sys.executable, "-m", "delve", *arguments]
+    subprocess.run(command, cwd=work, check=True, capture_output=True)
+
+
+def mlflow_page(work: Path) -> str:
+    """The address of the quickstart's run in MLflow."""
+    return load(work / "runs/quickstart").pages["mlflow"].url
 
 
 @contextlib.contextmanager
@@ -140,7 +159,7 @@ def photograph(
 
 
 def shows_curves(image: Image.Image) -> bool:
-    """Whether there is enough of the blue in which both pages draw."""
+    """Whether there is enough of the blues in which the pages draw."""
     found = sum(
         count
         for count, colour in image.getcolors(1 << 24) or []
@@ -150,7 +169,7 @@ def shows_curves(image: Image.Image) -> bool:
 
 
 def main() -> int:
-    """Take both pictures; returns the exit status."""
+    """Take all pictures; returns the exit status."""
     chromium = find_chromium()
     if chromium is None:
         print(f"none of {', '.join(CHROMIUM)} is installed", file=sys.stderr)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
 import sys
 from pathlib import Path
 from statistics import mean
@@ -17,7 +18,8 @@ import digits
 import torch
 from tqdm.auto import tqdm
 
-from delve import SaturationTracker
+from delve import SaturationTracker, load
+from delve.journal import Page
 
 EPOCHS = 8
 LEARNING_RATE = 2e-3
@@ -61,11 +63,20 @@ def report() -> None:
     print(f"\nTest accuracy: {float(last['accuracy']):.1%}")
     print(f"\nThe table:   {RUN / 'metrics.csv'}")
     print(f"The journal: {RUN / 'journal.jsonl'}")
-    print("In MLflow:   start this and open http://127.0.0.1:5000")
-    command = Path(sys.executable).with_name("mlflow")
-    if command.is_relative_to(Path.cwd()):
-        command = command.relative_to(Path.cwd())
-    print(f"    {command} ui \\\n        --backend-store-uri sqlite:///mlflow.db")
+    show_page(load(RUN).pages["mlflow"])
+
+
+def show_page(page: Page) -> None:
+    """Say how to look at the run in MLflow."""
+    if page.command:
+        program, *arguments, option, store = page.command
+        here = f"{Path.cwd()}{os.sep}"
+        path = str(Path(sys.executable).with_name(program)).removeprefix(here)
+        print("In MLflow:   start this and open the run's page")
+        print(f"    {' '.join([path, *arguments])} \\\n        {option} {store.replace(here, '')}")
+    else:
+        print("In MLflow:")
+    print(f"    {page.url}")
 
 
 def bar(share: float, width: int = 40) -> str:

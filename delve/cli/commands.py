@@ -17,6 +17,7 @@ from delve.cli.group import CommandGroup
 from delve.cli.options import (
     LocalPath,
     epoch_option,
+    optional_run_argument,
     run_argument,
     runs_argument,
     sources_option,
@@ -56,17 +57,22 @@ def main() -> None:
 
 
 @main.command()
-def writers() -> None:
-    """List the installed writers.
+@optional_run_argument
+def writers(run: Path | None) -> None:
+    """List the installed writers, or where those of RUN show it.
 
-    It says of each whether it can work, and exits with 1 if one cannot.
+    It says of each whether it can work, and exits with 1 if one cannot. With RUN it says where to
+    look at that run instead: the address of its page, and what has to be started for that.
 
     Example:
       delve writers
+      delve writers runs/a
     """
     from delve.cli import health
 
-    if not health.tell():
+    if run is not None:
+        health.tell_pages(run)
+    elif not health.tell():
         sys.exit(FAILED)
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from delve.base import entry_points as plugins
 from delve.base.our_plugins import OUR_PLUGINS
 from delve.base.printable import one_line
+from delve.cli.runs import read_recorded
 from delve.cli.terminal import listing, say, say_parts
 from delve.delivery.discovery import GROUP, load_writer_class, make_writers
 from delve.errors import DelveError
+from delve.journal.pages import run_pages
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,19 @@ def tell() -> bool:
     for name, plugin in not_installed().items():
         say(f"{name}: not installed; pip install ./delve_plugins/{plugin} in a checkout")
     return not any(writer.problem for writer in found)
+
+
+def tell_pages(run: Path) -> None:
+    """Say where a run is shown, by the writers that remembered it.
+
+    Raises:
+        DelveError: It is no run.
+    """
+    pages = run_pages(read_recorded(run).folder)
+    for writer, page in pages.items():
+        say(f"{writer}: {page}")
+    if not pages:
+        say(f"no writer has told where {run} is shown; delve show {run} shows it here")
 
 
 def installed() -> list[WriterHealth]:

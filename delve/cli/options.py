@@ -80,6 +80,10 @@ _FOLDER = LocalPath()  # one that is no run is told of by the reader of journals
 
 run_argument = click.argument("run", metavar="RUN", type=_FOLDER, shell_complete=_complete_run)
 
+optional_run_argument = click.argument(
+    "run", metavar="[RUN]", required=False, type=_FOLDER, shell_complete=_complete_run
+)
+
 runs_argument = click.argument(
     "runs",
     metavar="RUN...",

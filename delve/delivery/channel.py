@@ -18,6 +18,7 @@ from delve.delivery.opening import open_writer
 from delve.delivery.standing import Standing
 from delve.errors import BackendLostError, RejectedError, UndeliveredError, WriterConfigurationError
 from delve.journal.journal import Journal
+from delve.journal.pages import page_of
 from delve.records import Axis, EpochRecord, Metric, RunInfo
 
 
@@ -161,6 +162,12 @@ class Channel:
             return []
         first = self._standing.first_lacking
         return [epoch for epoch in self._journal.epochs if first <= epoch <= until]
+
+    def name_page(self) -> None:
+        """Say where the run can be looked at, if the writer knows."""
+        page = page_of(self._feed.run.state)
+        if page and not self._journal.is_deleted:
+            self._notices.page(page)
 
     def fall_behind(self, epoch: int) -> None:
         """The epoch did not get here whole: it is fed again, or named if that would double it."""

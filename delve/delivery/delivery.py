@@ -80,6 +80,8 @@ class Delivery:
         with self._calling_writers(raise_errors=error is None), contextlib.ExitStack() as stack:
             for channel in reversed(self._channels):
                 stack.callback(channel.close, error)  # so that an interrupt ends one close alone
+        for channel in self._channels:
+            channel.name_page()
 
     def fall_behind(self, epoch: int) -> None:
         """Have every writer that did not get the epoch whole be fed it again."""

@@ -10,6 +10,7 @@ from delve.base import entry_points as plugins
 from delve.base.log import get_logger
 from delve.delivery.attempts import WAIT_RATIO
 from delve.delivery.discovery import GROUP
+from delve.journal.pages import Page
 from delve.records import enumerate_epochs
 
 LONGEST_REASON = 1000  # characters of a failure's first line, which may name files to look at
@@ -74,6 +75,10 @@ class Notices:
             describe(error),
             first,
         )
+
+    def page(self, page: Page) -> None:
+        """The run has ended, and can be looked at."""
+        logger.info("the run in %s: %s", self._writer, page)
 
     def failed_to_close(self, failure: Exception) -> None:
         """It could not be closed."""

@@ -15,6 +15,7 @@ from delve.journal.arrays import read_stored_array
 from delve.journal.findings import notes_of
 from delve.journal.frames import layers_frame, scalars_frame
 from delve.journal.html import run_as_html
+from delve.journal.pages import Page, run_pages
 from delve.journal.status import State, Status
 from delve.journal.stored_run import StoredRun
 from delve.journal.table import Table
@@ -103,6 +104,15 @@ class LoadedRun:
             lines = enumerate_epochs(self.stored.damaged_lines)
             told.append(f"lines of the journal cannot be read: {lines}")
         return (*told, *map(str, notes_of(self.stored)))
+
+    @property
+    def pages(self) -> dict[str, Page]:
+        """Where to look at the run in each backend that has a place for that, by writer.
+
+        Raises:
+            JournalError: The journal cannot be read any more.
+        """
+        return run_pages(self.folder)
 
     def array(self, stat: str, layer: str, epoch: int | None = None) -> np.ndarray:
         """An array of a layer, as ``save_to="npy"`` has stored it.

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 from mlflow_server import MLflowServer
+
+from delve import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -54,6 +57,10 @@ def test_the_quickstart_trains_above_95_percent_and_says_where_things_are(tmp_pa
     assert accuracy > 95
     assert "linear2" in done.stdout
     assert "mlflow ui \\\n        --backend-store-uri sqlite:///mlflow.db" in done.stdout
+    *_, page = done.stdout.splitlines()
+    run = load(tmp_path / "runs" / "quickstart")
+    assert page.strip() == run.pages["mlflow"].url
+    assert re.fullmatch("    http://127.0.0.1:5000/#/experiments/0/runs/[0-9a-f]{32}", page)
     # How long the path of the environment is, is not the example's doing.
     lines = done.stdout.replace(str(Path(sys.executable).parent), ".venv/bin").splitlines()
     assert max(map(len, lines)) <= 80

@@ -17,7 +17,7 @@ def screenshots():
     return module
 
 
-def test_both_pages_show_a_recorded_run(screenshots, tmp_path):
+def test_each_picture_shows_a_recorded_run(screenshots, tmp_path):
     chromium = screenshots.find_chromium()
     if chromium is None:
         pytest.skip("Chromium is not installed (Debian's package: chromium)")

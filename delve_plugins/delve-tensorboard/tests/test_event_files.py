@@ -337,6 +337,7 @@ def test_a_copied_folder_goes_on_in_its_own_files_under_its_own_name(tmp_path, i
     )
     writer = TensorBoardWriter(tmp_path / "b")
     assert writer.resume_from_saved_state(initial_epoch, told) == initial_epoch
+    assert told.state.pop("page")["command"][-1] == str(tmp_path / "b")
     assert told.state == remembered
     writer.add_scalars({Metric("train", "saturation", "2"): 0.5})
     writer.save(initial_epoch, 1000, told)

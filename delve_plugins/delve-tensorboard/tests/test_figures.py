@@ -9,10 +9,12 @@ import pytest
 from delve_plot.figures import rgba_pixels, saturation_figure
 from delve_tensorboard import TensorBoardWriter
 from PIL import Image
+from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.util import tensor_util
 from tensorboard_runs import accumulator
 
 from delve import Metric, RunInfo
+from delve.delivery.export import export
 from delve.errors import WriterConfigurationError
 from delve.files.pace import Pace
 from delve.testing import journal_entries, train
@@ -24,8 +26,10 @@ def run_info(folder, **told):
     return RunInfo(folder, "0123456789", 0, **told)
 
 
-def saved(folder, spectrum):
-    writer, run = TensorBoardWriter(folder), run_info(folder, layers=("stem", "head"))
+def saved(folder, spectrum, **options):
+    arrays = ("train-spectrum",)
+    run = run_info(folder, layers=("stem", "head"), arrays=arrays)
+    writer = TensorBoardWriter(folder, **options)
     writer.start(run)
     writer.add_array(Metric("train", "covariance-matrix", "head"), np.eye(3))
     writer.add_array(Metric("train", "spectrum", "head"), spectrum)
@@ -44,6 +48,31 @@ def test_the_spectrum_is_a_histogram(tmp_path):
     assert counts.tolist() == expected.tolist()
     assert np.allclose(left, edges[:-1])
     assert np.allclose(right, edges[1:])
+
+
+@pytest.mark.parametrize("kind", ["values", "none above 0"])
+def test_it_is_that_of_the_logarithms_where_these_are_wanted(tmp_path, kind):
+    values = np.array([1e3, 1e-4, 0.0, -1e-9, 10.0, np.nan, np.inf])
+    values = values if kind == "values" else np.zeros(3)
+    held = saved(tmp_path, values, log_spectrum=True)
+    assert held.Tags()["tensors"] == ["log10-spectrum/001.head"]
+    (event,) = held.Tensors("log10-spectrum/001.head")
+    left, _, counts = tensor_util.make_ndarray(event.tensor_proto).T
+    if kind == "values":
+        expected, edges = np.histogram([3.0, -4.0, 1.0], bins=30)
+        assert np.allclose(left, edges[:-1])
+        assert counts.tolist() == expected.tolist()
+    assert counts.sum() == (3 if kind == "values" else 0)
+
+
+def test_logarithms_of_what_is_not_computed_are_named(tmp_path, caplog):
+    options = {"writer_args": {"log_spectrum": True}}
+    train(tmp_path / "a", "tensorboard", range(1), stats=["lsat", "spectrum"], **options)
+    assert caplog.text == ""
+    held = accumulator(tmp_path / "a/tensorboard/eval").Tags()["tensors"]
+    assert held == ["log10-spectrum/000.0", "log10-spectrum/001.2"]
+    train(tmp_path / "b", "tensorboard", range(1), **options)
+    assert caplog.text.count("log_spectrum=True has nothing to show") == 1
 
 
 @pytest.mark.parametrize(
@@ -102,6 +131,26 @@ def test_epochs_that_are_fed_again_get_no_figure(tmp_path, monkeypatch):
     train(tmp_path, "tensorboard", range(4, 6), **FIGURES)
     assert [event.step for event in images(tmp_path)] == [4, 5]
     assert accumulator(tmp_path / "tensorboard").Scalars("accuracy")[0].step == 0
+
+
+def test_a_replayed_run_shows_its_last_epoch(tmp_path):
+    train(tmp_path, "print", range(4))
+    (outcome,) = export(tmp_path, "tensorboard", {"figures": True})
+    assert outcome.error is None
+    (shown,) = images(tmp_path)
+    times = {epoch: line["time"] for epoch, line in journal_entries(tmp_path).items()}
+    assert (shown.step, shown.wall_time) == (3, times[3] / 1000)
+
+
+def test_of_many_figures_tensorboard_shows_the_last(tmp_path, monkeypatch):
+    """It keeps a sample of them, and its page begins with the last one that is kept."""
+    monkeypatch.setattr(Pace, "is_due", lambda _: True)
+    train(tmp_path, "tensorboard", range(9), **FIGURES)
+    kept = event_accumulator.EventAccumulator(
+        str(tmp_path / "tensorboard"), {event_accumulator.IMAGES: 3}
+    )
+    steps = [event.step for event in kept.Reload().Images("delve/saturation")]
+    assert (len(steps), steps[-1]) == (3, 8)
 
 
 @pytest.mark.parametrize("options", [{}, {**FIGURES, "nosave": True}], ids=["default", "nosave"])

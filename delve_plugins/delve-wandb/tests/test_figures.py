@@ -12,6 +12,7 @@ from wandb_files import read_run_file, run_files
 from wandb_users_run import delves_rows, users_run
 
 from delve import RunInfo, SaturationTracker
+from delve.delivery.export import export
 from delve.errors import WriterConfigurationError
 from delve.records import Metric
 from delve.testing import journal_rows, train
@@ -34,6 +35,33 @@ def test_a_figure_goes_with_the_epoch(tmp_path):
     drawn = saturation_figure(saturation, ("0", "2"), epoch=0)
     with Image.open(figure) as image:
         np.testing.assert_array_equal(np.asarray(image), rgba_pixels(drawn))
+
+
+@pytest.mark.parametrize("replayed", [False, True], ids=["recorded", "replayed"])
+def test_the_last_epoch_is_in_the_summary(tmp_path, replayed):
+    if replayed:
+        train(tmp_path, "print", range(3))
+        (outcome,) = export(tmp_path, "wandb", {"figures": True})
+        assert outcome.error is None
+    else:
+        train(tmp_path, "wandb", range(3), **FIGURES)
+    assert len(figures(tmp_path)) == (0 if replayed else 1)  # epochs were short
+    (file,) = run_files(tmp_path)
+    told = read_run_file(file).summary["figures/saturation"]
+    rows = {Metric.parse(name): value for name, value in journal_rows(tmp_path)[2].items()}
+    saturation = {m: value for m, value in rows.items() if m and m.stat == "saturation"}
+    with Image.open(file.parent / "files" / told["path"]) as image:
+        drawn = saturation_figure(saturation, ("0", "2"), epoch=2)
+        np.testing.assert_array_equal(np.asarray(image), rgba_pixels(drawn))
+
+
+def test_in_a_run_of_the_users_it_is_delves(tmp_path):
+    mine = users_run(tmp_path)
+    train(tmp_path / "run", "wandb", range(2), **FIGURES)
+    mine.finish()
+    wandb.teardown()
+    (file,) = run_files(tmp_path / "mine")
+    assert "delve/figures/saturation" in read_run_file(file).summary
 
 
 def test_a_run_without_images_has_none(tmp_path):

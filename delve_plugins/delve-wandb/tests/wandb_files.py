@@ -29,6 +29,7 @@ class RunFile:
         rows: The logged rows by step, without the keys that W&B adds.
         config: The run's configuration.
         step_metrics: For each defined metric the one that its charts show it by.
+        summary: What was put into the run's summary by itself.
         exit_code: None where the run was not finished.
     """
 
@@ -37,6 +38,7 @@ class RunFile:
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     step_metrics: dict[str, str] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
 
 
@@ -60,6 +62,8 @@ def read_run_file(path: Path) -> RunFile:
             case "metric":
                 name = record.metric.name or record.metric.glob_name
                 contents.step_metrics[name] = record.metric.step_metric
+            case "summary":
+                contents.summary |= _values(record.summary.update)
             case "exit":
                 contents.exit_code = record.exit.exit_code
     return contents

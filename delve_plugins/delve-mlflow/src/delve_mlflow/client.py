@@ -6,6 +6,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -19,8 +20,6 @@ from delve_mlflow import database
 from delve_mlflow.limits import LONGEST
 from delve_mlflow.patience import AT_ONCE, Patience
 from delve_mlflow.rows import MOST_AT_ONCE
-
-NOTES_FOLDER, NOTES_FILE = "delve", "notes.md"  # among a run's files
 
 _LOG_BATCH = "/api/2.0/mlflow/runs/log-batch"
 
@@ -86,19 +85,14 @@ class Client:
         """Take a tag off a run."""
         self._ask(self._client.delete_tag, run_id, key)
 
-    def has_artifacts(self, run_id: str) -> bool:
-        """Whether a run has files, other than the notes that Delve leaves."""
-        for found in self._ask(self._client.list_artifacts, run_id):
-            if found.path != NOTES_FOLDER:
-                return True
-            inside = self._ask(self._client.list_artifacts, run_id, NOTES_FOLDER)
-            if any(not one.path.endswith(NOTES_FILE) for one in inside):
-                return True
-        return False
+    def files(self, run_id: str, folder: str) -> list[tuple[str, bool]]:
+        """The files of a run in a folder of it, and whether each is a folder itself."""
+        found = self._ask(self._client.list_artifacts, run_id, folder or None)
+        return [(one.path, one.is_dir) for one in found]
 
-    def log_text(self, run_id: str, text: str, file: str) -> None:
-        """Put a text among the run's files."""
-        self._ask(self._client.log_text, run_id, text, file)
+    def log_artifact(self, run_id: str, path: Path, folder: str) -> None:
+        """Put a file into a folder of a run."""
+        self._ask(self._client.log_artifact, run_id, str(path), folder)
 
     def log_params(self, run_id: str, params: Sequence[Param]) -> None:
         """Log params to a run."""

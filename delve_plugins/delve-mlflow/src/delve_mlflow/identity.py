@@ -9,13 +9,13 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from delve.journal import holds_run
 from delve.records import RunInfo
-from delve_mlflow.keys import clean_key
+from delve_mlflow.keys import KeyStyle, clean_key
 
 RUN_ID = "delve.run_id"  # on a run that Delve made
 SAVEFILE = "delve.savefile"
@@ -28,6 +28,7 @@ COPYING = "copying"
 SENT = "delve.sent"  # the step of the last row of the user's own scalars alone, and its time
 RECORDS = "delve.records."  # on one that somebody else made, with the identity of Delve's run
 PREFIX = "delve.prefix."  # and what its metrics begin with there
+KEY_STYLE = "delve.key_style."  # on any: how keys are made, where it is not as it usually is
 
 _FORMS = {
     "run_id": re.compile(r"[a-zA-Z0-9][\w-]{0,255}"),  # MLflow's own
@@ -36,7 +37,9 @@ _FORMS = {
     "address": re.compile("(?s).+"),
     "prefix": re.compile("(?s).*"),
     "lacking": re.compile(r"\d{1,18}"),
+    "key_style": re.compile("|".join(get_args(KeyStyle))),
 }
+_NUMBER = re.compile("[0-9]{2,18}")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Remembered:
         untold: The status that MLflow could not be told.
         prefix: What the metrics' keys began with.
         lacking: The step of the first row that MLflow said it took, and does not hold.
+        key_style: How its keys are made.
+        numbers: The numbers of layers there.
         useless: The names of what is of no use.
     """
 
@@ -59,6 +64,8 @@ class Remembered:
     untold: str | None = None
     prefix: str | None = None
     lacking: str | None = None
+    key_style: str | None = None
+    numbers: Mapping[str, str] = field(default_factory=dict)
     useless: tuple[str, ...] = ()
 
     @classmethod
@@ -74,7 +81,19 @@ class Remembered:
         }
         if good.get("prefix") and not is_prefix(good["prefix"]):
             del good["prefix"]
-        return cls(**good, useless=tuple(found.keys() - good.keys()))
+        useless = found.keys() - good.keys()
+        numbers = state.get("numbers") or {}
+        if not _are_numbers(numbers):
+            numbers, useless = {}, {*useless, "numbers"}
+        return cls(**good, numbers=numbers, useless=tuple(useless))
+
+
+def _are_numbers(numbers: object) -> bool:
+    return (
+        isinstance(numbers, Mapping)
+        and all(isinstance(text, str) and _NUMBER.fullmatch(text) for text in numbers.values())
+        and len({int(text) for text in numbers.values()}) == len(numbers)
+    )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ GIVEN_UP = 60.0  # seconds after which a call that was left behind bars the way 
 
 T = TypeVar("T")
 
-_left_behind: dict[str, list[_Call]] = {}  # by tracking URI: a tracker may follow another
+_left_behind: dict[str, list[_Call]] = {}  # by lane and tracking URI: a tracker may follow another
 
 
 class _Call:
@@ -81,20 +81,21 @@ class Patience:
 
     Args:
         uri: The tracking URI.
+        lane: What a call that is left behind bars the way for: others of the same lane.
 
     Attributes:
         remote: Whether a server is asked, which may be away.
         is_silent: Whether nothing was answered in the last attempt that failed, or ever.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, lane: str = "") -> None:
         self.remote = uri.startswith(("http:", "https:", "databricks"))
         self.is_silent = True
         # A database in memory is another one in each thread.
         self._in_threads = not uri.startswith("sqlite") or database.path_of(uri) is not None
         self._begun, self._until = math.inf, math.inf  # this attempt
         self._answers = 0  # in this attempt
-        self._left_behind = _left_behind.setdefault(uri, [])
+        self._left_behind = _left_behind.setdefault(f"{lane} {uri}", [])
 
     @contextlib.contextmanager
     def attempt(self, seconds: float) -> Iterator[None]:

@@ -13,7 +13,7 @@ from delve.records import Metric
 from delve_mlflow import refusals, runs
 from delve_mlflow.client import Client
 from delve_mlflow.identity import SENT
-from delve_mlflow.keys import clean_key
+from delve_mlflow.keys import Keys
 from delve_mlflow.proof import Proof
 from delve_mlflow.rows import Row
 
@@ -35,7 +35,7 @@ class Points:
     Args:
         client: MLflow's client.
         run_id: The run in MLflow.
-        prefix: What each key begins with.
+        keys: How names become keys.
         owned: Whether Delve made the run.
         doubted_below: Rows of steps below this may be there, in part or whole.
 
@@ -45,11 +45,11 @@ class Points:
     """
 
     def __init__(
-        self, client: Client, run_id: str, prefix: str, owned: bool, doubted_below: int
+        self, client: Client, run_id: str, keys: Keys, owned: bool, doubted_below: int
     ) -> None:
         self._client = client
         self._run_id = run_id
-        self._prefix = prefix
+        self._names = keys
         self._owned = owned
         self._histories: dict[str, set[Point]] = {}
         self.doubted_below = doubted_below
@@ -119,7 +119,7 @@ class Points:
 
     def _keys(self, row: Mapping[str, float]) -> dict[str, str]:
         """The names of an epoch, by MLflow's keys."""
-        return {clean_key(self._prefix + name): name for name in row}
+        return {self._names.of(name): name for name in row}
 
     def _entities(
         self, keys: Mapping[str, str], row: Mapping[str, float], step: int, timestamp: int

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
+from delve.errors import BackendLostError
+from delve.records import RunInfo
 from delve_mlflow.client import Client
+from delve_mlflow.identity import Remembered
+from delve_mlflow.rows import rows_named
 
 
 class Proof:
@@ -35,3 +40,25 @@ class Proof:
             missing |= steps - {point.step for point in client.history(run_id, key)}
         self._sent.clear()
         return sorted(missing)
+
+    def check(self, client: Client, run_id: str, run: RunInfo) -> None:
+        """Ask a server whether it holds what it said that it took: a gateway says so of anything.
+
+        Raises:
+            BackendLostError: It does not.
+        """
+        if not client.is_remote:
+            return
+        lacking = Remembered.of(run.state).lacking
+        is_made_up_for = lacking is not None and self.covers(int(lacking))
+        missing = self.missing(client, run_id)
+        if not missing:
+            if is_made_up_for:
+                run.remember(lacking=None)
+            return
+        run.remember(lacking=str(missing[0]))
+        raise BackendLostError(
+            f"MLflow run {run_id} does not hold {rows_named(missing, run)}, which "
+            "the tracking server said that it took; `delve export "
+            f"{shlex.quote(str(run.savefile))} --to mlflow` delivers them, unless this run does"
+        )

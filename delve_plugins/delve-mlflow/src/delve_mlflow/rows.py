@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from delve.records import RunInfo, enumerate_epochs
 
 MOST_AT_ONCE = 1000  # metrics and tags that one request takes
 
@@ -52,3 +54,10 @@ class Waiting:
     def clear(self) -> None:
         """None waits any more."""
         self.rows = []
+
+
+def rows_named(steps: Sequence[int], run: RunInfo) -> str:
+    """Rows that are known by their steps in MLflow, in words."""
+    if run.axis == "step":
+        return f"the rows of steps {', '.join(map(str, steps))}"
+    return f"epochs {enumerate_epochs(steps)}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,15 +10,12 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from delve.base import get_logger
-from delve.errors import WriterConfigurationError
 from delve.records import RunInfo
-from delve_mlflow import points, runs, succession
+from delve_mlflow import description, points, runs, succession
 from delve_mlflow.client import Client
-from delve_mlflow.handles import VOID, with_void_mark
+from delve_mlflow.guest import Guest, say_that_points_stay
 from delve_mlflow.identity import (
     COPIED_FROM,
-    PREFIX,
-    RECORDS,
     RUN_ID,
     SAVEFILE,
     TAKEN_BY,
@@ -27,7 +23,9 @@ from delve_mlflow.identity import (
     Remembered,
     shown,
 )
-from delve_mlflow.keys import RunsKeys
+from delve_mlflow.keys import Keys
+from delve_mlflow.naming import Naming
+from delve_mlflow.options import Options
 
 logger = get_logger(__name__)
 
@@ -39,14 +37,14 @@ class Found:
     Attributes:
         run: The run in MLflow.
         owned: Whether Delve made it.
-        prefix: What each key begins with.
+        keys: How names become keys there.
         last_step: That of the last row that it holds, as far as can be told; -1 for none.
         last_point: The last step of any metric that might be ours.
     """
 
     run: Run
     owned: bool
-    prefix: str
+    keys: Keys
     last_step: int = -1
     last_point: int = -1
 
@@ -58,9 +56,7 @@ class Search:
         client: MLflow's client.
         run: What the writer is told.
         address: The tracking URI, without user and password.
-        name: What a run that is made is called.
-        tags: The user's tags for it.
-        given_prefix: What the user wants keys to begin with.
+        options: What the user wants.
         users_run: The run that the user has named or started, if there is one.
         say: Tells the user something, once.
 
@@ -74,26 +70,24 @@ class Search:
         client: Client,
         run: RunInfo,
         address: str,
-        name: str,
-        tags: Mapping[str, str],
-        given_prefix: str,
+        options: Options,
         users_run: str | None,
         say: Callable[..., None],
     ) -> None:
         self._client = client
         self._run = run
         self._address = address
-        self._name = name
-        self._tags = tags
+        self._options = options
         self._users_run = users_run
         self._say = say
         self.remembered = Remembered.of(run.state)
         self.ended: str | None = None
         self._unfinished: dict[str, Run] = {}
         self._identity = Identity.of(run, self.remembered)
-        # An export knows no prefix, and goes on with that of the run.
-        self._prefix = given_prefix or self.remembered.prefix or ""
-        self._keys = RunsKeys(self._prefix, run.metrics)
+        self._naming = Naming(
+            run, self.remembered, self._identity, options.prefix, options.key_style
+        )
+        self._guest = Guest(client, self._identity, self._naming, self.remembered, say)
         if self.remembered.useless:
             say(
                 "what the journal remembers of MLflow cannot be used and is passed over: %s",
@@ -103,12 +97,14 @@ class Search:
     def begin(self, first_void: int = 0) -> Found:
         """The user's run, or one of Delve's own."""
         if self._users_run:
-            return self._as_guest(self._client.get_run(self._users_run))
+            known = self._client.get_run(self._users_run)
+            self._guest.enter(known)
+            return self._found(known, owned=False, our_keys=set())
         in_force = self._in_force(self._experiment)  # an earlier attempt may have made it
         if in_force:
             return self._own_again(in_force[0], first_void)
         self._delete_unfinished()
-        return Found(self._make(self._origins_run), owned=True, prefix=self._prefix)
+        return Found(self._make(self._origins_run), owned=True, keys=self._naming.keys)
 
     def again(self, first_void: int) -> Found:
         """The run to go on in, without points at step ``first_void`` or later if Delve made it."""
@@ -186,15 +182,17 @@ class Search:
 
     def _make(self, copied_from: str | None) -> Run:
         tags = {
-            **self._tags,
+            description.TAG: description.of(self._identity.savefile),
+            **self._options.tags,
             RUN_ID: self._identity.run_id,
             SAVEFILE: self._identity.savefile,
+            **self._naming.tags,
         }
         if copied_from:
             tags[COPIED_FROM] = copied_from
         if self._run.may_be_copy:
             tags[TAKEN_BY] = self._identity.here
-        run = self._client.create_run(self._experiment, self._name, tags)
+        run = self._client.create_run(self._experiment, self._options.run_name, tags)
         if self._run.origin:
             self._say(
                 "the folder is a copy of %s: MLflow run %s is left to that one, and %s, a run of "
@@ -206,7 +204,7 @@ class Search:
         return run
 
     def _own_again(self, known: Run, first_void: int) -> Found:
-        self._check_prefix(known)
+        self._naming.take_from(known)
         our_keys = self._our_keys(known)
         sent = points.last_sent(known.data.tags)
         last = max(runs.last_step(known, our_keys), *(step for step, _ in sent), -1)
@@ -221,23 +219,30 @@ class Search:
             if not self._identity.others(known.data.tags):
                 known = self._cut(known, first_void, our_keys)
             else:
-                self._say_that_points_stay(known, "holds other runs of Delve's too", first_void)
+                why = "holds other runs of Delve's too"
+                say_that_points_stay(self._say, known, why, first_void)
         elif self._run.may_be_copy:  # a second folder from elsewhere finds it taken
             runs.tag(self._client, known, {TAKEN_BY: here})
         else:  # it may have been moved
-            runs.tag(self._client, known, {SAVEFILE: self._identity.savefile})
+            runs.tag(self._client, known, self._place_of(known))
         self._delete_unfinished()
         return self._found(known, owned=True, our_keys=our_keys)
+
+    def _place_of(self, known: Run) -> dict[str, str]:
+        """What tells where the run lies now; a description that a user has changed stays."""
+        before, now = known.data.tags.get(SAVEFILE, ""), self._identity.savefile
+        is_ours = known.data.tags.get(description.TAG) == description.of(before)
+        return {SAVEFILE: now} | ({description.TAG: description.of(now)} if is_ours else {})
 
     def _cut(self, known: Run, first_void: int, our_keys: set[str]) -> Run:
         """Replace a run by a copy that ends before ``first_void``."""
         tail = succession.Tail(
             first_void,
             our_keys,
-            self._keys.layers_among(known.data.metrics),
+            self._naming.of_run.layers_among(known.data.metrics),
             points.last_sent(known.data.tags),
         )
-        tags, unfinished = {SAVEFILE: self._identity.savefile}, self._unfinished.values()
+        tags, unfinished = self._place_of(known), self._unfinished.values()
         runs.tag(self._client, known, tags)
         copy_id = succession.copy_without(self._client, known, tail, tags, unfinished)
         self._run.remember(run_id=copy_id, owned=True)
@@ -264,74 +269,20 @@ class Search:
             known.info.run_id,
             run.info.run_id,
         )
-        return Found(run, owned=True, prefix=self._prefix)
+        return Found(run, owned=True, keys=self._naming.keys)
 
     def _guest_again(self, known: Run, first_void: int) -> Found:
-        was_recorded = (
-            self._identity.records_into(known.data.tags)
-            or self.remembered.run_id == known.info.run_id
-        )
-        if was_recorded:
-            self._check_prefix(known)
-        our_keys = self._keys.layers if was_recorded else set()
-        if runs.last_step(known, our_keys) >= first_void:
-            self._say_that_points_stay(known, "is your own", first_void)
-            self._mark_as_void(known, first_void)
-        self._as_guest(known)
+        our_keys = self._guest.enter_again(known, first_void)
         return self._found(known, owned=False, our_keys=our_keys)
-
-    def _as_guest(self, known: Run) -> Found:
-        """Leave a mark in a run of the user's, by which it is known again."""
-        others = self._identity.others(known.data.tags)
-        beside = [folder for folder, prefix in others.items() if prefix == self._prefix]
-        if beside:
-            self._say(
-                "MLflow run %s gets the same metrics from another run of Delve's (%s): their "
-                "curves mix there. Give each names of its own, as by writer_args={'prefix': "
-                "'fold0/'}, or an MLflow run of its own",
-                known.info.run_id,
-                shown(", ".join(beside)),
-            )
-        if self._identity.savefile in others and not self._identity.records_into(known.data.tags):
-            self._mark_as_void(known, 0)  # an earlier run in this folder, which this one replaces
-        tags = {RECORDS + self._identity.run_id: self._identity.savefile}
-        if self._prefix:
-            tags[PREFIX + self._identity.run_id] = self._prefix
-        runs.tag(self._client, known, tags)
-        return self._found(known, owned=False, our_keys=set())
-
-    def _mark_as_void(self, known: Run, first: int) -> None:
-        """Say in a run of the user's which of Delve's points no longer count."""
-        tag, now = VOID + self._identity.run_id, int(time.time() * 1000)
-        runs.tag(self._client, known, {tag: with_void_mark(known.data.tags.get(tag), first, now)})
 
     def _found(self, known: Run, owned: bool, our_keys: set[str]) -> Found:
         return Found(
             known,
             owned,
-            self._prefix,
+            self._naming.keys,
             last_step=runs.last_step(known, our_keys),
-            last_point=runs.last_step(known, our_keys | self._keys.all),
-        )
-
-    def _check_prefix(self, known: Run) -> None:
-        before = self.remembered.prefix
-        if self.remembered.run_id != known.info.run_id or before in (None, self._prefix):
-            return
-        raise WriterConfigurationError(
-            f"writer 'mlflow': the metrics of this run begin with {before!r} in MLflow run "
-            f"{known.info.run_id}, and would now begin with {self._prefix!r}; give the prefix of "
-            "before, or none"
+            last_point=runs.last_step(known, our_keys | self._naming.of_run.all),
         )
 
     def _our_keys(self, known: Run) -> set[str]:
-        return self._keys.in_own(known.data.metrics)
-
-    def _say_that_points_stay(self, known: Run, why: str, first_void: int) -> None:
-        self._say(
-            "MLflow cannot drop points, and run %s %s, so it keeps what was recorded from step "
-            "%d on beside the new points",
-            known.info.run_id,
-            why,
-            first_void,
-        )
+        return self._naming.of_run.in_own(known.data.metrics)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from mlflow.entities import Metric, Param, Run
 from tqdm.auto import tqdm
 
-from delve_mlflow import runs
+from delve_mlflow import artifacts, runs
 from delve_mlflow.client import Client
 from delve_mlflow.identity import COPYING, RESUMED_FROM, RUN_ID, SENT, STATE, SUPERSEDED_BY
 from delve_mlflow.points import Stamp, identity
@@ -161,7 +161,7 @@ def settle(
 def delete_twins(client: Client, twins: Iterable[Run]) -> None:
     """Delete what a request made that was given up, and carried out when it was asked again."""
     for twin in twins:
-        if not twin.data.metrics and not client.has_artifacts(twin.info.run_id):
+        if not twin.data.metrics and not artifacts.holds_others(client, twin):
             client.delete_run(twin.info.run_id)
 
 
@@ -173,5 +173,5 @@ def _retire(client: Client, origin: Run, copy: Run, our_keys: Collection[str]) -
         client.set_terminated(origin.info.run_id, "FAILED")
     runs.tag(client, origin, {SUPERSEDED_BY: copy.info.run_id})
     foreign = origin.data.metrics.keys() - set(our_keys)
-    if not foreign and not client.has_artifacts(origin.info.run_id):
+    if not foreign and not artifacts.holds_others(client, origin):
         client.delete_run(origin.info.run_id)

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from delve.base import get_logger
-from delve.errors import ArgumentError, BackendLostError, RejectedError, UndeliveredError
-from delve.journal import run_notes
-from delve.records import Metric, RunInfo, enumerate_epochs
+from delve.errors import BackendLostError, RejectedError, UndeliveredError
+from delve.records import Metric, RunInfo
 from delve.writers import LeftOut
-from delve_mlflow import addresses, database
+from delve_mlflow import addresses
+from delve_mlflow.connection import Connection
+from delve_mlflow.decoration import Decoration
+from delve_mlflow.ending import end
 from delve_mlflow.handles import Handle
-from delve_mlflow.identity import Remembered, is_prefix, readable
-from delve_mlflow.limits import SHORT
+from delve_mlflow.identity import readable
+from delve_mlflow.keys import Keys, KeyStyle, checked_style
 from delve_mlflow.mistakes import users_mistakes_named
-from delve_mlflow.patience import Patience
+from delve_mlflow.options import Options, checked_prefix, checked_tags
+from delve_mlflow.page import page
 from delve_mlflow.rows import Row, Waiting
 
 if TYPE_CHECKING:
-    from delve_mlflow.client import Client
     from delve_mlflow.points import Points
     from delve_mlflow.search import Found, Search
-
-_QUICK = 0.5  # seconds; a call that failed so soon can be repeated within the bounds
 
 T = TypeVar("T")
 
@@ -54,6 +52,12 @@ class MLflowWriter:
             alone, no params, and is never ended.
         tracking_uri: Its server or store, where that is not the one in force.
         leave_out: Names of scalars that a run which is not Delve's gets from its owner.
+        figures: Whether to keep pictures of all layers' saturation among the run's artifacts: the
+            last epoch, and a heatmap of all epochs for each mode. They need the plugin delve-plot.
+            Drawing takes at most 5 % of the run; the last epoch is always drawn at the end.
+        key_style: ``plain``, which is the default, has keys like ``train-saturation/conv1``;
+            ``ordered`` puts a number before the layer, ``train-saturation/03.conv1``, so that
+            MLflow's page shows layers in forward order. A resumed run keeps its own.
 
     Raises:
         ArgumentError: An argument is of no use to MLflow.
@@ -68,34 +72,37 @@ class MLflowWriter:
         run_id: str | None = None,
         tracking_uri: str | None = None,
         leave_out: Collection[str] = (),
+        figures: bool = False,
+        key_style: KeyStyle | None = None,
     ) -> None:
         self._handle = Handle(run_id, tracking_uri)
         self._left_out = LeftOut(leave_out)
-        self._run_name = readable(run_name or Path(savepath).resolve().name)
-        self._tags = _checked_tags(tags or {})
-        if not isinstance(prefix, str) or (prefix and not is_prefix(prefix)):
-            raise ArgumentError(
-                f"prefix must be the begin of a key for MLflow, such as 'fold0/', not {prefix!r}: "
-                "letters, digits, _ - . / and spaces, 100 at most"
-            )
-        self._given_prefix = prefix
+        self._options = Options(
+            readable(run_name or Path(savepath).resolve().name),
+            checked_tags(tags or {}),
+            checked_prefix(prefix),
+            checked_style(key_style),
+        )
+        self._decoration = Decoration(figures)
+        self._keys = Keys()
         self._run_id: str | None = None
         self._owned = False
         self._points: Points | None = None
         self._row: dict[str, float] = {}
         self._waiting = Waiting()
         self._ended: str | None = None  # with this status, as far as is known
-        self._failed = False  # the last attempt
         self._said: set[str] = set()
         self._refused: set[str] = set()  # which was said
 
     def start(self, run: RunInfo) -> None:
         """Use the user's active run, or create one."""
+        self._decoration.check(run)
         with users_mistakes_named():
             self._ask(lambda: self._use(run, self._search(run).begin()), run)
 
     def resume_from_saved_state(self, initial_epoch: int, run: RunInfo) -> int:
         """Go on in the same MLflow run; one with later points is replaced by a copy without."""
+        self._decoration.check(run)
         first_void = run.initial_x if run.steps else initial_epoch
         with users_mistakes_named():
             return self._ask(lambda: self._resume(first_void, run), run)
@@ -121,11 +128,21 @@ class MLflowWriter:
         row, self._row = Row(epoch, timestamp, self._row, step), {}
         self._left_out.remember(run)
         if row.values and self._points:
+            self._number_layers(row, run)
             refused = {} if self._waiting.has_room_for(row) else self._send_waiting(run)
             self._waiting.add(row)
             if not run.comes_again(epoch):
                 refused |= self._send_waiting(run)
+            if epoch >= run.initial_epoch:  # those fed again come all at once
+                self._decoration.refresh(run)
             self._report(refused, row)
+
+    def _number_layers(self, row: Row, run: RunInfo) -> None:
+        """Settle the numbers of layers that are new, where keys have any."""
+        numbers = self._keys.numbers
+        layers = {name.layer for name in row.values if isinstance(name, Metric)}
+        if numbers is not None and numbers.add(layers, run.layers):
+            run.remember(numbers=numbers.texts)
 
     def _send_waiting(self, run: RunInfo, is_end: bool = False) -> dict[str, str]:
         """Send the epochs that wait; returns why MLflow takes some names not, by name.
@@ -135,13 +152,13 @@ class MLflowWriter:
         Raises:
             UndeliveredError: They have not arrived, and were given before the last one.
         """
-        points, rows, was_away = self._points, self._waiting.rows, self._failed
+        points, rows, was_away = self._points, self._waiting.rows, self._way.has_failed
         if points is None or not rows:
             return {}
 
         def send() -> dict[str, str]:
             if was_away:
-                self._check(points, run)
+                self._check(run)
             return points.send_all(rows)
 
         try:
@@ -164,7 +181,7 @@ class MLflowWriter:
             RejectedError: There is something of the kind; all else is there.
         """
         reasons = "; ".join(dict.fromkeys(refused.values()))
-        reason = addresses.without_credentials(reasons, self._uri) if refused else ""
+        reason = addresses.without_credentials(reasons, self._way.uri) if refused else ""
         named = [name for name in refused if name in row.values]
         others = refused.keys() - {*named, *self._refused}
         self._refused |= refused.keys()
@@ -183,126 +200,45 @@ class MLflowWriter:
         finally:
             self._finish(error, run)
 
-    def _leave_notes(self, run: RunInfo) -> None:
-        """Put what the journal tells of the network's health among the run's files."""
-        notes = run_notes(run.savefile) if self._run_id and not self._failed else []
-        if not self._run_id or not (notes or run.state.get("noted")) or self._failed:
-            return
-        from delve_mlflow.client import NOTES_FILE, NOTES_FOLDER
-
-        run_id, told = self._run_id, "\n".join(f"- {note}" for note in notes) or "nothing any more"
-        prefix = str(run.state.get("prefix") or "").replace("/", "-")
-        file = f"{NOTES_FOLDER}/{prefix}{NOTES_FILE}"
-        self._ask(lambda: self._client.log_text(run_id, f"{told}\n", file), run, SHORT)
-        run.remember(noted=bool(notes))
-
     def _finish(self, error: BaseException | None, run: RunInfo) -> None:
-        try:
-            self._leave_notes(run)
-        except Exception as failure:  # the numbers are there; so are the notes, in `delve show`
-            logger.debug("notes that MLflow does not take", exc_info=failure)
+        if not self._way.has_failed:
+            self._decoration.finish(run)
         if error:
             self._ended = "FAILED"
         if self._owned and self._run_id:
-            self._end(run, self._run_id, self._ended or "FINISHED")
+            end(self._way, run, self._run_id, self._ended or "FINISHED", self._check_at_the_end)
+            self._owned = False
         elif error and not self._run_id:
             run.remember(untold="FAILED")
 
-    def _end(self, run: RunInfo, run_id: str, status: str) -> None:
-        """Set the status; if MLflow does not take it, the next to resume or export the run does."""
-
-        def tell() -> None:
-            self._client.set_terminated(run_id, status)
-
-        # A server that has just kept the training waiting is given no second chance to do so.
-        is_away, begun = self._failed and self._patience.is_silent, time.monotonic()
-        try:
-            try:
-                self._ask(tell, run, SHORT if is_away else math.inf)
-            except Exception:
-                if time.monotonic() - begun > _QUICK:
-                    raise
-                time.sleep(database.PAUSE)
-                self._ask(tell, run)
-            self._check_at_the_end(run)
-        except Exception:
-            run.remember(untold=status)
-            raise
-        if Remembered.of(run.state).untold:
-            run.remember(untold=None)
-        self._owned = False
-
     def _check_at_the_end(self, run: RunInfo) -> None:
-        if self._points is None:
-            return
-        points = self._points
         try:
-            self._ask(lambda: self._check(points, run), run)
+            self._ask(lambda: self._check(run), run)
         except BackendLostError:
             raise
         except Exception as error:  # all that was asked for was answered
             logger.debug("MLflow cannot be asked whether it holds all", exc_info=error)
 
-    def _check(self, points: Points, run: RunInfo) -> None:
-        """Ask a server whether it holds what it said that it took: a gateway says so of anything.
-
-        Raises:
-            BackendLostError: It does not.
-        """
-        if self._run_id is None or not self._client.is_remote:
-            return
-        lacking = Remembered.of(run.state).lacking
-        is_made_up_for = lacking is not None and points.proof.covers(int(lacking))
-        missing = points.proof.missing(self._client, self._run_id)
-        if not missing:
-            if is_made_up_for:
-                run.remember(lacking=None)
-            return
-        run.remember(lacking=str(missing[0]))
-        raise BackendLostError(
-            f"MLflow run {self._run_id} does not hold {_rows_named(missing, run)}, which "
-            "the tracking server said that it took; `delve export "
-            f"{shlex.quote(str(run.savefile))} --to mlflow` delivers them, unless this run does"
-        )
+    def _check(self, run: RunInfo) -> None:
+        if self._points and self._run_id:
+            self._points.proof.check(self._way.client, self._run_id, run)
 
     def _ask(self, call: Callable[[], T], run: RunInfo, at_most: float = math.inf) -> T:
-        """Call MLflow, so that it neither waits for long nor shows a password in what it raises."""
-        try:
-            with self._patience.attempt(min(run.time_left(), at_most)):
-                answer = call()
-        except Exception as error:
-            self._failed = True
-            addresses.hide_credentials(error, self._uri)
-            raise
-        self._failed = False
-        return answer
+        return self._way.ask(call, min(run.time_left(), at_most))
 
     @cached_property
-    def _uri(self) -> str:
-        """The tracking URI that was in force when the run was opened."""
-        return self._handle.uri
-
-    @cached_property
-    def _patience(self) -> Patience:
-        return Patience(self._uri)
-
-    @cached_property
-    def _client(self) -> Client:
-        from delve_mlflow.client import Client
-
-        addresses.check(self._uri)
-        return Client(self._uri, self._patience)
+    def _way(self) -> Connection:
+        """The way to the tracking URI that was in force when the run was opened."""
+        return Connection(self._handle.uri)
 
     def _search(self, run: RunInfo) -> Search:
         from delve_mlflow.search import Search
 
         return Search(
-            self._client,
+            self._way.client,
             run,
-            address=addresses.without_credentials(self._uri, self._uri),
-            name=self._run_name,
-            tags=self._tags,
-            given_prefix=self._given_prefix,
+            address=self._way.address,
+            options=self._options,
             users_run=self._handle.users_run,
             say=self._say_once,
         )
@@ -315,7 +251,7 @@ class MLflowWriter:
         finally:  # a run that a copy has replaced cannot be asked again
             self._ended = self._ended or search.ended
         if found.owned and found.run.info.status != "RUNNING":
-            self._client.set_status(found.run.info.run_id, "RUNNING")
+            self._way.client.set_status(found.run.info.run_id, "RUNNING")
         self._use(run, found)
         # The last epoch may be there in part: it is asked for again, which adds nothing twice.
         held = {epoch for epoch in run.epochs if run.x_of(epoch) < found.last_step}
@@ -329,41 +265,25 @@ class MLflowWriter:
 
         self._run_id, self._owned = found.run.info.run_id, found.owned
         run.remember(
-            address=addresses.without_credentials(self._uri, self._uri),
+            address=self._way.address,
             experiment_id=found.run.info.experiment_id,
             run_id=self._run_id,
             owned=found.owned,
-            prefix=found.prefix,
+            prefix=found.keys.prefix,
+            key_style=found.keys.style,
+            page=page(self._way.address, found.run.info.experiment_id, self._run_id),
         )
         self._left_out.recall(run)
         if self._handle.run_id is None:  # the owner of a run that is named has told its own
-            log_params(self._client, self._run_id, run.config)
+            log_params(self._way.client, self._run_id, run.config)
         self._waiting = Waiting()
+        self._keys = found.keys
         self._points = Points(
-            self._client, self._run_id, found.prefix, found.owned, found.last_point + 1
+            self._way.client, self._run_id, found.keys, found.owned, found.last_point + 1
         )
+        self._decoration.belong_to(self._way.uri, self._run_id, run, found.keys.prefix)
 
     def _say_once(self, message: str, *arguments: object) -> None:
         if message not in self._said:
             self._said.add(message)
             logger.warning(message, *arguments)
-
-
-def _rows_named(steps: Sequence[int], run: RunInfo) -> str:
-    """Rows that are known by their steps in MLflow, in words."""
-    if run.axis == "step":
-        return f"the rows of steps {', '.join(map(str, steps))}"
-    return f"epochs {enumerate_epochs(steps)}"
-
-
-def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(tags, Mapping):
-        raise ArgumentError(f"tags must be a dictionary of texts for MLflow, not {tags!r}")
-    for key in tags:
-        if not isinstance(key, str) or not 0 < len(key) <= 250:
-            raise ArgumentError(
-                f"tags: MLflow takes texts of 1 to 250 characters as keys, not {key!r}"
-            )
-        if key.startswith("delve."):
-            raise ArgumentError(f"tags: {key!r} is one of Delve's own; give it another name")
-    return {readable(key): readable(str(value)) for key, value in tags.items()}

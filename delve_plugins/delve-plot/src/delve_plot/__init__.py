@@ -18,6 +18,7 @@ from delve_plot.tables import extract_layer_stat
 from delve_plot.writer import PlotWriter
 
 if TYPE_CHECKING:
+    from delve_plot.all_epochs import recorded_heatmap
     from delve_plot.figures import rgba_pixels, saturation_figure, write_png
     from delve_plot.heatmap import heatmap_figure
     from delve_plot.loaded import layers_figure, runs_figure
@@ -38,6 +39,7 @@ __all__ = [
     "plot_scatter_from_results",
     "plot_stat",
     "plot_stat_level_from_results",
+    "recorded_heatmap",
     "rgba_pixels",
     "runs_figure",
     "saturation_figure",
@@ -50,6 +52,7 @@ _DRAWN_BY = {
     "PacedSaturation": "paced",
     "heatmap_figure": "heatmap",
     "layers_figure": "loaded",
+    "recorded_heatmap": "all_epochs",
     "rgba_pixels": "figures",
     "runs_figure": "loaded",
     "saturation_figure": "figures",

@@ -52,15 +52,29 @@ class PacedSaturation(Generic[T]):
             epoch: The epoch.
             step: Its training step, which stands in the title then.
         """
+        if not self.leave_out(values, layers, epoch, step):
+            return None
+        return self._drawn() if self._pace.is_due() else None
+
+    def leave_out(
+        self,
+        values: Mapping[str, float] | Mapping[Metric, float],
+        layers: Sequence[str],
+        epoch: int,
+        step: int | None = None,
+    ) -> bool:
+        """Take an epoch that is drawn only if it is the last, as one that is fed again.
+
+        Arguments are those of :meth:`of_epoch`; returns whether the epoch holds saturation.
+        """
         saturation = {
             name: value
             for name, value in values.items()
             if isinstance(name, Metric) and name.stat == STAT
         }
-        if not saturation:
-            return None
-        self._left_out = saturation, tuple(layers), epoch, step
-        return self._drawn() if self._pace.is_due() else None
+        if saturation:
+            self._left_out = saturation, tuple(layers), epoch, step
+        return bool(saturation)
 
     def of_last_epoch(self) -> tuple[int, T] | None:
         """The last epoch that held saturation and its figure, for the end of a run.

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from delve.cli import (
@@ -24,12 +22,12 @@ from delve.cli import (
 )
 from delve.errors import ArgumentError, DelveError
 from delve.files import file_name, is_plain, names_for, replacing
-from delve.records import Metric, forward_order
+from delve.records import Metric
+from delve_plot.all_epochs import recorded_heatmap
 from delve_plot.arrangement import TYPE
 from delve_plot.comparison import comparison_figure, drawn_by_type
 from delve_plot.error_bars import ENDS
 from delve_plot.figures import saturation_figure, write_png
-from delve_plot.heatmap import heatmap_figure
 from delve_plot.lettering import width_of
 from delve_plot.loaded import check_by, compare
 from delve_plot.settings import drawn_in
@@ -87,7 +85,7 @@ def draw_run(
     stem = _stem([run], name)
     for mode in first.cells:
         with _drawing(run.folder, shown), drawn_in("delve"):
-            figure = _heatmap(run, choices[0].stat, mode)
+            figure = recorded_heatmap(run, choices[0].stat, mode)
             path = _save(_named(figure, name), folder / f"{stem}-{mode}-{shown}-heatmap.png")
         yield path
 
@@ -180,20 +178,6 @@ def _named(figure: Figure, name: str) -> Figure:
     fitting = next((text for text in texts if width_of(text, size) <= room), title)
     figure.suptitle("\n".join([fitting, *more]), fontsize=size)
     return figure
-
-
-def _heatmap(run: StoredRun, stat: str, mode: str) -> Figure:
-    """The statistic over all epochs that hold it in this mode; of eigenvalues the one named."""
-    epochs = run.overview.epochs_with(stat, [mode])
-    wanted = [m for m in run.overview.first if (m.mode, m.stat) == (mode, stat)]
-    layers = forward_order(run.layers, [metric.layer for metric in wanted])
-    metrics = [Metric(mode, stat, layer) for layer in layers]
-    held = set(epochs)
-    rows = (record.metrics for record in run.records if record.epoch in held)
-    values = np.array([np.array([row.get(m, math.nan) for m in metrics]) for row in rows])
-    return heatmap_figure(
-        values.T, epochs, layers, mode=mode, stat=figure_of(stat), steps=run.steps
-    )
 
 
 def _save(figure: Figure, path: Path) -> Path:

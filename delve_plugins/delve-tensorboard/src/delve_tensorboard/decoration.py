@@ -109,7 +109,7 @@ class Decoration:
         Args:
             folders: Where to.
             shown: The epoch.
-            may_be_drawn: Whether it may have a figure.
+            may_be_drawn: Whether it may have a figure though others follow.
         """
         from delve_tensorboard import summaries
 
@@ -128,9 +128,14 @@ class Decoration:
             self._write(folders[name], shown.epoch, shown.timestamp, shown_there)
         if shown.metrics:
             self._laid_out = list(shown.stats)
-        if self._figures and may_be_drawn:
-            if any(metric.stat == _DRAWN for metric in shown.metrics):
-                self._drawn_at = shown.timestamp
+        if not self._figures:
+            return
+        if any(metric.stat == _DRAWN for metric in shown.metrics):
+            self._drawn_at = shown.timestamp
+        if not may_be_drawn:
+            layers = shown.tags.in_order()
+            self._figures.leave_out(shown.metrics, layers, shown.epoch, shown.step)
+        else:
             figure = self._attempt("figures", lambda: self._draw(shown))
             self._write(folders[self._user], shown.epoch, shown.timestamp, figure)
 

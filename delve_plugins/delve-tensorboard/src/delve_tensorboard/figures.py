@@ -38,6 +38,16 @@ class Figures:
         png = self._drawn.of_epoch(metrics, layers, epoch, step)
         return [] if png is None else [summaries.image(self.tag, png)]
 
+    def leave_out(
+        self,
+        metrics: Mapping[Metric, float],
+        layers: Sequence[str],
+        epoch: int,
+        step: int | None = None,
+    ) -> None:
+        """Take an epoch that has a figure only if it is the last."""
+        self._drawn.leave_out(metrics, layers, epoch, step)
+
     def of_last_epoch(self) -> tuple[int, list[Any]] | None:
         """The last epoch and its figure, unless it has one already."""
         last = self._drawn.of_last_epoch()

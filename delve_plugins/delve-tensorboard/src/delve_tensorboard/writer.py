@@ -14,7 +14,9 @@ from delve.errors import ArgumentError, BackendLostError, RejectedError, WriterC
 from delve.journal import JOURNAL_NAME, now_in_ms
 from delve.records import MODES, HeldEpoch, Metric, RunInfo
 from delve_tensorboard.decoration import Decoration, Shown
+from delve_tensorboard.places import check_folder, remember_page, size_of
 from delve_tensorboard.remembered import Remembered
+from delve_tensorboard.spectra import SPECTRUM, log_spectrum, name_lacking
 from delve_tensorboard.tags import LayerTags
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 FOLDER = "tensorboard"
 
 _USER = ""  # the run of the user's scalars, which is the folder itself
-_SPECTRUM = "spectrum"
 _STYLES = ("delve", "user")
 _LARGEST = 2**28  # bytes of an event file, and so many times the journal's: figures are not there
 _TIMES_JOURNAL = 1000
@@ -45,6 +46,8 @@ class TensorBoardWriter:
         figures: Whether to draw the saturation of all layers as a figure; it needs the plugin
             delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
             without, but the last.
+        log_spectrum: Whether the histograms of the statistic ``spectrum`` show the decimal
+            logarithms of the eigenvalues, and not these: they differ by many powers of ten.
         style: ``delve`` draws them with Matplotlib's defaults, whatever your settings are;
             ``user`` with your settings (``matplotlib.rcParams``).
 
@@ -53,13 +56,18 @@ class TensorBoardWriter:
     """
 
     def __init__(
-        self, savepath: str | os.PathLike[str], figures: bool = False, style: Style = "delve"
+        self,
+        savepath: str | os.PathLike[str],
+        figures: bool = False,
+        style: Style = "delve",
+        log_spectrum: bool = False,
     ) -> None:
         if style not in _STYLES:
             raise ArgumentError(
                 f"style must be 'delve', or 'user' for your own Matplotlib settings, not {style!r}"
             )
         self.path = Path(savepath) / FOLDER
+        self._log_spectrum = log_spectrum
         self._decoration = Decoration(_USER, style if figures else None)
         self._folders: dict[str, EventFolder] = {}
         self._tags = LayerTags()
@@ -121,8 +129,9 @@ class TensorBoardWriter:
 
     def add_array(self, name: Metric, value: np.ndarray) -> None:
         """Stage a spectrum, for its histogram; TensorBoard has no place for other arrays."""
-        if name.stat == _SPECTRUM:
-            self._spectra[name] = value
+        if name.stat == SPECTRUM:
+            shown = log_spectrum(name, value) if self._log_spectrum else (name, value)
+            self._spectra[shown[0]] = shown[1]
 
     def save(self, epoch: int, timestamp: int, run: RunInfo, step: int | None = None) -> None:
         """Write the epoch into each run; it counts once its numbers are whole in all of them."""
@@ -168,7 +177,7 @@ class TensorBoardWriter:
         from delve_tensorboard.stored import stored_epochs
 
         for path in (self.path, *(self.path / mode for mode in MODES)):
-            _check_folder(path)
+            check_folder(path)
         folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
         return stored_epochs(folders, _USER, Remembered.of(run).begins)
 
@@ -181,12 +190,14 @@ class TensorBoardWriter:
                 f"writer 'tensorboard': tensorboard cannot be imported ({error}); reinstall it"
             ) from error
         self._decoration.prepare(run)
+        if self._log_spectrum:
+            name_lacking(run)
         for path in (self.path, *(self.path / mode for mode in MODES)):
-            _check_folder(path)
+            check_folder(path)
         self._folders = {name: EventFolder(self.path / name) for name in (*MODES, _USER)}
         for folder in self._folders.values():
             folder.set_aside_unusable(
-                _LARGEST + _TIMES_JOURNAL * _size(run.savefile / JOURNAL_NAME)
+                _LARGEST + _TIMES_JOURNAL * size_of(run.savefile / JOURNAL_NAME)
             )
         self._rows = None
         self._forget_staged()
@@ -218,6 +229,7 @@ class TensorBoardWriter:
             if self._folders[mode].files():
                 self._folders[mode].open(first_step)
         self._folders[_USER].open(first_step, self._decoration.hyperparameters(run))
+        remember_page(run)
 
     def _forget_staged(self) -> None:
         self._scalars, self._metrics, self._spectra = {}, {}, {}
@@ -276,24 +288,3 @@ class TensorBoardWriter:
         from delve_tensorboard import summaries
 
         return summaries.end_of_run(failed=error is not None, timestamp=now_in_ms())
-
-
-def _check_folder(path: Path) -> None:
-    if path.is_symlink():
-        raise WriterConfigurationError(
-            f"writer 'tensorboard': {path} is a link, and Delve changes no files behind links; "
-            "replace it by a folder, or name another savefile"
-        )
-    if path.exists() and not path.is_dir():
-        raise WriterConfigurationError(
-            f"writer 'tensorboard': {path} is no folder, and Delve's event files go into one of "
-            "that name; move it away, or name another savefile"
-        )
-
-
-def _size(path: Path) -> int:
-    """In bytes; 0 where there is nothing."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

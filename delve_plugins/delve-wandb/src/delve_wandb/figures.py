@@ -8,11 +8,7 @@ from typing import Any
 import wandb
 from delve_plot import PacedSaturation, rgba_pixels
 
-from delve.base import get_logger
-
 KEY = "figures/saturation"
-
-logger = get_logger(__name__)
 
 
 class Figures:
@@ -20,7 +16,6 @@ class Figures:
 
     def __init__(self) -> None:
         self._drawn = PacedSaturation(lambda figure: wandb.Image(rgba_pixels(figure)))
-        self._said = False
 
     def of_epoch(
         self, row: Mapping[str, Any], layers: Sequence[str], epoch: int, step: int | None = None
@@ -29,14 +24,13 @@ class Figures:
         figure = self._drawn.of_epoch(row, layers, epoch, step)
         return {} if figure is None else {KEY: figure}
 
-    def name_failure(self, error: Exception, epoch: int) -> None:
-        """Say once why a figure that was drawn is not sent."""
-        if not self._said:
-            self._said = True
-            logger.warning(
-                "W&B gets no figure of epoch %d (%s: %s); its numbers are there",
-                epoch,
-                type(error).__name__,
-                error,
-            )
-        logger.debug("its traceback", exc_info=error)
+    def leave_out(
+        self, row: Mapping[str, Any], layers: Sequence[str], epoch: int, step: int | None = None
+    ) -> None:
+        """Take an epoch that has a figure only if it is the last."""
+        self._drawn.leave_out(row, layers, epoch, step)
+
+    def of_last_epoch(self) -> dict[str, wandb.Image]:
+        """What to show of the last epoch, unless it has a figure already."""
+        last = self._drawn.of_last_epoch()
+        return {} if last is None else {KEY: last[1]}

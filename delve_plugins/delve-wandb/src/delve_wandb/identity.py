@@ -6,6 +6,7 @@ shown by its id, which is derived from the run's own, and said by its configurat
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import platform
 import secrets
@@ -142,3 +143,13 @@ def pass_over_unusable(run: RunInfo) -> None:
         )
     for name in unusable:
         del run.state[name]
+
+
+def remember_page(opened: Run, run: RunInfo) -> None:
+    """Note the address of the run's page; a run that is offline has none until it is synced."""
+    url = None
+    with contextlib.suppress(Exception):  # of a service that has just died
+        url = None if opened.offline else opened.url
+    page = {"url": url} if url else None
+    if run.state.get("page") != page:
+        run.remember(page=page)

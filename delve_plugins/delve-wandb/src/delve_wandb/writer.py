@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from delve.base import get_logger
-from delve.errors import BackendLostError, RejectedError, WriterConfigurationError
-from delve.journal import run_notes
+from delve.errors import BackendLostError, RejectedError
 from delve.records import Metric, RunInfo
-from delve.writers import LeftOut, how_to_install
+from delve.writers import LeftOut
 from delve_wandb.names import refusal
+from delve_wandb.needs import check_wandb, make_figures
 from delve_wandb.options import Options, tags_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from wandb import Run
 
     from delve_wandb.figures import Figures
+    from delve_wandb.histograms import Histograms
     from delve_wandb.logs import Row
     from delve_wandb.sessions import Session
 
-_NOTES = "delve/notes"  # the key of the sentences on the network
+_SPECTRUM = "spectrum"
 
 logger = get_logger(__name__)
 
@@ -49,7 +51,9 @@ class WandbWriter:
         mode: ``online``, ``offline`` or ``disabled``.
         figures: Whether to log a figure of all layers' saturation too; it needs the plugin
             delve-plot. Drawing takes at most 5 % of the run: where epochs are short, some go
-            without.
+            without, and the last epoch's is in the run's summary then.
+        log_spectrum: Whether to log, for each layer, a histogram of the decimal logarithms of its
+            eigenvalues; it needs the statistic ``spectrum``.
         prefix: What Delve's keys begin with, such as ``fold0/``: it tells the epochs of several
             trackers apart that log into one run.
         commit: In a run that you opened yourself, send each epoch at once, as a row of its own. It
@@ -80,6 +84,7 @@ class WandbWriter:
         commit: bool = False,
         run: Run | None = None,
         leave_out: Collection[str] = (),
+        log_spectrum: bool = False,
     ) -> None:
         self._left_out = LeftOut(leave_out)
         self._options = Options(
@@ -96,29 +101,36 @@ class WandbWriter:
             run,
         )
         self._wants_figures = figures
+        self._wants_histograms = log_spectrum
+        self._histograms: Histograms | None = None
+        if log_spectrum:  # one that stores no arrays has no such hook, so that Delve can say so
+            self.add_array = self._add_array
         self._figures: Figures | None = None
         self._session: Session | None = None
         self._prepared = False
         self._disabled = False
         self._row: dict[str, float] = {}
+        self._has_named_failure = False
 
     def start(self, run: RunInfo) -> None:
         """Use the user's active run, or start one."""
         self._prepare(run)
-        from delve_wandb import sessions
+        from delve_wandb import identity, sessions
 
         if self._session is None and not self._disabled:
             self._session = sessions.start(self._options, run)
+            identity.remember_page(self._session.log.run, run)
 
     def resume_from_saved_state(self, run: RunInfo) -> int | None:
         """Go on in the same W&B run, cut back to the epochs below where W&B lets us."""
         self._part(exit_code=0)
         self._prepare(run)
-        from delve_wandb import resuming
+        from delve_wandb import identity, resuming
 
         if self._disabled:
             return None
         self._session, first_lacking = resuming.resume(self._options, run)
+        identity.remember_page(self._session.log.run, run)
         return first_lacking
 
     def add_scalar(self, name: str, value: float) -> None:
@@ -141,11 +153,17 @@ class WandbWriter:
         self._refuse(value_dict)
         self._row.update(value_dict.items())
 
+    def _add_array(self, name: Metric, value: np.ndarray) -> None:
+        """Stage a spectrum, for its histogram."""
+        if self._histograms and name.stat == _SPECTRUM:
+            self._histograms.stage(name, value)
+
     def save(self, epoch: int, timestamp: int, run: RunInfo, step: int | None = None) -> None:
         """Send the epoch; one that W&B holds already has the same values and is passed over."""
         session = self._session
         if self._disabled or (session and session.log.holds(epoch)):
             self._row = {}
+            self._take_histograms()
             return
         if session is None:
             raise RuntimeError("no W&B run is open")
@@ -162,21 +180,22 @@ class WandbWriter:
         """Finish a run that Delve started, as failed after an exception."""
         session = self._session
         if session:
-            self._leave_notes(session, run)
+            self._leave_summary(session, run)
         self._part(exit_code=1 if error else 0)
         if session:
             session.retire_superseded(run)
 
-    def _leave_notes(self, session: Session, run: RunInfo) -> None:
-        """Put what the journal tells of the network's health into the run's summary."""
-        try:
-            notes = run_notes(run.savefile)
-            if notes or run.state.get("noted"):
-                told = "\n".join(f"- {note}" for note in notes) or "nothing any more"
-                session.log.run.summary[f"{self._options.prefix}{_NOTES}"] = told
-                run.remember(noted=bool(notes))
-        except Exception as failure:  # the numbers are there; so are the notes, in `delve show`
-            logger.debug("notes that W&B does not take", exc_info=failure)
+    def _leave_summary(self, session: Session, run: RunInfo) -> None:
+        from delve_wandb import closing
+
+        closing.leave_notes(session.log.run, run, self._options.prefix)
+        last = self._figures.of_last_epoch() if self._figures else {}
+        closing.leave_figures(session.log.run, self._named(last, session))
+
+    def _named(self, figures: Mapping[str, Any], session: Session) -> dict[str, Any]:
+        """Figures by their keys in the run."""
+        of_delve = f"{self._options.prefix}{'delve/' * session.is_users}"
+        return {of_delve + key: figure for key, figure in figures.items()}
 
     def _refuse(self, names: Iterable[str]) -> None:
         reasons = {name: refusal(self._options.prefix + name) for name in names}
@@ -187,7 +206,7 @@ class WandbWriter:
     def _row_of(
         self, epoch: int, timestamp: int, session: Session, run: RunInfo, step: int | None
     ) -> Row:
-        """The staged values under their keys, with a figure where there is one."""
+        """The staged values under their keys, with what there is beside numbers."""
         from delve_wandb.logs import Row, SteppedLog
 
         staged, self._row = self._row, {}
@@ -196,19 +215,31 @@ class WandbWriter:
         numbers = {prefix + name: value for name, value in staged.items()}
         if is_stepped:  # a row of the user's keeps its own time
             numbers["_timestamp"] = timestamp / 1000
-        if not self._figures or epoch < run.initial_epoch:
-            return Row(numbers)
-        figures = self._figures
-        of_delve = prefix if is_stepped else f"{prefix}delve/"
-        drawn = figures.of_epoch(staged, run.layers, epoch, step)
-        return Row(
-            numbers,
-            {of_delve + key: figure for key, figure in drawn.items()},
-            lambda error: figures.name_failure(error, epoch),
-        )
+        beside = {prefix + name: shown for name, shown in self._take_histograms().items()}
+        if self._figures and epoch < run.initial_epoch:
+            self._figures.leave_out(staged, run.layers, epoch, step)
+        elif self._figures:
+            drawn = self._figures.of_epoch(staged, run.layers, epoch, step)
+            beside |= self._named(drawn, session)
+        return Row(numbers, beside, lambda error: self._name_failure(error, epoch))
+
+    def _take_histograms(self) -> dict[str, Any]:
+        return dict(self._histograms.take()) if self._histograms else {}
+
+    def _name_failure(self, error: Exception, epoch: int) -> None:
+        """Say once why what was made beside the numbers is not sent."""
+        if not self._has_named_failure:
+            self._has_named_failure = True
+            logger.warning(
+                "W&B gets no figure or histogram of epoch %d (%s: %s); its numbers are there",
+                epoch,
+                type(error).__name__,
+                error,
+            )
+        logger.debug("its traceback", exc_info=error)
 
     def _prepare(self, run: RunInfo) -> None:
-        _check_wandb()
+        check_wandb()
         from delve_wandb import identity, opening, service
 
         self._prepared = True
@@ -219,8 +250,13 @@ class WandbWriter:
         was_disabled, self._disabled = self._disabled, opening.is_disabled(self._options)
         if self._disabled and not was_disabled:
             logger.warning("W&B is disabled, so that Delve sends nothing to it")
+        if self._wants_histograms:
+            from delve_wandb.histograms import Histograms
+
+            self._histograms = Histograms()
+            self._histograms.name_lacking(run)
         if self._wants_figures and run.images and not self._figures:
-            self._figures = _make_figures()
+            self._figures = make_figures()
 
     def _let_go_if_lost(self, error: Exception) -> None:
         """Have a run of ours opened anew once W&B's service has died.
@@ -251,30 +287,3 @@ class WandbWriter:
                 session.finish(exit_code)
         finally:
             service.stop()
-
-
-def _check_wandb() -> None:
-    try:
-        import wandb
-    except ImportError as error:
-        raise WriterConfigurationError(
-            f"writer 'wandb': wandb cannot be imported ({error}); reinstall it"
-        ) from error
-    settings = getattr(wandb, "Settings", None)
-    if "finish_timeout" not in getattr(settings, "model_fields", {}):
-        # Where the package is missing, a folder ./wandb, which W&B itself makes, is imported.
-        found = getattr(wandb, "__version__", "only a folder of that name")
-        raise WriterConfigurationError(
-            f"writer 'wandb': wandb 0.28 or newer is needed, and {found} is here; install it anew"
-        )
-
-
-def _make_figures() -> Figures:
-    try:
-        from delve_wandb.figures import Figures
-    except ImportError as error:
-        raise WriterConfigurationError(
-            f"writer 'wandb': figures=True needs the plugin delve-plot ({error}). "
-            f"{how_to_install('plot')}"
-        ) from error
-    return Figures()
