@@ -1,5 +1,6 @@
 """The tracker of a loop, with the real accelerator."""
 
+import os
 import subprocess
 import sys
 
@@ -82,6 +83,24 @@ def test_what_is_logged_is_carried_into_the_next_row(accelerator, model, tmp_pat
     accelerator.end_training()
     (entry,) = entries(tmp_path)
     assert entry["scalars"] == {"loss": 1 / 3}
+
+
+def test_runs_are_named_until_the_training_has_begun(accelerator, model, tmp_path, monkeypatch):
+    pytest.importorskip("delve_mlflow")
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    with mlflow.start_run() as theirs:
+        run = {"mlflow": {"run_id": theirs.info.run_id}}
+        with SaturationTracker(tmp_path / "delve", "mlflow", model, writer_args=run) as tracker:
+            tracker.add_scalar("accuracy", 0.5)
+    delve_accelerate.resume_loggers(accelerator)
+    assert os.environ["MLFLOW_RUN_ID"] == theirs.info.run_id
+    delve_accelerate.track(accelerator, model)
+    model(torch.randn(8, 4))
+    assert "MLFLOW_RUN_ID" not in os.environ
+    accelerator.end_training()
 
 
 def test_a_configuration_that_comes_later_is_the_runs(accelerator, model, tmp_path):

@@ -12,13 +12,11 @@ from typing import Any, Literal, Self
 from accelerate import Accelerator
 from torch import nn
 
-from delve.errors import ArgumentError
 from delve.tracker import (
     SaturationTracker,
     TrainersTracker,
     behind_its_row,
     in_all_processes,
-    name_earlier_runs,
     of_all_or_none,
     read_state,
     resolve_loggers,
@@ -26,6 +24,7 @@ from delve.tracker import (
     write_state,
 )
 from delve_accelerate.checkpoints import Checkpoint, forget_row, note_row, step_of_row
+from delve_accelerate.earlier import folder_of, forget_loggers
 from delve_accelerate.trackers import Listener, runs_of
 
 
@@ -82,37 +81,6 @@ def track(
         writer_args,
         tracker_arguments,
     )
-
-
-def resume_loggers(
-    accelerator: Accelerator, savefile: str | os.PathLike[str] | None = None
-) -> None:
-    """Have the MLflow and W&B of ``log_with`` go on in the runs that they had before.
-
-    To be called before ``accelerator.init_trackers``, where the training is about to go on.
-
-    Args:
-        accelerator: The accelerator.
-        savefile: As for :func:`track`.
-    """
-    if accelerator.is_main_process:
-        name_earlier_runs(folder_of(accelerator, savefile))
-
-
-def folder_of(accelerator: Accelerator, savefile: str | os.PathLike[str] | None) -> Path:
-    """The run's folder.
-
-    Raises:
-        ArgumentError: Neither the user nor the accelerator names one.
-    """
-    if savefile is not None:
-        return Path(savefile)
-    if accelerator.project_dir is None:
-        raise ArgumentError(
-            "track: nothing says where the run is to lie; give savefile=..., or the accelerator a "
-            "project_dir"
-        )
-    return Path(accelerator.project_dir) / "delve"
 
 
 class LoopTracker:
@@ -269,6 +237,7 @@ class LoopTracker:
         self._is_open = True
         self._first.remove()
         accelerator = self._accelerator
+        forget_loggers(accelerator)  # they have begun
         found = runs_of(accelerator, self._held.carried)
         save_to, writer_args = resolve_loggers(self._save_to, self._writer_args, found)
         own = {
