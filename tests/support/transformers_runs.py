@@ -132,6 +132,7 @@ def main() -> None:
         scenario = json.loads(text)
         if not distributed.is_initialized():  # else the processes would meet again
             AcceleratorState._reset_state()  # bf16 of the training before, in Transformers 4
+            os.environ.pop("ACCELERATE_MIXED_PRECISION", None)  # the same
         for name, value in scenario.get("environment", {}).items():
             os.environ[name] = value
         train(scenario)
