@@ -113,7 +113,8 @@ def test_its_output_tells_of_the_end(run):
 
 def test_a_figure_that_ends_a_cell_is_shown(run):
     pytest.importorskip("delve_plot")
-    one, many, inline = "delve.load('run').plot()", "delve.load_all('run').plot()", "import matplotlib.pyplot"
-    _, *drawn, _, again = run(SETUP + MAKE.format(first=0, epochs=1), one, many, inline, one)
+    one, many = "delve.load('run').plot()", "delve.load_all('run').plot()"
+    setup = SETUP + MAKE.format(first=0, epochs=1)
+    _, *drawn, _, again = run(setup, one, many, "import matplotlib.pyplot", one)
     for outputs in (*drawn, again):
         assert [set(o.data) for o in outputs] == [{"image/png", "text/plain"}]
