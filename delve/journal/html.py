@@ -71,7 +71,8 @@ def runs_as_html(title: str, columns: Sequence[str], rows: Sequence[Mapping[str,
 def _cell(value: Any) -> str:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     told = "" if value is None else f"{value:.4g}" if isinstance(value, float) else value
-    return f'<td style="text-align:{"right" if is_number else "left"}">{_text(told)}</td>'
+    side = "right" if is_number else "left"
+    return f'<td style="text-align:{side};padding:0 .5em">{_text(told)}</td>'
 
 
 def _row(
