@@ -81,7 +81,7 @@ def _show_many(
         if chosen:
             click.echo(as_csv(chosen), nl=False)
     elif chosen:
-        say_parts(*table(chosen, terminal_width()))
+        say_parts(*table(chosen, terminal_width(), selection.sort))
     else:
         say("no run is like that")
 

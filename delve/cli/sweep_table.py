@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,7 @@ class Column:
         rank: What is left out first where there is not room for all: the highest.
         exact: The value as it is, of a run.
         told: The same for people.
+        is_stat: Whether it is a statistic of layers.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Column:
     rank: int
     exact: Callable[[RunRow], Any]
     told: Callable[[RunRow], str]
+    is_stat: bool = False
 
 
 def columns_of(rows: Sequence[RunRow]) -> list[Column]:
@@ -101,7 +103,7 @@ def _of_stat(key: str) -> Column:
             return _number(held)
         return f"{held:.1%}"
 
-    return Column(key, key.removesuffix(" mean"), 1, value, told)
+    return Column(key, key.removesuffix(" mean"), 1, value, told, is_stat=True)
 
 
 def _epochs(row: RunRow) -> int:
@@ -128,9 +130,15 @@ def _number(value: float | None) -> str:
 # For a terminal
 
 
-def table(rows: Sequence[RunRow], width: int) -> list[RenderableType]:
-    """A row for each run, with as many columns as there is room for; it is said what is missing."""
-    columns = columns_of(rows)
+def table(rows: Sequence[RunRow], width: int, sort: str | None = None) -> list[RenderableType]:
+    """A row for each run, with as many columns as there is room for; it is said what is missing.
+
+    Args:
+        rows: The runs in their order.
+        width: In characters.
+        sort: What they are sorted by, which is shown before anything else.
+    """
+    columns, of_layers = _named_by_layers(_first(columns_of(rows), sort))
     beginning, labels = run_labels([row.name for row in rows], width)
     sizes = {column.key: _size(column, rows) for column in columns}
     room = width - max(map(cell_len, [*labels, "run"]))
@@ -144,12 +152,35 @@ def table(rows: Sequence[RunRow], width: int) -> list[RenderableType]:
     for label, row in zip(labels, rows, strict=True):
         drawn.add_row(_line(label), *(_cell(column, row, sizes[column.key]) for column in shown))
     parts: list[RenderableType] = [drawn]
+    if of_layers:
+        parts += ["", _line(f"the columns of layers show {of_layers}")]
     if beginning:
         parts += ["", _line(f"all names begin with {beginning}")]
     if left_out:
         missing = ", ".join(column.key for column in left_out)
         parts += ["", _line(f"no room for: {missing}; a wider terminal or --csv shows them")]
     return parts
+
+
+def _first(columns: Sequence[Column], sort: str | None) -> list[Column]:
+    """The columns, of which the one that the runs are sorted by is left out last."""
+    name = (sort or "").removeprefix("-")
+    keys = {column.key for column in columns}
+    wanted = next((key for key in (f"best {name}", name) if key in keys), None)
+    return [replace(c, rank=0) if c.key == wanted else c for c in columns]
+
+
+def _named_by_layers(columns: Sequence[Column]) -> tuple[list[Column], str]:
+    """Several columns of one statistic are headed by the layers alone; the statistic, once."""
+    parted = {column.key: column.key.split(" ", 2) for column in columns if column.is_stat}
+    shared = {" ".join(parts[:2]) for parts in parted.values()}
+    if len(parted) < 2 or len(shared) > 1:
+        return list(columns), ""
+    short = [
+        replace(column, heading=parted[column.key][-1]) if column.is_stat else column
+        for column in columns
+    ]
+    return short, shared.pop()
 
 
 def _size(column: Column, rows: Sequence[RunRow]) -> int:

@@ -51,6 +51,12 @@ def layers_frame(parts: Sequence[Part], has_names: bool) -> pd.DataFrame:
     return _frame(parts, found, columns, has_names)
 
 
+def summary_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row for each run, as they are given."""
+    frame: pd.DataFrame = _pandas().DataFrame(rows)
+    return frame
+
+
 _Column = tuple[np.ndarray, np.ndarray, np.ndarray]  # codes of names, rows, values
 
 

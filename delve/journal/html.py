@@ -1,4 +1,4 @@
-"""A run as HTML, for notebooks: saturation of each layer as bars, notes, and its files."""
+"""Runs as HTML, for notebooks: of one each layer as bars, notes, files; of several a row each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from delve.base.printable import printable
 from delve.records import MODES, forward_order
 
 _COLOURS = {"train": "#0072B2", "eval": "#E69F00"}  # Okabe and Ito's, told apart by all eyes
 _BAR = 160  # pixels
+_MOST_RUNS = 100  # in a table
 _FILES = ("journal.jsonl", "metrics.csv", "npy", "plots", "tensorboard", "wandb", "earlier")
 
 
@@ -47,6 +49,30 @@ def run_as_html(
         f"{f'<ul>{told}</ul>' if told else ''}"
         f"<div><code>{_text(folder)}</code>: {_text(', '.join(there) or 'nothing yet')}</div></div>"
     )
+
+
+def runs_as_html(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table with a row for each of several runs.
+
+    Args:
+        title: What stands above.
+        columns: What of each run is told.
+        rows: The values, by column; None where a run has none.
+    """
+    heads = "".join(f"<th>{_text(column)}</th>" for column in columns)
+    told = "".join(
+        f"<tr>{''.join(_cell(row[column]) for column in columns)}</tr>" for row in rows[:_MOST_RUNS]
+    )
+    more = len(rows) - _MOST_RUNS
+    below = f"<div>and {more} more</div>" if more > 0 else ""
+    return f"<div><b>{_text(title)}</b><table><tr>{heads}</tr>{told}</table>{below}</div>"
+
+
+def _cell(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    told = "" if value is None else f"{value:.4g}" if isinstance(value, float) else value
+    side = "right" if is_number else "left"
+    return f'<td style="text-align:{side};padding:0 .5em">{_text(told)}</td>'
 
 
 def _row(

@@ -1,19 +1,18 @@
-"""Recorded runs for programs: what ``delve.load`` and ``delve.load_all`` return."""
+"""A recorded run for programs: what ``delve.load`` returns."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from delve.errors import ArgumentError, DelveError
 from delve.journal.arrays import read_stored_array
 from delve.journal.findings import notes_of
-from delve.journal.frames import layers_frame, scalars_frame
+from delve.journal.frames import Part, layers_frame, scalars_frame
 from delve.journal.html import run_as_html
 from delve.journal.pages import Page, run_pages
 from delve.journal.status import State, Status
@@ -80,7 +79,7 @@ class LoadedRun:
     @property
     def scalars(self) -> pd.DataFrame:
         """Your own numbers: epoch, step, name, value, one row for each."""
-        return scalars_frame([self._part], has_names=False)
+        return scalars_frame([self.part], has_names=False)
 
     @property
     def layers(self) -> pd.DataFrame:
@@ -88,7 +87,7 @@ class LoadedRun:
 
         Layers are categories in forward order, so what is grouped by them is in that order.
         """
-        return layers_frame([self._part], has_names=False)
+        return layers_frame([self.part], has_names=False)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -154,7 +153,9 @@ class LoadedRun:
             }
             if record and metrics:
                 when = {"epoch": record.epoch, "step": record.step}
-                return _plugin().layers_figure(metrics, self.layer_names, stat=name, by=by, **when)
+                return plot_plugin().layers_figure(
+                    metrics, self.layer_names, stat=name, by=by, **when
+                )
         where = "any epoch" if epoch is None else f"epoch {epoch}"
         raise ArgumentError(f"{self.folder} holds no {stat} of {where}")
 
@@ -181,86 +182,17 @@ class LoadedRun:
         )
 
     @property
-    def _part(self) -> tuple[str, Table, Sequence[str], Mapping[int, int]]:
+    def part(self) -> Part:
+        """What tables of several runs are made of."""
         return self.name, self.table, self.stored.layers, self.stored.steps
 
 
-class LoadedRuns(Sequence[LoadedRun]):
-    """Several runs, in natural order of their names."""
+def plot_plugin() -> Any:
+    """The plugin that draws.
 
-    def __init__(self, runs: Sequence[LoadedRun], within: str = "") -> None:
-        self._runs = tuple(runs)
-        self._within = within
-
-    @property
-    def scalars(self) -> pd.DataFrame:
-        """Your own numbers of all runs: run, epoch, step, name, value."""
-        return scalars_frame([run._part for run in self._runs], has_names=True)
-
-    @property
-    def layers(self) -> pd.DataFrame:
-        """The layers' statistics of all runs: run, epoch, step, mode, layer, stat, value."""
-        return layers_frame([run._part for run in self._runs], has_names=True)
-
-    @property
-    def names(self) -> list[str]:
-        """What the runs are called in the tables."""
-        return [run.name for run in self._runs]
-
-    def plot(
-        self, stat: str = "saturation", epoch: int | None = None, by: str | None = None
-    ) -> Any:
-        """A figure of Matplotlib that compares the runs, as ``delve plot`` draws it of a folder.
-
-        Runs that do not hold the statistic are left out, with a warning.
-
-        Args:
-            stat: As the tracker takes it, ``lsat``, or its long name.
-            epoch: By default each run's last one that holds the statistic.
-            by: What panels are for: a hyperparameter, ``type`` (of layers), ``layer``, or ``run``;
-                by default what suits the runs.
-
-        Raises:
-            ArgumentError: No run holds anything of it there, or no hyperparameter is called so.
-            DelveError: The plot plugin is not installed.
-        """
-        stored = [run.stored for run in self._runs]
-        return _plugin().runs_figure(
-            stored, self.names, stat=stat, epoch=epoch, by=by, within=self._within
-        )
-
-    @overload
-    def __getitem__(self, which: int | str) -> LoadedRun: ...
-
-    @overload
-    def __getitem__(self, which: slice) -> LoadedRuns: ...
-
-    def __getitem__(self, which: int | str | slice) -> LoadedRun | LoadedRuns:
-        """A run by its place or its name."""
-        if isinstance(which, str):
-            found = [run for run in self._runs if run.name == which]
-            if not found:
-                raise KeyError(which)
-            return found[0]
-        return (
-            LoadedRuns(self._runs[which], self._within)
-            if isinstance(which, slice)
-            else self._runs[which]
-        )
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def __iter__(self) -> Iterator[LoadedRun]:
-        return iter(self._runs)
-
-    def __repr__(self) -> str:
-        return (
-            f"<{len(self)} runs: {', '.join(map(repr, self.names[:5]))}{', ...' * (len(self) > 5)}>"
-        )
-
-
-def _plugin() -> Any:
+    Raises:
+        DelveError: It is not installed.
+    """
     try:
         return importlib.import_module("delve_plot")
     except ImportError as error:

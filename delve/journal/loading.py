@@ -9,7 +9,8 @@ from delve.base.local_path import local_path
 from delve.base.log import get_logger
 from delve.errors import JournalError
 from delve.journal.finding import find_runs
-from delve.journal.loaded_run import LoadedRun, LoadedRuns
+from delve.journal.loaded_run import LoadedRun
+from delve.journal.loaded_runs import LoadedRuns
 from delve.journal.status import status_of
 from delve.journal.stored_run import read_with_lines
 from delve.journal.table import Table

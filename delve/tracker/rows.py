@@ -135,7 +135,8 @@ class Rows(Checkpoints):
             self.saturation()
 
     def _repr_html_(self) -> str:
-        state = "closed" if self._closed else f"epoch {self._epoch}"
+        state = f"after epoch {self._epoch - 1}" if self._saturations else f"epoch {self._epoch}"
+        state = f"closed, {state}" if self._closed else state
         few = [f"fewer samples than features ({m}): {', '.join(n)}" for m, n in self._few.items()]
         return run_as_html(
             f"{self.savefile.name}: {state}",

@@ -149,6 +149,7 @@ class Session:
                 atexit.unregister(self._close_at_exit)
                 self._hooks.remove()
                 self._run.close(error)
+                self._display.update(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy of a model that holds a tracker, for an average of weights or a checkpoint.

@@ -276,6 +276,7 @@ class SaturationTracker(Rows):
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"epoch {self._epoch}"
-        layers = f"{len(self._hooks.layers)} layers"
+        count = len(self._hooks.layers)
+        layers = f"{count} layer{'s' * (count != 1)}"
         facts = [repr(str(self.savefile)), state, layers, " + ".join(self._run.writers)]
         return f"SaturationTracker({', '.join(filter(None, facts))})"

@@ -106,6 +106,24 @@ def test_layers_are_shown_one_by_one(delve, sweep):
     assert "\nconv " not in one
 
 
+def test_columns_of_several_layers_have_their_names(delve, sweep):
+    shown = delve("show", sweep, "--layers", "*", columns=80)
+    head, first, *_ = rows_of(shown)
+    assert head[-2:] == ["conv", "fc"]
+    assert first[-2:] == ["50.0%", "25.0%"]
+    assert "\nthe columns of layers show lsat eval\n" in shown.stdout
+    assert "lsat eval fc" in delve("show", sweep, "--layers", "*", "--csv").stdout
+
+
+def test_what_runs_are_sorted_by_is_shown(delve, sweep):
+    by_loss, by_accuracy = (
+        delve("show", sweep, "--layers", "*", "--sort", key, columns=72).stdout.splitlines()[0]
+        for key in ("loss", "-accuracy")
+    )
+    assert ("best loss" in by_loss, "best accuracy" in by_loss) == (True, False)
+    assert ("best loss" in by_accuracy, "best accuracy" in by_accuracy) == (False, True)
+
+
 def test_csv_holds_all_columns_exactly(delve, sweep):
     result = delve("show", sweep, "--csv", "--sort", "accuracy")
     first = next(csv.DictReader(result.stdout.splitlines()))

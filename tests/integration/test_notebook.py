@@ -94,7 +94,27 @@ def test_one_output_follows_the_epochs(run):
     _, outputs, tracker, loaded = run(SETUP, shown, "tracker", "delve.load('run')")
     pages = [o.data["text/html"] for o in outputs if o.output_type == "display_data"]
     assert len(pages) == 1, "one output, not one for each epoch"
-    assert "run: epoch 3" in pages[0]
+    assert "run: after epoch 2" in pages[0]
     for cell in (tracker, loaded):
         assert "train saturation" in cell[0].data["text/html"]
     assert "run: running, 3 epochs" in loaded[0].data["text/html"]
+
+
+def test_its_output_tells_of_the_end(run):
+    shown = (
+        "tracker = SaturationTracker('run', 'print', model)\ntracker.display()\n"
+        "model(torch.rand(20, 3))\ntracker.add_saturations()\ntracker.close()"
+    )
+    _, outputs = run(SETUP, shown)
+    (page,) = [o.data["text/html"] for o in outputs if o.output_type == "display_data"]
+    assert "run: closed, after epoch 0" in page
+    assert text_of(outputs, "stderr") == ""
+
+
+def test_a_figure_that_ends_a_cell_is_shown(run):
+    pytest.importorskip("delve_plot")
+    one, many = "delve.load('run').plot()", "delve.load_all('run').plot()"
+    setup = SETUP + MAKE.format(first=0, epochs=1)
+    _, *drawn, _, again = run(setup, one, many, "import matplotlib.pyplot", one)
+    for outputs in (*drawn, again):
+        assert [set(o.data) for o in outputs] == [{"image/png", "text/plain"}]

@@ -188,6 +188,28 @@ def test_one_that_cannot_be_read_is_left_out_and_named(tmp_path, caplog):
     assert str(tmp_path / "b") in caplog.text
 
 
+def test_a_summary_has_a_row_for_each_run(tmp_path):
+    pytest.importorskip("pandas")
+    for width, rate in ((4, 0.1), (4, 0.01), (8, 0.1), (8, 0.01)):
+        config = {"model": {"width": width}, "lr": rate, "seed": 7}
+        rows = [{"accuracy": width * rate, "lr": rate / 2}, {"accuracy": width + rate}]
+        write_run(tmp_path / f"w{width}-{rate}", rows, config=config)
+    write_run(tmp_path / "z", [{"<loss>": 1.5}], config={"lr": 1})
+    runs = load_all(tmp_path)
+    summary = runs.summary
+    assert list(summary) == [
+        *["run", "status", "epochs", "model.width", "lr", "seed", "accuracy", "last lr", "<loss>"]
+    ]
+    assert rows_of(summary[["run", "epochs", "last lr"]])[1] == ("w4-0.1", 2, 0.05)
+    table = summary[:4].pivot(index="model.width", columns="lr", values="accuracy")
+    assert table.to_numpy().tolist() == [[4.01, 4.1], [8.01, 8.1]]
+    told = runs._repr_html_()
+    assert told.count("<tr>") == 6
+    assert "<th>&lt;loss&gt;</th>" in told
+    assert ">8.1</td>" in told
+    assert "seed" not in runs[:4]._repr_html_(), "which is the same in all"
+
+
 @pytest.mark.parametrize("place", ["nowhere", "empty"])
 def test_a_folder_without_runs_is_an_error(tmp_path, place):
     (tmp_path / "empty").mkdir()

@@ -99,7 +99,7 @@ def test_its_html_tells_of_layers_modes_and_files(tmp_path):
         model.eval()(torch.rand(200, 40))
         tracker.add_saturations()
         told = tracker._repr_html_()
-    assert "a &lt;run&gt;: epoch 1" in told
+    assert "a &lt;run&gt;: after epoch 0" in told
     assert "train saturation" in told
     assert "eval saturation" in told
     assert " of 6)" in told

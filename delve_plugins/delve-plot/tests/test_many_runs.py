@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -240,3 +241,20 @@ def test_a_run_without_layers_of_a_type_leaves_the_others_their_room():
     figure = comparison_figure([table_of(0, DEEP), table_of(1, without)], ["run0", "run1"])
     rgba_pixels(figure)  # warns where the layout collapses
     assert all(axes.get_position().width > 0.15 for axes in panels_of(figure))
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ((None, None, None), "epoch (3 to 7)"),
+        ((None, 40, 80), "epoch (3 to 7)"),
+        ((90, 40, 80), "row (steps 40 to 90)"),
+    ],
+)
+def test_the_title_tells_between_which_epochs_runs_ended(steps, told):
+    tables = [
+        replace(table_of(run, FEW), epoch=epoch, step=step)
+        for run, (epoch, step) in enumerate(zip((7, 3, 7), steps, strict=True))
+    ]
+    figure = comparison_figure(tables, ["a", "b", "c"])
+    assert figure.get_suptitle().replace("\n", " ") == f"Saturation, at each run's last {told}"

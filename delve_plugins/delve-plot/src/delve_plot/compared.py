@@ -84,10 +84,18 @@ class Compared:
     def title(self) -> str:
         """What the figure shows, and of when."""
         told = {told_when(table.epoch, table.step) for table in self.tables}
-        last = "epoch" if any(table.step is None for table in self.tables) else "row"
-        when = told.pop() if len(told) == 1 else f"at each run's last {last}"
+        when = told.pop() if len(told) == 1 else f"at each run's last {self._span}"
         mode = self.modes[0] if len(self.modes) == 1 else ""
         return ", ".join(filter(None, [title_of(self.stat), mode, when]))
+
+    @property
+    def _span(self) -> str:
+        """Between which epochs, or steps, the runs are shown: some may have ended early."""
+        steps = [table.step for table in self.tables if table.step is not None]
+        if len(steps) == len(self.tables):
+            return f"row (steps {min(steps)} to {max(steps)})"
+        epochs = [table.epoch for table in self.tables]
+        return f"epoch ({min(epochs)} to {max(epochs)})"
 
     def by_value(self, key: str) -> list[tuple[str | None, list[int]]]:
         """The runs by the values of a hyperparameter, in their order."""

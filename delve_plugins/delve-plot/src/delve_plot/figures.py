@@ -16,6 +16,7 @@ from delve_plot.error_bars import draw_error_bars, error_bars
 from delve_plot.legend import draw_legend_below
 from delve_plot.lettering import missing_glyphs_as_boxes
 from delve_plot.names import short_names
+from delve_plot.shown_figure import ShownFigure
 from delve_plot.signs import NEUTRAL, draw_signs, explained, with_place
 from delve_plot.stats import Scale, figure_of, is_share, label_of, rank_of, scale_of, title_of
 from delve_plot.style import (
@@ -69,7 +70,7 @@ def saturation_figure(
     modes = [mode for mode in MODES if any(metric.mode == mode for metric in shown)] or ["train"]
     longest = max(map(len, short_names(rows)), default=0)
     page = fit_page(len(rows), longest, max(_PANEL * len(modes), _NARROWEST), fontsize, figsize)
-    figure = Figure(figsize=page.size, layout="constrained")
+    figure = ShownFigure(figsize=page.size, layout="constrained")
     panels = figure.subplots(1, len(modes), sharey=True, squeeze=False)[0]
     scale = scale_of(stat, np.array(list(shown.values()), dtype=np.float64))
     for axes, mode in zip(panels, modes, strict=True):

@@ -18,6 +18,7 @@ from delve_plot.cells import Cells, cells_of
 from delve_plot.legend import draw_legend
 from delve_plot.lettering import wrapped
 from delve_plot.names import short_names
+from delve_plot.shown_figure import ShownFigure
 from delve_plot.stats import Scale, label_of, scale_of, title_of
 from delve_plot.style import FONT_SIZE, MISSING, fit_page, name_figure, name_rows
 
@@ -63,7 +64,7 @@ def heatmap_figure(
     """
     longest = max(map(len, short_names(layers)), default=0)
     page = fit_page(len(layers), longest, _WIDTH, fontsize, figsize)
-    figure = Figure(figsize=page.size, layout="constrained")
+    figure = ShownFigure(figsize=page.size, layout="constrained")
     axes = figure.subplots()
     cells = cells_of(values, epochs)
     scale = scale_of(stat, cells.values)

@@ -26,6 +26,7 @@ from delve_plot.layer_types import Types
 from delve_plot.legend import draw_legend_below, not_hidden
 from delve_plot.lettering import wrapped
 from delve_plot.names import short_names
+from delve_plot.shown_figure import ShownFigure
 from delve_plot.signs import NEUTRAL, draw_signs, explained, has_place, with_place
 from delve_plot.stats import Scale, label_of
 from delve_plot.style import (
@@ -144,7 +145,7 @@ def _page(
         tall = max(min(_ROW * len(runs.rows), _TALLEST, _ALL_TALLEST / lines), _LEAST_TALL)
         page = fit_page(len(runs.rows), longest, width, FONT_SIZE, (size[0], tall + _SURROUND))
         size = size[0], lines * (tall + _ABOVE) + _SURROUND
-    return Figure(figsize=size, layout="constrained"), page
+    return ShownFigure(figsize=size, layout="constrained"), page
 
 
 def _prepare(axes: Axes, scale: Scale, is_small: bool) -> None:

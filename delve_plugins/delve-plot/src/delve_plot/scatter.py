@@ -12,6 +12,7 @@ from matplotlib.ticker import Formatter, FuncFormatter
 
 from delve_plot.names import short_names
 from delve_plot.panels import LINE, UNDER_NAME, Grid, Margins, fit_grid, size_for
+from delve_plot.shown_figure import ShownFigure
 from delve_plot.style import COLOURS, EDGE, FONT_SIZE, name_figure, plain, told_when
 
 _NUMBER_SIZE = 0.6  # of the font's size
@@ -43,7 +44,7 @@ def scatter_figure(
     """
     layers = list(samples)
     size = figsize or size_for(len(layers), _margins(_TITLE_LINES, fontsize), fontsize)
-    figure = Figure(figsize=size)
+    figure = ShownFigure(figsize=size)
     told = ", ".join(filter(None, ["Embedded samples", mode, told_when(epoch, step)]))
     title = name_figure(figure, told, layers, fontsize)
     title.set(y=1 - EDGE / size[1], verticalalignment="top")

@@ -21,6 +21,7 @@ from delve_plot.layer_types import OTHERS, STAR, Types
 from delve_plot.legend import draw_legend_below, not_hidden, sign_of
 from delve_plot.lettering import width_of, wrapped
 from delve_plot.names import short_names
+from delve_plot.shown_figure import ShownFigure
 from delve_plot.signs import draw_signs, explained, has_place, with_place
 from delve_plot.stats import Scale, label_of
 from delve_plot.style import FONT_SIZE, GUIDE, columns_for, name_figure, plain
@@ -85,7 +86,7 @@ def type_figure(
     is_grid = len(columns) > 1
     beside = len(columns) if is_grid else columns_for(len(kinds))
     below = len(kinds) if is_grid else math.ceil(len(kinds) / beside)
-    figure = Figure(figsize=_size(kinds, beside, below), layout="constrained")
+    figure = ShownFigure(figsize=_size(kinds, beside, below), layout="constrained")
     grid = figure.subplots(below, beside, sharey=True, squeeze=False)
     scale = runs.scale
     signs: list[Line2D] = []
