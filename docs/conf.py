@@ -89,6 +89,8 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "Delve"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["delve.css"]
 html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import sys
 from typing import Any
 
 from docutils import nodes
@@ -13,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import delve
-from delve.stats.built_in import BUILT_IN
+from delve.stats import built_in
 from delve.stats.registry import SETS
 from delve.stats.stat import Stat
 
@@ -35,7 +36,9 @@ class _Registered(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        """These lines as a page in Markdown takes them."""
+        """These lines as a page in Markdown takes them, which is read again where they change."""
+        for part in (sys.modules[__name__], delve.SaturationTracker, Stat, built_in):
+            self.env.note_dependency(inspect.getfile(part))
         node = nodes.section()
         node.document = self.state.document
         lines = ["````{eval-rst}", *self.lines(), "````"]
@@ -51,7 +54,7 @@ class Statistics(_Registered):
     def lines(self) -> list[str]:
         """A row for each long name."""
         found = [["key", "long name", "range", "what it is", "source", "in"]]
-        for stat in BUILT_IN:
+        for stat in built_in.BUILT_IN:
             sets = ", ".join(name for name, keys in SETS.items() if stat.key in keys)
             found.append(
                 [f"``{stat.key}``", stat.name, _range(stat), stat.summary, stat.source, sets]

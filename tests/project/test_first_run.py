@@ -20,8 +20,8 @@ def shape(line):
 def test_the_first_run_and_the_killed_one_go_as_the_page_says(tmp_path):
     pytest.importorskip("delve_csv")
     write_files(PAGE, tmp_path)
-    calls = "".join(block.code for block in code_blocks(PAGE) if block.language == "sh")
-    calls = [line for line in calls.splitlines() if line.startswith(("python ", "delve "))]
+    code = "".join(block.code for block in code_blocks(PAGE) if block.language == "sh")
+    calls = [line for line in code.splitlines() if line.startswith(("python ", "delve "))]
     shown, codes = [], []
     for call in calls:
         words = call.replace("delve ", "-m delve ", 1).replace("python ", "", 1).split()
