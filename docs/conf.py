@@ -50,6 +50,7 @@ myst_heading_anchors = 3
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # as written: `os.environ`, not what it holds on this machine
 autodoc_class_signature = "mixed"
 autosummary_generate = True
 toc_object_entries_show_parents = "hide"  # beside the page there is room for a name alone

@@ -1,7 +1,12 @@
-"""Every link of the built site leads somewhere: to a file, and to the place in it that is named."""
+"""Every link of the built site leads somewhere, and nothing of the machine that built it is told.
+
+A link leads to a file, and to the place in it that is named. What a page could tell of the machine
+are its variables, some of them secret: the value of a default such as ``os.environ``.
+"""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +27,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _look(app: Sphinx, error: Exception | None) -> None:
-    """Warn of each link that leads nowhere; the build takes a warning for an error."""
+    """Warn of each fault; the build takes a warning for an error."""
     if error is not None or app.builder.format != "html":
         return
     root = Path(app.outdir)
@@ -31,6 +36,8 @@ def _look(app: Sphinx, error: Exception | None) -> None:
         if page.exists():
             for link in broken(page):
                 logger.warning("%s: nothing is at %r", page.relative_to(root), link)
+            if os.environ["PATH"] in page.read_text(encoding="utf-8"):
+                logger.warning("%s: variables of this machine are told", page.relative_to(root))
     _read.cache_clear()
 
 
