@@ -13,7 +13,7 @@ from delve.tracker.trainer_loggers import (
     name_earlier_runs,
     resolve_loggers,
 )
-from delve.tracker.trainer_states import behind_its_row, of_all_or_none
+from delve.tracker.trainer_states import behind_its_row, in_all_processes, of_all_or_none
 from delve.tracker.trainers import TrainersTracker
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "behind_its_row",
     "earlier_runs",
     "forget_earlier_runs",
+    "in_all_processes",
     "name_earlier_runs",
     "of_all_or_none",
     "read_state",

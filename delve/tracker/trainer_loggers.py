@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,9 @@ def name_earlier_runs(
         if "WANDB_RESUME" not in environment:
             wanted["WANDB_RESUME"] = "allow"
     environment.update(wanted)
+    for setting, value in _wandb_settings(wanted) if environment is os.environ else ():
+        if getattr(_session(), setting, value) is None:
+            setattr(_session(), setting, value)
     return wanted
 
 
@@ -143,3 +147,21 @@ def forget_earlier_runs(
     for name, value in named.items():
         if environment.get(name) == value:
             del environment[name]
+    for setting, value in _wandb_settings(named) if environment is os.environ else ():
+        if getattr(_session(), setting, None) == value:
+            setattr(_session(), setting, None)
+
+
+def _wandb_settings(named: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What W&B calls its variables once it has read them."""
+    names = {"WANDB_RUN_ID": "run_id", "WANDB_RESUME": "resume"}
+    return [(names[name], value) for name, value in named.items() if name in names]
+
+
+def _session() -> Any:
+    """What W&B has read of its variables, which it does once, be it for ``wandb.login()``.
+
+    None where it has read nothing yet. It has no public name that does not read them.
+    """
+    setup = sys.modules.get("wandb.sdk.wandb_setup")
+    return getattr(getattr(setup, "_singleton", None), "_settings", None)

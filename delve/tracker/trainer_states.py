@@ -18,14 +18,19 @@ logger = get_logger("delve.tracker")
 
 def of_all_or_none(state: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """This process's state, if each process of the training has one. Collective."""
-    if all(processes.gather(state is not None)):
+    if in_all_processes(state is not None):
         return state
     if state is not None:
         logger.warning("other processes have lost their state in the checkpoint: none is loaded")
     return None
 
 
-def behind_its_row(state: Mapping[str, Any], folder: Path, x: int) -> Mapping[str, Any]:
+def in_all_processes(is_so: bool) -> bool:
+    """Whether it is so in each process of the training. Collective."""
+    return all(processes.gather(is_so))
+
+
+def behind_its_row(state: Mapping[str, Any], folder: Path, x: int | None) -> Mapping[str, Any]:
     """The state with which a training goes on that does not come back to the checkpoint's step.
 
     For trainers that validate or log at a step after its checkpoint, and after a resume begin with
@@ -34,7 +39,7 @@ def behind_its_row(state: Mapping[str, Any], folder: Path, x: int) -> Mapping[st
     Args:
         state: What :meth:`TrainersTracker.state` gave for the checkpoint.
         folder: The run's folder; that of rank zero counts.
-        x: Where on the x axis the checkpoint's step stands.
+        x: Where on the x axis the checkpoint's step stands; None where that axis is the epoch.
     """
     row = _row_at(folder, epoch_of(state), x)
     if processes.is_distributed():
@@ -50,7 +55,7 @@ def behind_its_row(state: Mapping[str, Any], folder: Path, x: int) -> Mapping[st
     return {"tracker": moved, "scalars": {}}
 
 
-def _row_at(folder: Path, epoch: int, x: int) -> Literal["layers", "scalars", "none"]:
+def _row_at(folder: Path, epoch: int, x: int | None) -> Literal["layers", "scalars", "none"]:
     """What the row of this epoch holds, if it is one of this step."""
     if not processes.is_rank_zero():
         return "none"

@@ -22,18 +22,14 @@ pytest.importorskip("delve_keras")
 PROGRAM = "keras_runs.py"
 STATS = ["lsat", "n", "trc"]
 LAYERS = ["maps", "series", "head", "logits"]
-OF_ITS_OWN = {
-    "delve": {
-        "save_to": ["csv", "mlflow", "tensorboard", "wandb"],
-        "stats": STATS,
-        "config": {"name": "killed"},
-    }
-}
-EVERY_FIVE = {
-    "delve": {"save_to": "csv", "stats": STATS, "every": 5, "carry_scalars": True},
-    "policy": "mixed_bfloat16",
-    "accumulate": 2,
-}
+OWN = ["csv", "mlflow", "tensorboard", "wandb"]
+SHARED = {"save_to": ["loggers", "csv"], "stats": STATS, "carry_scalars": True}
+IN_BF16 = {"policy": "mixed_bfloat16", "accumulate": 2}
+
+
+def of_its_own(name, **options):
+    """Arguments for runs of Delve's own in all backends."""
+    return {"save_to": OWN, "stats": STATS, "config": {"name": name}, **options}
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +40,26 @@ def fits(tmp_path_factory):
     def scenario(name, **options):
         return {"out": str(folder / name), "name": name, **options}
 
-    shared = {"save_to": ["loggers", "csv"], "stats": STATS, "carry_scalars": True}
+    every = of_its_own("every", every=5, carry_scalars=True)
     run_trainings(
         PROGRAM,
         folder,
         scenario("bare", logged=True),
-        scenario("plain", logged=True, delve=shared, witness=str(folder / "witness.pt")),
-        scenario("every", **EVERY_FIVE),
-        scenario("killed", **OF_ITS_OWN, kill_at=2),
+        scenario("plain", logged=True, delve=SHARED, witness=str(folder / "witness.pt")),
+        scenario("five", delve={"stats": STATS, "every": 5}),
+        scenario("every", delve=every, **IN_BF16),
+        scenario("killed", delve=of_its_own("killed"), kill_at=2),
         expect=-9,
     )
+    again = of_its_own("again", every=5, carry_scalars=True)
     run_trainings(
         PROGRAM,
         folder,
-        scenario("killed", **OF_ITS_OWN),
-        scenario("again", **EVERY_FIVE, kill_at=2),
+        scenario("killed", delve=of_its_own("killed")),
+        scenario("again", delve=again, **IN_BF16, kill_at=2),
         expect=-9,
     )
-    run_trainings(PROGRAM, folder, scenario("again", **EVERY_FIVE))
+    run_trainings(PROGRAM, folder, scenario("again", delve=again, **IN_BF16))
     return folder
 
 
@@ -134,20 +132,77 @@ def test_carried_logs_are_in_the_rows(fits):
         assert {step: row[name] for step, row in rows.items()} == dict(bare[name])
 
 
+def of_delves_own(folder, name, axis="epoch"):
+    """The rows of a run of Delve's own, which each backend in a folder holds once."""
+    rows = journal_steps(folder / name / "delve")
+    layers = layers_of(rows)
+    assert csv_steps(folder / name / "delve") == rows
+    assert nearly(tensorboard_steps(folder / name / "delve")) == nearly(rows)
+    assert layer_rows(mlflow_curves(folder / "mlflow.db", "name", name)) == layers
+    assert wandb_steps(wandb_files(folder, "name", name), axis) == layers
+    return rows
+
+
 def test_a_killed_fit_goes_on_to_the_same_bits_in_every_backend(fits, expected):
-    folder = fits / "killed" / "delve"
-    assert layers_of(journal_steps(folder)) == expected
-    assert layers_of(csv_steps(folder)) == expected
-    assert nearly(tensorboard_steps(folder)) == nearly(expected)
-    assert layer_rows(mlflow_curves(fits / "mlflow.db", "name", "killed")) == expected
-    assert wandb_steps(wandb_files(fits, "name", "killed"), "epoch") == expected
+    assert of_delves_own(fits, "killed") == expected
 
 
 def test_rows_of_batches_in_bf16_with_accumulation_go_on_to_the_same_bits(fits):
-    rows = journal_steps(fits / "every" / "delve")
+    rows = of_delves_own(fits, "every", "step")
     assert list(layers_of(rows)) == list(range(5, 49, 5))
     assert rows[10]["train-samples/head"] == 20
     assert rows[15]["eval-samples/head"] == 8  # of the validation after batch 12
     assert [step for step, row in rows.items() if "val_loss" in row] == [12, 24, 36, 48]
-    assert journal_steps(fits / "again" / "delve") == rows
-    assert csv_steps(fits / "again" / "delve") == rows
+    assert of_delves_own(fits, "again", "step") == rows
+
+
+def test_a_killed_fit_goes_on_in_the_users_runs_on_servers(servers, tmp_path, fits, expected):
+    shared = {"out": str(tmp_path / "out"), "name": "a fit", "logged": True, "delve": SHARED}
+    run_trainings(PROGRAM, tmp_path, {**shared, "kill_at": 2}, expect=-9, **servers.environment)
+    run_trainings(PROGRAM, tmp_path, shared, **servers.environment)
+    rows = journal_steps(tmp_path / "out" / "delve")
+    assert layers_of(rows) == expected
+    assert csv_steps(tmp_path / "out" / "delve") == rows == journal_steps(fits / "plain" / "delve")
+    held = servers.curves("name", "a fit")
+    assert layer_rows(held) == expected
+    assert servers.wandb_rows("name", "a fit", "delve/epoch") == expected
+    # The user's own curves.
+    assert own(held) == own(mlflow_curves(fits / "mlflow.db", "name", "bare"))
+
+
+# --- several processes, in which Keras itself has nothing to offer on PyTorch ---------------------
+
+
+def test_keras_still_has_no_processes_on_pytorch():
+    """What the page of the callback says of it."""
+    import keras
+
+    with pytest.raises(AttributeError):
+        keras.distribution.list_devices()
+
+
+def test_two_processes_count_as_one(servers, tmp_path, fits, expected):
+    """Killed and gone on with; then by hand, as in Keras's guide."""
+    out, by_hand = tmp_path / "out", tmp_path / "by hand"
+    fit = {"out": str(out), "delve": of_its_own("two fits", every=5)}
+    there = servers.environment
+    run_trainings(PROGRAM, tmp_path, {**fit, "kill_at": 2}, ranks=2, expect=1, **there)
+    kept = {path.name for path in (out / "delve" / "states" / "epoch-2").iterdir()}
+    assert kept == {"delve-0.pt", "delve-1.pt"}
+    loop = {"out": str(by_hand), "by_hand": True, "delve": {"save_to": "csv", "stats": STATS}}
+    run_trainings(PROGRAM, tmp_path, fit, loop, ranks=2, **there)
+    rows = journal_steps(out / "delve")
+    assert csv_steps(out / "delve") == rows
+    assert nearly(tensorboard_steps(out / "delve")) == nearly(rows)
+    assert layer_rows(servers.curves("name", "two fits")) == rows
+    assert servers.wandb_rows("name", "two fits", "step") == rows
+    assert {path.name for path in (out / "delve" / "states").iterdir()} == {"epoch-3", "epoch-4"}
+    assert_nearly_the_same(rows, journal_steps(fits / "five" / "delve"))
+    assert_nearly_the_same(journal_steps(by_hand / "delve"), expected)
+
+
+def assert_nearly_the_same(rows, wanted):
+    """As sums over two processes add up in another order."""
+    assert list(rows) == list(wanted)
+    for step, row in wanted.items():
+        assert rows[step] == pytest.approx(row, rel=1e-4)

@@ -72,6 +72,13 @@ def all_loggers(out, folder, **wandb):
     }
 
 
+def loggers_without_ids(out, folder):
+    """The same; what the earlier runs are called, the journal knows."""
+    loggers = all_loggers(out, folder)
+    del loggers["WandbLogger"]["id"]
+    return loggers
+
+
 def table(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -269,9 +276,8 @@ def test_a_quick_run_leaves_nothing(trained):
 def resumed(tmp_path_factory):
     """Trainings that were killed in a batch, and went on from a checkpoint in mid-epoch."""
     folder = tmp_path_factory.mktemp("resumed")
-    killed, shared = folder / "killed", folder / "shared"
-    loggers = all_loggers(shared, folder)
-    del loggers["WandbLogger"]["id"]  # the journal knows it
+    killed, shared, early = (folder / name for name in ("killed", "shared", "early"))
+    found_again = {"stats": STATS, "resume_loggers": True}
     scenarios = [
         {
             "out": str(killed),
@@ -282,18 +288,26 @@ def resumed(tmp_path_factory):
         },
         {
             "out": str(shared),
-            "delve": {"stats": STATS, "savefile": f"{shared}/delve", "resume_loggers": True},
+            "delve": {**found_again, "savefile": f"{shared}/delve"},
             "checkpoints": BY_STEPS,
-            "loggers": loggers,
+            "loggers": loggers_without_ids(shared, folder),
             "hparams": {"mark": "shared"},
             "kill_at": 26,
         },
+        {
+            "out": str(early),
+            "delve": {**found_again, "savefile": f"{early}/delve"},
+            "checkpoints": BY_STEPS,
+            "loggers": loggers_without_ids(early, folder),
+            "hparams": {"mark": "early"},
+            "kill_at": 16,
+        },
     ]
-
+    checkpoints = ("step=15.ckpt", "step=20.ckpt", "step=10.ckpt")  # the last before any row
     for scenario in scenarios:
         Path(scenario["out"]).mkdir()
         run(folder, scenario, expect=-signal.SIGKILL)
-    for scenario, checkpoint in zip(scenarios, ("step=15.ckpt", "step=20.ckpt"), strict=True):
+    for scenario, checkpoint in zip(scenarios, checkpoints, strict=True):
         del scenario["kill_at"]
         scenario["resume"] = checkpoint
     run(folder, *scenarios)
@@ -332,40 +346,58 @@ def test_lightnings_own_runs_go_on_and_what_was_redone_is_marked(resumed, traine
     assert attempts == [1, 1]
 
 
+def test_rows_that_a_checkpoint_of_before_the_first_is_followed_by_are_marked(resumed, trained):
+    rows = journal_steps(resumed / "early/delve")
+    assert rows == journal_steps(trained / "beside/delve")
+    curves = mlflow_curves(resumed / "mlflow.db", "mark", "early")
+    assert layer_rows(curves, repeated={11}) == rows
+    files = wandb_files(resumed, "mark", "early")
+    assert wandb_steps(files, "delve/step") == rows
+    marks = [
+        [row.get("delve/attempt") for row in rows_of(file) if "delve/step" in row] for file in files
+    ]
+    assert marks == [[None], [1, 1, 1]]
+
+
 # --- several processes ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def parallel(tmp_path_factory):
-    """A training of two processes, and one that goes on from its checkpoint in mid-epoch."""
+def parallel(tmp_path_factory, servers):
+    """Trainings of two processes, by DDP and by FSDP2, killed in mid-epoch and gone on with."""
     folder = tmp_path_factory.mktemp("parallel")
-    scenarios = []
-    for name in ("whole", "again"):
+
+    def scenario(name, strategy="ddp", **more):
         out = folder / name
-        scenarios.append(
-            {
-                "out": str(out),
-                "delve": {"stats": STATS, "savefile": f"{folder}/{name}/delve", "every": 4},
-                "trainer": {"devices": 2, "strategy": "ddp", "max_epochs": 2},
-                "checkpoints": BY_STEPS,
-                "witness": f"{out}/seen",
-            }
-        )
-        out.mkdir()
-    until = scenarios[1]["trainer"] | {"max_steps": 7}
-    run(
-        folder,
-        scenarios[0],
-        scenarios[1] | {"trainer": until},
-        scenarios[1] | {"resume": "step=5.ckpt"},
-    )
+        out.mkdir(exist_ok=True)
+        return {
+            "out": str(out),
+            "delve": {
+                "stats": STATS,
+                "save_to": OWN if name == "again" else "csv",
+                "savefile": f"{out}/delve",
+                "every": 4,
+            },
+            "trainer": {"devices": 2, "strategy": strategy, "max_epochs": 2},
+            "hparams": {"mark": name},
+            "checkpoints": BY_STEPS,
+            **more,
+        }
+
+    sharded = scenario("sharded", sharded=True)
+    resumed = {"resume": "step=5.ckpt"}
+    there, killed = servers.environment, -signal.SIGKILL
+    whole = scenario("whole", witness=f"{folder}/whole/seen")
+    run(folder, whole, scenario("again", kill_at=7), expect=killed, **there)
+    run(folder, scenario("again", **resumed), {**sharded, "kill_at": 7}, expect=killed, **there)
+    run(folder, {**sharded, **resumed})
     (folder / "alone").mkdir()
     shutil.copytree(folder / "whole/checkpoints", folder / "alone/checkpoints")
     alone = {
         "out": f"{folder}/alone",
         "delve": {"stats": STATS, "savefile": f"{folder}/whole/delve", "every": 4},
         "trainer": {"max_steps": 8},
-        "resume": "step=5.ckpt",
+        **resumed,
     }
     shutil.copytree(folder / "whole", folder / "kept")
     run(folder, alone)
@@ -382,8 +414,21 @@ def test_two_processes_make_one_row(parallel):
     assert csv_steps(parallel / "kept/delve") == rows
 
 
-def test_two_processes_go_on_with_a_state_each(parallel):
-    assert journal_steps(parallel / "again/delve") == journal_steps(parallel / "kept/delve")
+def test_two_processes_go_on_with_a_state_each_in_every_backend(parallel, servers):
+    rows = journal_steps(parallel / "again/delve")
+    assert rows == journal_steps(parallel / "kept/delve")
+    assert csv_steps(parallel / "again/delve") == rows
+    assert tensorboard_steps(parallel / "again/delve") == nearly(rows)
+    assert layer_rows(servers.curves("mark", "again")) == rows
+    assert servers.wandb_rows("mark", "again", "step") == rows
+
+
+def test_a_model_that_two_processes_share_has_the_same_rows(parallel):
+    rows, wanted = (journal_steps(parallel / name / "delve") for name in ("sharded", "kept"))
+    assert csv_steps(parallel / "sharded/delve") == rows
+    assert list(rows) == list(wanted)
+    for step, row in wanted.items():
+        assert rows[step] == pytest.approx(row, rel=1e-5)
 
 
 def test_one_process_goes_on_where_two_have_stopped(parallel):
@@ -397,44 +442,29 @@ def test_one_process_goes_on_where_two_have_stopped(parallel):
 # --- servers, and the other package ---------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A training with pytorch_lightning, whose loggers are online."""
-    from mlflow_server import MLflowServer
-    from wandb_server import WandbServer
-
+def test_a_killed_training_goes_on_in_its_runs_on_servers(servers, tmp_path, trained):
+    """With `pytorch_lightning`, from a checkpoint behind the last row."""
     pytest.importorskip("pytorch_lightning")
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "server").mkdir()
-    with MLflowServer(folder / "server") as server, WandbServer() as wandb_server:
-        scenario = {
-            "package": "pytorch_lightning",
-            "out": str(folder),
-            "delve": {"stats": STATS, "savefile": f"{folder}/delve"},
-            "loggers": {
-                "MLFlowLogger": {"tracking_uri": server.url},
-                "WandbLogger": {"save_dir": str(folder), "id": "theirs"},
-            },
-            "hparams": {"mark": "served"},
-        }
-        run(folder, scenario, **{"WANDB_MODE": "online", **wandb_server.environment})
-        rows = wandb_server.runs["theirs"].rows
-        assert wandb_server.runs.keys() == {"theirs"}
-    return folder, rows
-
-
-def test_servers_hold_each_row_once(served):
-    folder, held = served
-    rows = journal_steps(folder / "delve")
-    assert list(rows) == EVALUATIONS
-    curves = mlflow_curves(folder / "server/mlflow.db", "mark", "served")
+    scenario = {
+        "package": "pytorch_lightning",
+        "out": str(tmp_path),
+        "delve": {"stats": STATS, "savefile": f"{tmp_path}/delve", "resume_loggers": True},
+        "loggers": {
+            "MLFlowLogger": {"tracking_uri": servers.environment["MLFLOW_TRACKING_URI"]},
+            "WandbLogger": {"save_dir": str(tmp_path)},
+        },
+        "hparams": {"mark": "served"},
+        "checkpoints": BY_STEPS,
+    }
+    there = servers.environment
+    run(tmp_path, {**scenario, "kill_at": 26}, expect=-signal.SIGKILL, **there)
+    run(tmp_path, {**scenario, "resume": "step=25.ckpt"}, **there)
+    rows = journal_steps(tmp_path / "delve")
+    assert rows == journal_steps(trained / "beside/delve")
+    curves = servers.curves("mark", "served")  # which asserts: one run
     assert layer_rows(curves) == rows
     assert [step for step, _ in curves["val_loss"]] == EVALUATIONS
-    found = {
-        row["delve/step"]: {name: value for name, value in row.items() if is_of_layer(name)}
-        for row in held
-        if "delve/step" in row
-    }
-    assert found == rows
-    losses = [row["trainer/global_step"] for row in held if "val_loss" in row]
-    assert losses == EVALUATIONS
+    (stored,) = servers.wandb_runs("mark", "served")
+    assert servers.wandb_rows("mark", "served", "delve/step") == rows
+    losses = [row["trainer/global_step"] for row in stored.rows if "val_loss" in row]
+    assert losses[-1] == EVALUATIONS[-1]

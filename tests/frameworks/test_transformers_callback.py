@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 from support.trainer_backends import (
     csv_steps,
     is_of_layer,
@@ -15,7 +16,6 @@ from support.trainer_backends import (
     mlflow_curves,
     nearly,
     rows_of,
-    steps_on_a_server,
     tensorboard_steps,
     users_tensorboard,
     wandb_files,
@@ -23,12 +23,14 @@ from support.trainer_backends import (
 )
 from support.trainer_processes import run_trainings
 
-pytest.importorskip("transformers")
+VERSION = Version(pytest.importorskip("transformers").__version__)
 pytest.importorskip("delve_transformers")
 PROGRAM = "transformers_runs.py"
 STATS = ["lsat", "n", "trc"]
 LOGGERS = ["mlflow", "tensorboard", "wandb"]
-EVALUATIONS = [5, 10, 15, 20, 24]  # the last at the end
+EVALUATIONS = [5, 10, 15, 20]
+if VERSION.major > 4:
+    EVALUATIONS.append(24)  # at the end
 CLOCK = ("runtime", "per_second")  # parts of names of what no two trainings have alike
 
 BY_EPOCHS = {
@@ -39,10 +41,8 @@ BY_EPOCHS = {
     "save_strategy": "epoch",
     "logging_steps": 5,
 }
-OF_ITS_OWN = {
-    "delve": {"save_to": ["csv", "mlflow", "tensorboard", "wandb"], "stats": STATS},
-    "arguments": {"report_to": "none"},
-}
+OWN = ["csv", "mlflow", "tensorboard", "wandb"]
+OF_ITS_OWN = {"delve": {"save_to": OWN, "stats": STATS}, "arguments": {"report_to": "none"}}
 FOUND_AGAIN = {
     "delve": {
         "stats": STATS,
@@ -86,7 +86,7 @@ def trainings(tmp_path_factory):
     def scenario(name, **options):
         return {"out": str(folder / name), **options}
 
-    carried = {"stats": STATS, "carry_scalars": True}
+    carried = {"save_to": OWN, "stats": STATS, "carry_scalars": True}
     run_trainings(
         PROGRAM,
         folder,
@@ -197,12 +197,18 @@ def users_rows(files):
 
 
 def test_a_killed_training_goes_on_to_the_same_bits_in_every_backend(trainings, expected):
-    killed = trainings["killed"]
-    assert layers_of(journal_steps(killed.run)) == expected
-    assert layers_of(csv_steps(killed.run)) == expected
-    assert nearly(tensorboard_steps(killed.run)) == nearly(expected)
-    assert layer_rows(killed.curves) == expected
-    assert wandb_steps(killed.wandb, "step") == expected
+    assert of_delves_own(trainings["killed"]) == expected
+
+
+def of_delves_own(training):
+    """The rows of a run of Delve's own, which each backend holds once."""
+    rows = journal_steps(training.run)
+    layers = layers_of(rows)
+    assert csv_steps(training.run) == rows
+    assert nearly(tensorboard_steps(training.run)) == nearly(rows)
+    assert layer_rows(training.curves) == layers
+    assert wandb_steps(training.wandb, "step") == layers
+    return rows
 
 
 def test_the_trainers_runs_are_found_again(trainings, expected):
@@ -227,12 +233,13 @@ def test_carried_scalars_are_exact_and_the_trainers_runs_get_them_once(trainings
         if name == "loss":
             del curve[redone], wanted[redone]
         assert curve == wanted
-        steps = sorted(step for step, _ in found.curves[name])
-        assert steps == sorted([*dict(bare.curves[name]), redone])  # by the Trainer alone
+        # By the Trainer alone, whose MLflow may lose the last moment of a process that is killed.
+        steps, once = sorted(step for step, _ in found.curves[name]), list(dict(bare.curves[name]))
+        assert steps in (once, sorted([*once, redone]))
 
 
 def test_accumulation_in_bf16_and_two_data_sets(trainings):
-    rows = journal_steps(trainings["accumulated"].run)
+    rows = of_delves_own(trainings["accumulated"])
     assert list(layers_of(rows)) == [6, 12]
     assert rows[6]["train-samples/bert.pooler.dense"] == 48
     assert rows[6]["eval-samples/bert.pooler.dense"] == 8 + 4
@@ -240,7 +247,6 @@ def test_accumulation_in_bf16_and_two_data_sets(trainings):
     assert "eval_b_loss" in rows[12]
     assert [step for step, row in rows.items() if "loss" in row] == [5, 10]
     assert not {"train_loss", "epoch"} & set().union(*rows.values())
-    assert csv_steps(trainings["accumulated"].run) == rows
 
 
 def test_rows_every_so_many_steps_or_at_epochs(trainings):
@@ -252,42 +258,37 @@ def test_rows_every_so_many_steps_or_at_epochs(trainings):
     assert not any(name.startswith("eval-") for name in rows[12])
 
 
-def test_a_killed_training_goes_on_in_its_runs_on_servers(tmp_path, expected):
-    from mlflow_server import MLflowServer
-    from wandb_server import WandbServer
-
-    with MLflowServer(tmp_path) as server, WandbServer() as wandb:
-        there = {
-            **wandb.environment,
-            "WANDB_MODE": "online",
-            "MLFLOW_TRACKING_URI": server.url,
-        }
-        shared = {"out": str(tmp_path / "out"), **FOUND_AGAIN}
-        run_trainings(PROGRAM, tmp_path, {**shared, "kill_at": 12}, expect=-9, **there)
-        run_trainings(PROGRAM, tmp_path, {**shared, "resume": True}, **there)
-        (stored,) = wandb.runs.values()
-    curves = mlflow_curves(tmp_path / "mlflow.db", "output_dir", str(tmp_path / "out"))
-    assert layer_rows(curves, repeated={10}) == expected
-    assert steps_on_a_server(stored.rows, "delve/step") == expected
+def test_a_killed_training_goes_on_in_its_runs_on_servers(servers, tmp_path, expected):
+    out = str(tmp_path / "out")
+    shared = {"out": out, **FOUND_AGAIN}
+    run_trainings(PROGRAM, tmp_path, {**shared, "kill_at": 12}, expect=-9, **servers.environment)
+    run_trainings(PROGRAM, tmp_path, {**shared, "resume": True}, **servers.environment)
+    assert layer_rows(servers.curves("output_dir", out), repeated={10}) == expected
+    assert servers.wandb_rows("output_dir", out, "delve/step") == expected
     assert layers_of(journal_steps(tmp_path / "out" / "delve")) == expected
 
 
-def test_two_processes_count_as_one(tmp_path, expected):
+@pytest.mark.skipif(VERSION.major < 5, reason="it cannot load a checkpoint of two CPU processes")
+def test_two_processes_count_as_one(servers, tmp_path, expected):
     options = {
         "out": str(tmp_path / "out"),
-        "delve": {"save_to": "csv", "stats": STATS},
+        "delve": {"save_to": OWN, "stats": STATS},
         "arguments": {
             "report_to": "none",
             "per_device_train_batch_size": 2,
             "per_device_eval_batch_size": 4,
         },
     }
-    run_trainings(PROGRAM, tmp_path, {**options, "kill_at": 12}, ranks=2, expect=1)
+    there = servers.environment
+    run_trainings(PROGRAM, tmp_path, {**options, "kill_at": 12}, ranks=2, expect=1, **there)
     kept = {path.name for path in (tmp_path / "out" / "checkpoint-8").glob("delve-*")}
     assert kept == {"delve-0.pt", "delve-1.pt"}
-    run_trainings(PROGRAM, tmp_path, {**options, "resume": True}, ranks=2)
-    rows = layers_of(journal_steps(tmp_path / "out" / "delve"))
+    run_trainings(PROGRAM, tmp_path, {**options, "resume": True}, ranks=2, **there)
+    rows = journal_steps(tmp_path / "out" / "delve")
     assert csv_steps(tmp_path / "out" / "delve") == rows
+    assert nearly(tensorboard_steps(tmp_path / "out" / "delve")) == nearly(rows)
+    assert layer_rows(servers.curves("output_dir", options["out"])) == rows
+    assert servers.wandb_rows("output_dir", options["out"], "step") == rows
     assert list(rows) == EVALUATIONS
     for step, row in expected.items():
         assert rows[step].keys() == row.keys()

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ EPOCHS = 2
 BATCHES = 12
 ROW_EVERY = 5  # optimizer steps
 SAVE_EVERY = 4
+KILL_DELAY = 0.5  # seconds: W&B writes a run of the user's when it likes to
 
 
 def network() -> nn.Module:
@@ -37,7 +39,8 @@ def train(scenario: dict[str, Any]) -> None:
         scenario: ``out``, the folder; ``delve``, the arguments of ``track``, None for none;
             ``log_with``; ``accelerator``, further arguments; ``sharded``, whether by FSDP2;
             ``batch``, its size; ``kill_at``, a step; ``resume``, whether to go on from the last
-            checkpoint.
+            checkpoint; ``saves_first``, whether checkpoints are of the steps of rows, and before
+            them; ``witness``, a file for what the last layer returned.
     """
     out = Path(scenario["out"])
     accelerator = Accelerator(
@@ -66,6 +69,20 @@ def train(scenario: dict[str, Any]) -> None:
         resume_loggers(accelerator)
     if scenario.get("log_with"):
         accelerator.init_trackers("loops", {"lr": 0.01, "name": scenario["name"]})
+    seen: list[Any] = []
+    if scenario.get("witness"):
+        last_layer = accelerator.unwrap_model(model)[2]
+        last_layer.register_forward_hook(
+            lambda layer, _, output: seen.append((layer.training, output.detach().double()))
+        )
+
+    def keep(step: int, batches_done: int) -> None:
+        folder = out / f"state-{step}"
+        if not scenario.get("sharded"):
+            accelerator.save_state(str(folder))
+        if not scenario.get("sharded") and accelerator.is_main_process:
+            (folder / "place.json").write_text(json.dumps([step, batches_done]))
+
     tracker = None
     if (options := scenario.get("delve")) is not None:
         import delve
@@ -95,9 +112,12 @@ def train(scenario: dict[str, Any]) -> None:
                 continue
             step += 1
             if scenario.get("kill_at") == step:
+                time.sleep(KILL_DELAY)
                 os.kill(os.getpid(), signal.SIGKILL)
             if scenario.get("log_with") or (options or {}).get("carry_scalars"):
                 accelerator.log({"loss": loss.item()}, step=step)
+            if scenario.get("saves_first") and step % ROW_EVERY == 0:
+                keep(step, batches_done)
             if step % ROW_EVERY == 0:
                 model.eval()
                 with torch.no_grad():
@@ -105,12 +125,11 @@ def train(scenario: dict[str, Any]) -> None:
                         model(batch)
                 if tracker is not None:
                     tracker.add_saturations(step=step)
-            if step % SAVE_EVERY == 0 and not scenario.get("sharded"):
-                folder = out / f"state-{step}"
-                accelerator.save_state(str(folder))
-                if accelerator.is_main_process:
-                    (folder / "place.json").write_text(json.dumps([step, batches_done]))
+            if not scenario.get("saves_first") and step % SAVE_EVERY == 0:
+                keep(step, batches_done)
     accelerator.end_training()
+    if scenario.get("witness"):
+        torch.save(seen, scenario["witness"])
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, TensorDataset
 
 SAMPLES = 48
@@ -96,6 +97,10 @@ def network(package: Any, witness: str | None = None, **hparams: Any) -> Any:
             if witness:
                 torch.save(self.seen, f"{witness}.{self.global_rank}")
 
+        def configure_model(self) -> None:
+            if isinstance(self.trainer.strategy, package.strategies.ModelParallelStrategy):
+                fully_shard(self.net, mesh=self.device_mesh["data_parallel"])
+
     torch.manual_seed(0)
     return Network(**hparams)
 
@@ -127,7 +132,8 @@ def train(scenario: dict[str, Any]) -> None:
 
     Args:
         scenario: ``package``; ``out``, the folder; ``delve``, the arguments of the callback, None
-            for none; ``trainer``, further arguments of the Trainer; ``loggers``, by their class;
+            for none; ``trainer``, further arguments of the Trainer; ``sharded``, whether by FSDP2
+            over two processes; ``loggers``, by their class;
             ``kill_at``, a batch; ``resume``, a checkpoint's name; ``checkpoints``, arguments of
             ModelCheckpoint; ``witness``, a file; ``hparams``; ``prune_at``, an epoch.
     """
@@ -143,14 +149,19 @@ def train(scenario: dict[str, Any]) -> None:
     if "kill_at" in scenario:
         callbacks.append(killer(package, scenario["kill_at"]))
     if (kept := scenario.get("checkpoints")) is not None:
-        arguments = {"dirpath": out / "checkpoints", "save_top_k": -1, **kept}
-        callbacks.append(package.callbacks.ModelCheckpoint(**arguments))
+        kept = {"dirpath": out / "checkpoints", "save_top_k": -1, **kept}
+        callbacks.append(package.callbacks.ModelCheckpoint(**kept))
+    arguments = TRAINER | scenario.get("trainer", {})
+    if scenario.get("sharded"):
+        arguments["strategy"] = package.strategies.ModelParallelStrategy(
+            data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo"
+        )
     trainer = package.Trainer(
         default_root_dir=out,
         callbacks=callbacks,
         logger=loggers(package, scenario.get("loggers", {})) or False,
         enable_checkpointing=kept is not None,
-        **(TRAINER | scenario.get("trainer", {})),
+        **arguments,
     )
     resume = scenario.get("resume")
     trainer.fit(

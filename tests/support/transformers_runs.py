@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 import transformers
+from accelerate.state import AcceleratorState
+from torch import distributed
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -128,6 +130,9 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     for text in sys.argv[1:]:
         scenario = json.loads(text)
+        if not distributed.is_initialized():  # else the processes would meet again
+            AcceleratorState._reset_state()  # bf16 of the training before, in Transformers 4
+            os.environ.pop("ACCELERATE_MIXED_PRECISION", None)  # the same
         for name, value in scenario.get("environment", {}).items():
             os.environ[name] = value
         train(scenario)

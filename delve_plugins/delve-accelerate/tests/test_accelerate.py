@@ -1,5 +1,6 @@
 """The tracker of a loop, with the real accelerator."""
 
+import os
 import subprocess
 import sys
 
@@ -84,6 +85,24 @@ def test_what_is_logged_is_carried_into_the_next_row(accelerator, model, tmp_pat
     assert entry["scalars"] == {"loss": 1 / 3}
 
 
+def test_runs_are_named_until_the_training_has_begun(accelerator, model, tmp_path, monkeypatch):
+    pytest.importorskip("delve_mlflow")
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    with mlflow.start_run() as theirs:
+        run = {"mlflow": {"run_id": theirs.info.run_id}}
+        with SaturationTracker(tmp_path / "delve", "mlflow", model, writer_args=run) as tracker:
+            tracker.add_scalar("accuracy", 0.5)
+    delve_accelerate.resume_loggers(accelerator)
+    assert os.environ["MLFLOW_RUN_ID"] == theirs.info.run_id
+    delve_accelerate.track(accelerator, model)
+    model(torch.randn(8, 4))
+    assert "MLFLOW_RUN_ID" not in os.environ
+    accelerator.end_training()
+
+
 def test_a_configuration_that_comes_later_is_the_runs(accelerator, model, tmp_path):
     delve_accelerate.track(accelerator, model, config={"seed": 3})
     accelerator.init_trackers("any", {"lr": 0.1})
@@ -128,6 +147,57 @@ def test_going_back_in_one_process_voids_later_rows(accelerator, model, tmp_path
         entry["step"]: entry["metrics"]["train-samples/Linear-0"] for entry in entries(tmp_path)
     }
     assert samples == {2: 16, 4: 8 + 5}
+
+
+def loop(accelerator, model, folder, steps, begin=None, comes_again=False, **options):
+    """Rows at even steps, each after a checkpoint of its step; ``begin`` is one to go on from."""
+
+    def evaluate(step):
+        model.eval()
+        with torch.no_grad():
+            model(torch.randn(3, 4))
+        tracker.add_saturations(**({"step": step} if options.get("has_steps", True) else {}))
+        model.train()
+
+    arguments = {"stats": ["n"], "carry_scalars": True, "every": options.get("every", 1)}
+    tracker = delve_accelerate.track(accelerator, model, **arguments)
+    if begin is not None:
+        accelerator.load_state(str(folder / f"state-{begin}"))
+        if comes_again:
+            evaluate(begin)
+    for step in range((begin or 0) + 1, steps + 1):
+        model(torch.randn(8, 4))
+        accelerator.log({"loss": float(step)}, step=step)
+        if step % 2 == 0:
+            accelerator.save_state(str(folder / f"state-{step}"))
+            evaluate(step)
+    tracker.close()
+    assert not model._forward_pre_hooks
+    return [(entry.get("step"), entry["metrics"], entry["scalars"]) for entry in entries(folder)]
+
+
+@pytest.mark.parametrize("comes_again", [False, True])
+@pytest.mark.parametrize("has_steps", [True, False])
+def test_a_row_behind_the_checkpoint_of_its_step_is_there_once(
+    accelerator, model, tmp_path, comes_again, has_steps
+):
+    options = {"has_steps": has_steps}
+    rows = loop(accelerator, model, tmp_path, 6, **options)
+    samples = {"train-samples/Linear-0": 16, "eval-samples/Linear-0": 3}
+    assert rows == [
+        (step if has_steps else None, samples, {"loss": float(step)}) for step in (2, 4, 6)
+    ]
+    for _ in range(2):  # once more from the same one
+        assert loop(accelerator, model, tmp_path, 6, 4, comes_again, **options) == rows
+
+
+def test_a_call_that_recorded_nothing_leaves_the_checkpoint_its_samples(
+    accelerator, model, tmp_path
+):
+    rows = loop(accelerator, model, tmp_path, 8, every=2, has_steps=False)
+    assert [row["train-samples/Linear-0"] for _, row, _ in rows] == [32, 32]
+    again = loop(accelerator, model, tmp_path, 8, 6, True, every=2, has_steps=False)
+    assert again == rows
 
 
 @pytest.mark.parametrize(

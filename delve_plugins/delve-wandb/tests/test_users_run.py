@@ -10,6 +10,7 @@ from wandb_users_run import delves_rows, record_in_users_run, users_run
 
 from delve import SaturationTracker
 from delve.testing import journal_rows, train
+from delve.tracker import forget_earlier_runs, name_earlier_runs
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +113,38 @@ def test_two_trackers_have_a_run_each(tmp_path):
         contents = read_run_file(file)
         assert delves_rows(contents.rows.values(), axis="epoch") == journal_rows(folder)
         assert contents.exit_code == 0
+
+
+@pytest.mark.parametrize("is_online", [False, True])
+def test_a_run_of_delves_that_takes_the_place_of_another_is_marked(tmp_path, request, is_online):
+    """As where a training goes on from a checkpoint of before its first row, and once more."""
+    server = request.getfixturevalue("server") if is_online else None
+    for epochs in (range(2), range(3), range(3)):
+        record_in_users_run(tmp_path, epochs, resume="allow")
+    record_in_users_run(tmp_path, range(3, 4), resume="allow")
+    if server is not None:
+        rows = server.runs["mine"].rows
+    else:
+        files = run_files(tmp_path / "mine")
+        rows = [row for file in files for row in read_run_file(file).rows.values()]
+    rows = [row for row in rows if "delve/epoch" in row]
+    marks = [(row["delve/epoch"], row.get("delve/attempt")) for row in rows]
+    assert marks == [
+        (epoch, mark) for mark, last in ((None, 2), (1, 3), (2, 4)) for epoch in range(last)
+    ]
+    assert delves_rows(rows[-4:]) == journal_rows(tmp_path / "run")
+
+
+def test_an_earlier_run_is_found_though_wandb_has_read_its_variables(tmp_path):
+    with users_run(tmp_path) as mine:
+        train(tmp_path / "run", "wandb", range(2))
+        theirs = mine.id
+    named = name_earlier_runs(tmp_path / "run")
+    assert named == {"WANDB_RUN_ID": theirs, "WANDB_RESUME": "allow"}
+    with wandb.init(dir=tmp_path) as again:
+        assert again.id == theirs
+        assert again.settings.resume == "allow"
+    forget_earlier_runs(named)
+    with wandb.init(dir=tmp_path) as other:
+        assert other.id != theirs
+    wandb.teardown()

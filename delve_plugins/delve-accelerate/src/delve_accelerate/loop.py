@@ -12,16 +12,19 @@ from typing import Any, Literal, Self
 from accelerate import Accelerator
 from torch import nn
 
-from delve.errors import ArgumentError
 from delve.tracker import (
     SaturationTracker,
     TrainersTracker,
-    name_earlier_runs,
+    behind_its_row,
+    in_all_processes,
+    of_all_or_none,
     read_state,
     resolve_loggers,
     trainers_config,
     write_state,
 )
+from delve_accelerate.checkpoints import Checkpoint, forget_row, note_row, step_of_row
+from delve_accelerate.earlier import folder_of, forget_loggers
 from delve_accelerate.trackers import Listener, runs_of
 
 
@@ -80,37 +83,6 @@ def track(
     )
 
 
-def resume_loggers(
-    accelerator: Accelerator, savefile: str | os.PathLike[str] | None = None
-) -> None:
-    """Have the MLflow and W&B of ``log_with`` go on in the runs that they had before.
-
-    To be called before ``accelerator.init_trackers``, where the training is about to go on.
-
-    Args:
-        accelerator: The accelerator.
-        savefile: As for :func:`track`.
-    """
-    if accelerator.is_main_process:
-        name_earlier_runs(folder_of(accelerator, savefile))
-
-
-def folder_of(accelerator: Accelerator, savefile: str | os.PathLike[str] | None) -> Path:
-    """The run's folder.
-
-    Raises:
-        ArgumentError: Neither the user nor the accelerator names one.
-    """
-    if savefile is not None:
-        return Path(savefile)
-    if accelerator.project_dir is None:
-        raise ArgumentError(
-            "track: nothing says where the run is to lie; give savefile=..., or the accelerator a "
-            "project_dir"
-        )
-    return Path(accelerator.project_dir) / "delve"
-
-
 class LoopTracker:
     """The tracker of one loop, see :func:`track`; its calls are those of the tracker.
 
@@ -136,6 +108,8 @@ class LoopTracker:
         self._writer_args = writer_args
         self._is_open = False  # or was
         self._is_over = False
+        self._saved: Checkpoint | None = None  # the last one, until a row is taken
+        self._loaded: Checkpoint | None = None  # where it has its row already
         self._first = model.register_forward_pre_hook(self._before_the_first_pass)
         self._hooks = (
             accelerator.register_save_state_pre_hook(self._keep),
@@ -162,10 +136,26 @@ class LoopTracker:
     def add_saturations(self, *, step: int | None = None) -> None:
         """Take a row of all that came since the last one, in each process.
 
+        One that is taken after ``save_state`` and before the next training pass belongs to that
+        checkpoint: a training that goes on from there keeps it, whether or not the loop comes to
+        this call again.
+
         Args:
             step: The training step at which it is taken; all rows of a run have one, or none has.
         """
+        if self._comes_again():
+            return
+        saved = self._saved if self._accelerator.is_main_process else None
+        checkpoint = saved.folder if saved is not None and saved.is_last else None
+        self._let_go()
+        if checkpoint is None:
+            self._held.row(step)
+            return
+        note_row(checkpoint, step)
+        before = self._row_number
         self._held.row(step)
+        if self._row_number == before:  # not every call records one
+            forget_row(checkpoint)
 
     def mode(
         self, mode: Literal["train", "eval", "off"]
@@ -183,6 +173,7 @@ class LoopTracker:
         """End the run; a second call does nothing."""
         self._is_open = self._is_over = True
         self._first.remove()
+        self._let_go()
         for hook in self._hooks:
             hook.remove()
         self._held.close(error)
@@ -202,23 +193,51 @@ class LoopTracker:
         """The tracker, made if it was not yet; None where that failed, or after the end."""
         if not self._is_open:
             self._open(step=0)
+            self._held.before_step(1)
         return self._held.tracker
 
     def _before_the_first_pass(self, model: nn.Module, inputs: Any) -> None:
         self._opened()
 
     def _keep(self, models: Any, weights: Any, output_dir: str) -> None:
+        if self._accelerator.is_main_process:
+            forget_row(output_dir)
         write_state(output_dir, self._accelerator.process_index, self._held.state())
+        self._let_go()
+        self._saved = Checkpoint(output_dir, self._model)
 
     def _go_on(self, models: Any, input_dir: str) -> None:
-        if not self._is_over:
-            state = read_state(input_dir, self._accelerator.process_index)
-            self._open(step=None, state=state)
+        if self._is_over:
+            return
+        self._let_go()
+        kept = of_all_or_none(read_state(input_dir, self._accelerator.process_index))
+        state = kept and behind_its_row(kept, self._folder, step_of_row(input_dir))
+        self._open(step=None, state=state)
+        if state is kept:
+            self._held.before_step(1)
+        else:
+            self._loaded = Checkpoint(input_dir, self._model, lambda: self._held.before_step(1))
+
+    def _comes_again(self) -> bool:
+        """Whether the loop has come to the row that its checkpoint has already. Collective."""
+        loaded = self._loaded
+        is_so = loaded is not None and in_all_processes(loaded.is_last)
+        if is_so:
+            self._let_go()
+        return is_so
+
+    def _let_go(self) -> None:
+        """The loop stands at no checkpoint any more."""
+        for checkpoint in (self._saved, self._loaded):
+            if checkpoint is not None:
+                checkpoint.leave()
+        self._saved = self._loaded = None
 
     def _open(self, step: int | None, state: Mapping[str, Any] | None = None) -> None:
         self._is_open = True
         self._first.remove()
         accelerator = self._accelerator
+        forget_loggers(accelerator)  # they have begun
         found = runs_of(accelerator, self._held.carried)
         save_to, writer_args = resolve_loggers(self._save_to, self._writer_args, found)
         own = {
@@ -235,7 +254,10 @@ class LoopTracker:
             step=step,
             state=state,
         )
-        self._held.before_step(1)
+
+    @property
+    def _row_number(self) -> int | None:
+        return None if self._held.tracker is None else self._held.tracker.epoch
 
     def _carry(self, values: Mapping[str, Any]) -> None:
         self._held.carry(values, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Collection, Mapping
@@ -9,17 +10,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
+from torch import distributed
 
 from delve.errors import ArgumentError
 from delve.tracker import (
     Every,
     TrainersTracker,
+    of_all_or_none,
     read_state,
     resolve_loggers,
     trainers_config,
     write_state,
 )
-from delve_keras.layers import layers_of, register
+from delve_keras.layers import layers_of
 
 _FOLDER = "logs/delve"  # beside what Keras's own TensorBoard callback writes by default
 
@@ -145,11 +148,12 @@ class DelveCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._is_open = False
 
     def _open(self, epoch: int) -> None:
-        register()
         self._is_open = True
         found = _active_runs(self._held.carried)
         save_to, writer_args = resolve_loggers(self._save_to, self._writer_args, found)
-        state = read_state(self._place(epoch), 0) if epoch and self._counts_batches else None
+        state: Mapping[str, Any] | None = None
+        if epoch and self._counts_batches:
+            state = of_all_or_none(read_state(self._place(epoch), _rank()))
         self._batches = epoch * int((self.params or {}).get("steps") or 0)
         behind: int | None = epoch
         if self._counts_batches and epoch:
@@ -173,14 +177,20 @@ class DelveCallback(keras.callbacks.Callback):  # type: ignore[misc]
             return
         place = self._place(epoch)
         place.mkdir(parents=True, exist_ok=True)
-        write_state(place, 0, state)
+        write_state(place, _rank(), state)
         before = self._place(epoch - 2)
-        (before / "delve-0.pt").unlink(missing_ok=True)
-        if before.is_dir() and not any(before.iterdir()):
+        (before / f"delve-{_rank()}.pt").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds more, or another process was quicker
             before.rmdir()
 
     def _place(self, epoch: int) -> Path:
         return self._savefile / "states" / f"epoch-{epoch}"
+
+
+def _rank() -> int:
+    """Which of the processes this is, where the user has begun several."""
+    is_one_of_several = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_rank() if is_one_of_several else 0
 
 
 def _config(model: Any) -> dict[str, Any]:

@@ -26,11 +26,22 @@ _LINEAR = (keras.layers.Dense, keras.layers.EinsumDense)
 
 
 def layers_of(model: Any) -> dict[str, nn.Module]:
-    """The layers with weights of a model, by their paths in it: ``block/dense``.
+    """The layers with weights of a Keras model, by their paths in it: ``block/dense``.
 
-    Keras keeps its layers where PyTorch looks for none, so they are named one by one. Left out are
-    embeddings, normalisations, and the cells of recurrent layers.
+    Keras keeps its layers where PyTorch looks for none, so they are named one by one, for
+    :class:`~delve.SaturationTracker` in a training loop of your own. Left out are embeddings,
+    normalisations, and the cells of recurrent layers.
+
+    Args:
+        model: A built model of Keras's on PyTorch, or a ``DistributedDataParallel`` around one.
+
+    Example::
+
+        tracker = SaturationTracker("runs/a", "csv", layers_of(model))
     """
+    _register()
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        model = model.module
     own = f"{model.name}/"
     layers: dict[str, nn.Module] = {}
     for layer in model._flatten_layers(include_self=False):
@@ -58,7 +69,7 @@ def _of_series(_layer: Any, output: Tensor, methods: Any) -> Tensor:
     return series
 
 
-def register() -> None:
+def _register() -> None:
     """Tell Delve what the outputs of Keras's layers are; more than once does no harm."""
     for kind in _CONVOLUTIONS:
         samples.register(kind, _of_maps)

@@ -17,8 +17,9 @@ from delve_wandb.identity import is_marked, known_id, mark, new_id, remember
 from delve_wandb.logs import Row, SteppedLog
 from delve_wandb.opening import address, finish_run, open_run, users_run
 from delve_wandb.options import Options
+from delve_wandb.rows_there import attempts_in
 from delve_wandb.segments import Segment, segment_of
-from delve_wandb.shared_log import OpenRow, SharedLog
+from delve_wandb.shared_log import ATTEMPT, AXIS, OpenRow, SharedLog
 
 _SHARE = 0.02  # of the run's time that goes into looking at what W&B has on disk
 
@@ -162,10 +163,14 @@ def share(opened: Run, options: Options, run: RunInfo, ours: bool) -> Session:
     """Record into a run that the user logs to."""
     if not opened.disabled:
         _warn_of_another(opened, options, run)
+        before = () if _is_known(opened, run) else attempts_in(opened, options)
         _remember_place(opened, run, owned=False)
+        if before:  # by a run that this one follows, or by another: both stay there
+            remember(run, attempt=max(before) + 1, attempt_first=0)
     if options.run is None:  # the owner of a run that is named has told its own
         _add_to_config(opened, run)
-    log = SharedLog(_open_row(opened, options), run.run_id, options.prefix)
+    attempt = run.state.get("attempt") or 0
+    log = SharedLog(_open_row(opened, options), run.run_id, options.prefix, attempt=attempt)
     return Session(log, ours)
 
 
@@ -197,13 +202,19 @@ def _warn_of_another(opened: Run, options: Options, run: RunInfo) -> None:
     """Say that epochs of several runs of Delve's cannot be told apart in one W&B run."""
     summary: Any = opened.summary
     here = _open_row(opened, options).held.keys() - {run.run_id}
-    is_known = run.state.get("run_id") == opened.id
-    if here or (not is_known and summary.get(options.prefix + "delve/epoch") is not None):
+    if here or (not _is_known(opened, run) and summary.get(options.prefix + AXIS) is not None):
         logger.warning(
-            "W&B run %s gets the epochs of another run of Delve's too, under the same names; tell "
-            'them apart by a prefix, such as writer_args={"wandb": {"prefix": "fold1/"}}',
+            "W&B run %s gets the epochs of another run of Delve's too, under the same names; those "
+            "of this one are marked by %s. A prefix gives them names of their own, such as "
+            'writer_args={"wandb": {"prefix": "fold1/"}}',
             opened.id,
+            ATTEMPT,
         )
+
+
+def _is_known(opened: Run, run: RunInfo) -> bool:
+    """Whether an earlier part of the run was recorded there."""
+    return bool(run.state.get("run_id") == opened.id)
 
 
 def _describe(opened: Run, config: Mapping[str, Any]) -> None:

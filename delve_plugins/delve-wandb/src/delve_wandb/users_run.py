@@ -6,17 +6,18 @@ It cannot be cut back, and what is logged again stays there twice.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from wandb import Run
 
 from delve.base import get_logger
-from delve.records import Metric, RunInfo, enumerate_epochs
+from delve.records import RunInfo, enumerate_epochs
 from delve_wandb.identity import remember
 from delve_wandb.logs import EPOCH
 from delve_wandb.options import Options
+from delve_wandb.rows_there import place_of
 from delve_wandb.segments import Segment, segment_of, segments
 from delve_wandb.sessions import Session, held_here, shared_log, start
 from delve_wandb.shared_log import ATTEMPT, AXIS, SharedLog
@@ -108,19 +109,8 @@ def _held_locally(opened: Run, options: Options, run: RunInfo) -> set[int] | Non
 
 def _delves_epochs(segment: Segment, options: Options) -> set[int]:
     """The epochs in a file's rows; the key is Delve's own."""
-    places = (_place(row, options.prefix) for row in segment.rows())
+    places = (place_of(row, options.prefix) for row in segment.rows())
     return {int(place) for place in places if place.isdecimal()}
-
-
-def _place(row: Mapping[str, str], prefix: str) -> str:
-    """The epoch of Delve's that a row holds, as text.
-
-    Earlier versions of Delve called it ``epoch``, as users do: theirs are rows with layer metrics.
-    """
-    place = row.get(prefix + AXIS)
-    if place is None and not prefix and any(map(Metric.parse, row)):
-        place = row.get(EPOCH)
-    return place or ""
 
 
 def _mark_what_stays(opened: Run, held: Collection[int], run: RunInfo) -> None:
