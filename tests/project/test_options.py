@@ -80,10 +80,9 @@ def test_every_option_of_a_writer_is_on_its_page(folder, name):
 @pytest.mark.parametrize("folder", TRAINERS, ids=lambda folder: folder.name)
 def test_every_argument_for_a_trainer_is_on_its_page(folder):
     found = list(callables(folder))
-    assert found
+    assert any("save_to" in options for _, options in found)
     page = (folder / "README.md").read_text(encoding="utf-8")
     for name, options in found:
-        assert {"save_to", "savefile"} & set(options), name
         assert without_words(page, options) == [], name
 
 
