@@ -27,6 +27,7 @@ extensions = [
     "sphinx_click",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "built_links",
     "registered",
     "repository_pages",
 ]
@@ -36,7 +37,7 @@ nitpicky = True
 # What annotations name and the reference does not show: aliases, and types behind the public ones.
 _ALIASES = (
     *("Axes", "Axis", "Every", "Include", "LayerFilter", "Modules", "Path", "Run", "Scale"),
-    *("Spectrum", "Style", "np.ndarray"),
+    *("KeyStyle", "Spectrum", "Style", "np.ndarray"),
 )
 nitpick_ignore = [("py:class", name) for name in (*_ALIASES, "pd.DataFrame")]
 nitpick_ignore.append(("py:exc", "DamagedFileError"))
@@ -49,8 +50,10 @@ myst_heading_anchors = 3
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # as written: `os.environ`, not what it holds on this machine
 autodoc_class_signature = "mixed"
 autosummary_generate = True
+toc_object_entries_show_parents = "hide"  # beside the page there is room for a name alone
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_attr_annotations = True
@@ -87,6 +90,8 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "Delve"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["delve.css"]
 html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,

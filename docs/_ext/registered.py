@@ -1,10 +1,11 @@
-"""What is registered, as tables: `{statistics}` and `{parameters}` come from the code."""
+"""What is registered, as it is: `{statistics}` and `{parameters}` come from the code."""
 
 from __future__ import annotations
 
 import inspect
 import math
 import re
+import sys
 from typing import Any
 
 from docutils import nodes
@@ -13,9 +14,11 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import delve
-from delve.stats.built_in import BUILT_IN
+from delve.stats import built_in
 from delve.stats.registry import SETS
 from delve.stats.stat import Stat
+
+_WHOLE = [[nodes.table], [nodes.definition_list]]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -25,58 +28,69 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"parallel_read_safe": True}
 
 
-class _Table(SphinxDirective):
+class _Registered(SphinxDirective):
     has_content = False
 
-    def rows(self) -> list[list[str]]:
-        """The cells, in reStructuredText; the first row has the headings."""
+    def lines(self) -> list[str]:
+        """What stands in its place, in reStructuredText."""
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        """The table."""
-        lines = [".. list-table::", "   :header-rows: 1", ""]
-        for row in self.rows():
-            for number, cell in enumerate(row):
-                lines.append(f"   {'  ' if number else '* '}- {cell}")
+        """These lines as a page in Markdown takes them, which is read again where they change."""
+        for part in (sys.modules[__name__], delve.SaturationTracker, Stat, built_in):
+            self.env.note_dependency(inspect.getfile(part))
         node = nodes.section()
         node.document = self.state.document
+        lines = ["````{eval-rst}", *self.lines(), "````"]
         self.state.nested_parse(StringList(lines, source="registered"), 0, node)
+        if [type(child) for child in node.children] not in _WHOLE:
+            raise self.error(f"{self.name} is read as something else")
         return node.children
 
 
-class Statistics(_Table):
-    """Each statistic of Delve's own."""
+class Statistics(_Registered):
+    """Each statistic of Delve's own: a table."""
 
-    def rows(self) -> list[list[str]]:
+    def lines(self) -> list[str]:
         """A row for each long name."""
         found = [["key", "long name", "range", "what it is", "source", "in"]]
-        for stat in BUILT_IN:
+        for stat in built_in.BUILT_IN:
             sets = ", ".join(name for name, keys in SETS.items() if stat.key in keys)
             found.append(
                 [f"``{stat.key}``", stat.name, _range(stat), stat.summary, stat.source, sets]
             )
-        return found
+        lines = [".. list-table::", "   :header-rows: 1", ""]
+        for row in found:
+            for number, cell in enumerate(row):
+                lines.append(f"   {'  ' if number else '* '}- {cell}")
+        return lines
 
 
-class Parameters(_Table):
-    """The parameters of the tracker, with what each is by default."""
+class Parameters(_Registered):
+    """The parameters of the tracker, with what each is by default: a list, for narrow screens."""
 
-    def rows(self) -> list[list[str]]:
-        """A row for each parameter, from the signature and the docstring."""
+    def lines(self) -> list[str]:
+        """A term for each parameter, from the signature and the docstring."""
         told = _described(inspect.getdoc(delve.SaturationTracker) or "")
-        found = [["parameter", "default", "what it is"]]
+        lines = []
         for name, parameter in inspect.signature(delve.SaturationTracker).parameters.items():
             default = parameter.default
-            shown = "" if default is inspect.Parameter.empty else f"``{default!r}``"
-            found.append([f"``{name}``", shown, told[name]])
-        return found
+            shown = "" if default is inspect.Parameter.empty else f" = {default!r}"
+            lines += [f"``{name}{shown}``", f"   {told[name]}", ""]
+        return lines
 
 
 def _described(text: str) -> dict[str, str]:
     """The parameters in the "Args" of a docstring."""
     part = text.partition("Args:\n")[2].partition("\n\nRaises:")[0]
     found = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", part, re.M)
-    return {name: " ".join(words.split()) for name, words in found}
+    # There a method is called by its name alone, which the page has to find.
+    return {
+        name: re.sub(
+            r":meth:`(\w+)`", r":meth:`~delve.SaturationTracker.\1`", " ".join(words.split())
+        )
+        for name, words in found
+    }
 
 
 def _range(stat: Stat) -> str:

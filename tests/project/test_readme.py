@@ -44,12 +44,13 @@ def run_python_blocks():
         "train": lambda model: model.train()(torch.randn(30, 4)),
         "evaluate": lambda model: float(model.eval()(torch.randn(30, 4)).mean() > 0),
     }
-    for page in (blocks("python"), code_blocks(ROOT / "docs/use/resume.md")):
+    first = blocks("python")
+    for page in (first, code_blocks(ROOT / "docs/use/resume.md")):
         with ExitStack() as trackers:
             for block in page:
                 exec(compile(block.code, block.heading, "exec"), names)
                 trackers.callback(names["tracker"].close)
-            if page[0] in BLOCKS:  # the last one is recorded by a writer of one's own
+            if page is first:  # the last one is recorded by a writer of one's own
                 names["train"](model)
                 names["tracker"].add_saturations()
 
@@ -227,7 +228,7 @@ def is_ours(word):
 def test_delve_and_its_plugins_are_installed_together_and_never_from_the_index(page):
     for command in shown_commands(page):
         wanted = installed_by(command)
-        if wanted != ["tox"]:
+        if wanted not in (["tox"], ["scikit-learn"]):
             assert is_ours(wanted[0]), command
             assert all(word.startswith((".", "git+")) for word in wanted), command
 
