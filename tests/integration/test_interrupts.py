@@ -44,8 +44,14 @@ def test_a_handler_that_closes_and_exits_ends_the_run_whole(how, tmp_path):
                 raise SystemExit(143)
 
             signal.signal(signal.SIGTERM, end)
-            with pytest.raises(SystemExit):
-                training.run(Bytecodes(signal.SIGTERM, at), ())
+            bytecodes = Bytecodes(signal.SIGTERM, at)
+            try:
+                training.run(bytecodes, ())
+            except SystemExit:
+                pass
+            else:  # what waits for the disk takes more bytecodes at one time than at another
+                assert bytecodes.count <= at
+                continue
             assert signal.getsignal(signal.SIGTERM) is end
             # In the midst of the second epoch, which counts as one where anything of it is known.
             epochs = EPOCHS if how == "close" else len(read_run(training.folder).epochs)
