@@ -12,7 +12,10 @@ from delve.errors import JournalError
 from delve.journal.contents import read_contents
 from delve.journal.reading import JOURNAL_NAME, open_journal
 
-_LONGEST = 4000  # characters: a folder may come from somebody else
+# A folder may come from somebody else, whose words people would take for Delve's: nothing is called
+# a page that is not on the web, and no command is told but those that open a viewer.
+_LONGEST = 4000  # characters
+_VIEWERS = (("mlflow", "ui"), ("tensorboard", "--logdir"), ("tensorboard", "--logdir_spec"))
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Page:
 
     Attributes:
         url: The address of the run's own page; empty where a backend has none.
-        command: What has to be started before, word by word; empty where nothing has.
+        command: What has to be started before, word by word: MLflow's or TensorBoard's viewer;
+            empty where nothing has.
     """
 
     url: str = ""
@@ -41,6 +45,10 @@ def page_of(state: Mapping[str, Any]) -> Page | None:
     if not isinstance(command, list) or not all(isinstance(text, str) for text in (url, *command)):
         return None
     if not (url or command) or len(url) + sum(map(len, command)) > _LONGEST:
+        return None
+    if url and not url.startswith(("http://", "https://")):
+        return None
+    if command and tuple(command[:2]) not in _VIEWERS:
         return None
     return Page(url, tuple(command))
 

@@ -22,18 +22,18 @@ class Remembering:
 
 
 URL = "http://there/#/runs/a"
-COMMAND = ["tool", "--of", "a folder"]
+COMMAND = ["mlflow", "ui", "--of", "a folder"]
 
 
 @pytest.mark.parametrize(
     ("remembered", "page", "told"),
     [
         ({"url": URL}, Page(URL), URL),
-        ({"command": COMMAND}, Page("", tuple(COMMAND)), "`tool --of 'a folder'`"),
+        ({"command": COMMAND}, Page("", tuple(COMMAND)), "`mlflow ui --of 'a folder'`"),
         (
             {"url": URL, "command": COMMAND},
             Page(URL, tuple(COMMAND)),
-            f"`tool --of 'a folder'`, then open {URL}",
+            f"`mlflow ui --of 'a folder'`, then open {URL}",
         ),
     ],
 )
@@ -51,7 +51,8 @@ def test_a_page_is_told_by_the_command_the_loaded_run_and_at_the_end(
 @pytest.mark.parametrize(
     "remembered",
     [None, 3, [], {}, {"url": 3}, {"url": "", "command": []}, {"command": "rm -rf /"},
-     {"command": [None]}, {"url": "x" * 5000}],
+     {"command": [None]}, {"url": "http://" + "x" * 5000}, {"url": "javascript:x"},
+     {"command": ["tool"]}, {"command": ["mlflow", "run", "a"], "url": URL}],
 )  # fmt: skip
 def test_a_page_of_no_known_form_is_passed_over(tmp_path, caplog, remembered):
     with caplog.at_level("INFO", "delve.delivery"):
