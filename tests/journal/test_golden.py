@@ -53,7 +53,10 @@ def test_it_is_read_as_it_ever_was(run, request):
 def test_the_same_is_shown_and_exported(run, request):
     golden = GOLDEN / name_of(request)
     shown = json.loads(what_is_shown(run))
-    assert shown[0].pop("notes") == []  # which the versions that recorded these did not know
+    # What the versions that recorded these did not tell.
+    assert shown[0].pop("notes") == []
+    widths = shown[0].get("features", {}).values()
+    assert shown[0].pop("bytes", {"held": 0})["held"] == sum(18 * width**2 for width in widths)
     told = json.dumps(shown, indent=2) + "\n"
     assert told == (golden / "show.json").read_text(encoding="utf-8")
     pytest.importorskip("delve_csv")
