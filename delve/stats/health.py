@@ -116,7 +116,7 @@ def dormant_share(spectrum: Spectrum, _threshold: float) -> float | None:
     values = maximum.values
     if values is None or not spectrum.is_finite:
         return NAN
-    return np.count_nonzero(values.cpu().float().numpy() <= 0) / len(values)
+    return np.count_nonzero(values.cpu().double().numpy() <= 0) / len(values)
 
 
 def redo_share(spectrum: Spectrum, _threshold: float) -> float | None:

@@ -258,6 +258,14 @@ def test_a_layer_whose_weight_does_not_bound_it_has_none(tmp_path, layer, batch,
     assert not recorded(tmp_path, layer, [batch], ["ceiling", "lsat_rel"], **arguments)
 
 
+def test_what_exceeds_0_by_less_than_float32_can_tell_is_not_dormant(tmp_path):
+    layer = nn.Linear(2, 2, bias=False).double()
+    nn.init.eye_(layer.weight)
+    batch = torch.tensor([[1e-60, -1.0], [1e-61, -2.0]], dtype=torch.float64)
+    (value,) = recorded(tmp_path, layer, [batch], ["dormant"], layerwise_sat=False).values()
+    assert value == 0.5
+
+
 # --- halves --------------------------------------------------------------------------------------
 
 
