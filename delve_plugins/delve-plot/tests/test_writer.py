@@ -137,8 +137,9 @@ class TestRuns:
         assert figures(tmp_path) == [0, 1, 2, 3, 4, 5]
         for epoch in (1, 4, 5):  # removed by its owner; never come to; the same
             (tmp_path / f"plots/train-saturation/epoch{epoch:05d}.png").unlink()
+        Image.new("L", (2, 2)).save(tmp_path / "plots/train-saturation/epoch00099.png")  # a user's
         train(tmp_path, ["csv", "plot"], [6], **EVERY)
-        assert figures(tmp_path) == [0, 2, 3, 4, 5, 6]
+        assert figures(tmp_path) == [0, 2, 3, 4, 5, 6, 99]
         assert heatmaps.drawn == recorded(tmp_path)
 
     def test_resumed_twice_within_a_second(self, tmp_path, heatmaps):

@@ -85,9 +85,14 @@ class FigureFolder:
                     place.rmdir()
 
     def newest(self) -> dict[str, int]:
-        """By place, the last epoch that has a figure."""
-        epochs = {place.name: self._files.in_place(place) for place in self._files.places()}
-        return {place: max(held) for place, held in epochs.items() if held}
+        """By place, the last epoch that has a figure of Delve's."""
+        newest = {}
+        for place in self._files.places():
+            held = sorted(self._files.in_place(place).items(), reverse=True)
+            epoch = next((epoch for epoch, path in held if is_own(path)), None)
+            if epoch is not None:
+                newest[place.name] = epoch
+        return newest
 
     def remove_damaged(self, until: float) -> set[tuple[str, int]]:
         """Remove figures that are not whole, as a power cut leaves them; says of which epochs.
