@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ _BATCH_SYSTEMS = (
     "MV2_COMM_WORLD_RANK",
     "JSM_NAMESPACE_RANK",
 )
+
+_REST = 0.02  # seconds
 
 
 def has_group() -> bool:
@@ -192,6 +195,16 @@ def union(keys: Iterable[T], group: Group = None) -> list[T]:
     Collective where a process group is there.
     """
     return list(dict.fromkeys(key for one in gather(list(keys), group) for key in one))
+
+
+def rest() -> None:
+    """Let threads of torch's free what the last exchange has left; a process may end after it.
+
+    A thread of gloo's needs the interpreter for it. Where that ends meanwhile, torch aborts the
+    process (pytorch/pytorch#190489, seen in 2.13), and a launcher ends the other ones at once.
+    """
+    if is_distributed():
+        time.sleep(_REST)
 
 
 def device(group: Group = None) -> torch.device:

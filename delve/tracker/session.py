@@ -15,6 +15,7 @@ from delve.base import signals
 from delve.base.log import get_logger
 from delve.capture.hooks import LayerHooks
 from delve.delivery.run import Run, SilentRun
+from delve.numerics import processes
 from delve.records import StagedEpoch, shortened
 from delve.tracker import succession
 from delve.tracker.arguments import check_no_more, check_scalar, check_scalar_name
@@ -150,6 +151,7 @@ class Session:
                 self._hooks.remove()
                 self._run.close(error)
                 self._display.update(self)
+                processes.rest()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy of a model that holds a tracker, for an average of weights or a checkpoint.
