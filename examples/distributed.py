@@ -34,8 +34,8 @@ def main() -> int:
     dist.init_process_group("gloo")
     rank, world = dist.get_rank(), dist.get_world_size()
     differences = train(rank, world)
-    # The group's threads end with it, and it ends once no DistributedDataParallel holds it any more:
-    # a thread that is there when Python ends may have torch abort the process.
+    # The group's threads end with it, once no DistributedDataParallel holds it any more. Where one
+    # is there when Python ends, torch may abort the process.
     gc.collect()
     dist.destroy_process_group()
     if rank == 0:
