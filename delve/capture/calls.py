@@ -126,13 +126,14 @@ class _Begin(ModelHook):
         self._is_pair &= any(name in names for words in _READ for name in words.inputs)
 
     def __call__(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # First, for these are the steps between rows; the compiler must not look at the flag.
+        if not torch.compiler.is_compiling() and self._masks.is_idle:
+            return
         # A trace would hold what is asked of shapes here, and warn of it.
         if compiled.is_exporting() or compiled.is_tracing():
             return
         if torch.compiler.is_compiling():
             self._masks.begin_traced(self._call(args, kwargs, self._masks.traced_around(self)))
-        elif self._masks.is_idle:
-            return
         elif _COMPILER in sys.modules:
             compiled.uncompiled(_Begin._begin)(self, args, kwargs)
         else:
@@ -195,6 +196,8 @@ class _End(ModelHook):
         self._begin = begin
 
     def __call__(self, _module: nn.Module, _inputs: Any, _output: Any) -> None:
+        if not torch.compiler.is_compiling() and self._masks.is_idle and not self._masks.is_busy:
+            return
         if compiled.is_exporting():
             return
         if torch.compiler.is_compiling():

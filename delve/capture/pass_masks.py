@@ -116,9 +116,14 @@ class PassMasks:
         """The innermost call under way in this thread."""
         return self.traced or self._calls.get(threading.get_ident())
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is under way in any thread."""
+        return bool(self._calls) or self.traced is not None
+
     def of(self, name: str, inputs: Any) -> Mask | None:
         """The mask for what a layer returned, called with ``inputs``; None: none is known."""
-        if not self._calls and self.traced is None:
+        if not self.is_busy:
             return self._said
         if self._said is not None:
             return self._said

@@ -63,12 +63,24 @@ class LayerSpectrum(Spectrum):
     # Not `cached_property`, which before Python 3.12 has one lock for all layers: these are
     # decomposed in threads.
     @property
-    def _parts(self) -> tuple[Tensor | None, Tensor, Tensor]:
-        """The centred rows where they are few, then their Gram matrix or the scatter; the mean."""
+    def _parts(self) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        """Centred rows where they are few, and their Gram matrix; else the scatter and the mean."""
         if "_held_parts" not in vars(self):
             vars(self)["_held_parts"] = self._taken_apart()
-        parts: tuple[Tensor | None, Tensor, Tensor] = vars(self)["_held_parts"]
+        parts: tuple[Tensor | None, Tensor, Tensor | None] = vars(self)["_held_parts"]
         return parts
+
+    @property
+    def _mean(self) -> Tensor:
+        """(features,), float64, where the parts are."""
+        rows, _, mean = self._parts
+        if mean is None:
+            _, kept, shift = self.covariance.parts()
+            assert rows is not None
+            assert kept is not None
+            assert shift is not None
+            mean = (shift.double() + kept.mean(dim=0, dtype=torch.float64)).to(rows.device)
+        return mean
 
     @property
     def _whole(self) -> Spectrum:
@@ -91,17 +103,13 @@ class LayerSpectrum(Spectrum):
         """Learn the total variance that the same row found in training."""
         vars(self)["company"] = replace(self.company, train_trace=trace)
 
-    def _taken_apart(self) -> tuple[Tensor | None, Tensor, Tensor]:
+    def _taken_apart(self) -> tuple[Tensor | None, Tensor, Tensor | None]:
         rows = self.covariance.rows_below_features()
         if rows is None:
             held = self.covariance
             moments = held.settled() if vars(self)["_in_place"] else held.moments()
             return None, moments.scatter, moments.mean
-        _, kept, shift = self.covariance.parts()
-        assert kept is not None
-        assert shift is not None
-        mean = shift.double() + kept.mean(dim=0, dtype=torch.float64)
-        return rows, rows @ rows.T, mean.to(rows.device)
+        return rows, rows @ rows.T, None
 
     def _decomposed(self) -> Spectrum:
         wanted: tuple[bool, float | None] = (vars(self)["_vectors"], vars(self)["_threshold"])
@@ -136,7 +144,7 @@ class LayerSpectrum(Spectrum):
     @cached_property
     def mean(self) -> np.ndarray:
         """(features,): the mean of the samples."""
-        mean: np.ndarray = self._parts[2].cpu().numpy()
+        mean: np.ndarray = self._mean.cpu().numpy()
         return mean
 
     @cached_property
@@ -196,7 +204,8 @@ class LayerSpectrum(Spectrum):
     @cached_property
     def uncentred(self) -> Spectrum:
         """The spectrum of the raw second moments, around zero instead of the mean."""
-        rows, matrix, mean = self._parts
+        rows, matrix, _ = self._parts
+        mean = self._mean
         if rows is None:
             return self._like_this(torch.addr(matrix, mean, mean, alpha=self.samples), None)
         return self._of_rows(rows + mean)
