@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from support.networks import HEALTHY, classified, digits, mlp, run
+from support.networks import HEALTHY, Mixing, classified, digits, mlp, run
 from support.writers import Recorder
 from torch import nn
 
@@ -168,16 +168,8 @@ def test_one_massive_channel(tmp_path):
 
 
 def test_tokens_that_become_alike(tmp_path):
-    class Mixing(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.values = nn.Linear(16, 16)
-
-        def forward(self, x):
-            return self.values(torch.softmax(0.1 * x @ x.transpose(1, 2), dim=-1) @ x)
-
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(16, 16), *(Mixing() for _ in range(6)))
+    model = nn.Sequential(nn.Linear(16, 16), *(Mixing(16) for _ in range(6)))
     batches = [torch.randn(64, 10, 16)]
     found = notes(passed(tmp_path, model, batches, stats=["health", "token_var"]))
     assert "tokens-alike" in found

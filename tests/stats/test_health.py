@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from support.networks import Mixing
 from support.writers import Recorder
 from torch import nn
 
@@ -373,17 +374,8 @@ def test_the_variance_within_sequences_is_numpys_without_padding(tmp_path):
 
 def test_tokens_that_become_alike_over_depth_show(tmp_path):
     """Attention without residuals and norms makes the tokens of a sequence the same."""
-
-    class Mixing(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.values = nn.Linear(16, 16)
-
-        def forward(self, x):
-            return self.values(torch.softmax(0.1 * x @ x.transpose(1, 2), dim=-1) @ x)
-
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(16, 16), *(Mixing() for _ in range(8))).double()
+    model = nn.Sequential(nn.Linear(16, 16), *(Mixing(16) for _ in range(8))).double()
     x = torch.randn(64, 10, 16, dtype=torch.float64)
     row = recorded(tmp_path, model, [x], ["token_var", "lsat"])
     shares = [value for name, value in row.items() if name.stat == "within-sequence-share"]

@@ -165,6 +165,17 @@ HEALTHY: dict[str, tuple[Callable[[], nn.Module], Loss, dict]] = {
 }
 
 
+class Mixing(nn.Module):
+    """Attention without residuals and norms, which makes the tokens of a sequence alike."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.values = nn.Linear(width, width)
+
+    def forward(self, x):
+        return self.values(torch.softmax(0.1 * x @ x.transpose(1, 2), dim=-1) @ x)
+
+
 def run(folder, model, loss, epochs=3, lr=3e-3, stats="health", count=1280, **arguments):
     """Train, or with lr=0 not, and record each epoch in both modes; returns the run's folder.
 
