@@ -101,6 +101,8 @@ class SamplingMethods:
         """Each position a sample, (... x features), without padding that is known."""
         if self.mask is not None and output.dim() > 2 and self.mask.covers(output):
             output = self.mask.every(output)
+        elif self.mask is not None and self.mask.covers_rows(output):
+            output = self.mask.every(output.reshape(*self.mask.real.shape, -1))
         return _rows(output)
 
     def of_sequences(self, sequences: Iterable[Tensor]) -> Tensor:

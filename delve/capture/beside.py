@@ -83,14 +83,14 @@ class Beside:
         """Take in the sequences of one output, if it is any: (batch x time x features)."""
         if not isinstance(output, Tensor) or output.is_nested:
             return
+        if mask is not None and mask.covers_rows(output) and not is_convolution(layer):
+            self._count_padding(key, mask)
         if output.dim() != 3 or is_convolution(layer):
             return
         if mask is not None and not hasattr(layer, "batch_first"):
             output = mask.batch_first(output)
-        if mask is not None and "masked" in self.wanted and mask.covers(output):
-            count = self._tally("masked", key)
-            assert isinstance(count, Count)
-            count.update(mask.padding)
+        if mask is not None and mask.covers(output):
+            self._count_padding(key, mask)
         if "spread" not in self.wanted:
             return
         series = samples_of(layer, output, replace(methods, timeseries="timestepwise", mask=None))
@@ -157,6 +157,12 @@ class Beside:
         self._is_next_left_out = {
             (mode, layer): turn for mode, layer, turn in state["left_out_next"] if layer in known
         }
+
+    def _count_padding(self, key: LayerKey, mask: Mask) -> None:
+        if "masked" in self.wanted:
+            count = self._tally("masked", key)
+            assert isinstance(count, Count)
+            count.update(mask.padding)
 
     def _tally(self, name: str, key: LayerKey) -> Tally:
         if (name, key) not in self.tallies:

@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from delve.capture import compiled
 from delve.capture.model_hook import ModelHook
 from delve.capture.pass_masks import Call, PassMasks
+from delve.capture.stand_ins import stands_for_data
 
 _COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
 
@@ -157,7 +158,9 @@ class _Begin(ModelHook):
         if read_mask is None and outer is not None and (not is_silent or outer.inputs is read):
             call = Call.like(self, outer)
         else:
-            call = Call(self, outer, read_mask, read, is_time_first=self._is_time_first)
+            # What takes ids tells nothing of its layers' layout, but for attention that does.
+            layout = self._is_time_first or None
+            call = Call(self, outer, read_mask, read, is_time_first=layout)
             call.is_told = not is_silent or outer is not None
         source = named.get("encoder_hidden_states")
         if isinstance(source, Tensor):
@@ -181,7 +184,7 @@ class _Begin(ModelHook):
             mask = named.get(words.mask)
             inputs = _first(named, words.inputs)
             if inputs is None and mask is not None and not words.is_padding:
-                inputs = _first_ids(named)
+                inputs = _first_ids(named, mask)
             if inputs is not None:
                 time_first = words.is_padding and self._is_time_first
                 return inputs, _usable(mask, inputs, words.is_padding, time_first), mask is None
@@ -230,7 +233,9 @@ def _usable(
     """
     if not isinstance(mask, Tensor) or mask.dim() != 2 or inputs.dim() < 2:
         return None
-    if mask.is_floating_point() or mask.is_complex() or mask.is_nested or inputs.is_nested:
+    if mask.is_complex() or mask.is_nested or inputs.is_nested:
+        return None
+    if mask.is_floating_point() and (is_padding or not _is_of_zeros_and_ones(mask)):
         return None
     if is_padding and mask.dtype != torch.bool:
         return None
@@ -242,6 +247,17 @@ def _usable(
     return torch.logical_not(mask) if is_padding else mask
 
 
+def _is_of_zeros_and_ones(mask: Tensor) -> bool:
+    """Whether floats say what is real, as those do that peft makes of a mask for its prompts.
+
+    A mask to be added to scores is of zeros where nothing is masked: so each sequence needs a one.
+    """
+    if torch.compiler.is_compiling() or stands_for_data(mask):
+        return False
+    is_one = mask == 1
+    return bool(((mask == 0) | is_one).all() & is_one.any(dim=1).all())
+
+
 def _first(named: Mapping[str, Any], names: Iterable[str]) -> Tensor | None:
     for name in names:
         value = named.get(name)
@@ -250,14 +266,16 @@ def _first(named: Mapping[str, Any], names: Iterable[str]) -> Tensor | None:
     return None
 
 
-def _first_ids(named: Mapping[str, Any]) -> Tensor | None:
-    """Integer ids of tokens under a name of the model's own."""
-    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
-    for name, tensor in tensors.items():
-        is_other = tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
-        if tensor.dim() == 2 and not is_other and name not in _NO_TOKENS:
-            return tensor
-    return None
+def _first_ids(named: Mapping[str, Any], mask: Any) -> Tensor | None:
+    """Integer ids of tokens under a name of the model's own; those of the mask's shape first."""
+    found = [
+        value
+        for name, value in named.items()
+        if isinstance(value, Tensor) and value.dim() == 2 and name not in _NO_TOKENS
+        if not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+    ]
+    shape = getattr(mask, "shape", None)
+    return next((ids for ids in found if ids.shape == shape), found[0] if found else None)
 
 
 def _holders(root: nn.Module, layers: set[nn.Module]) -> Iterator[nn.Module]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from delve.base.log import get_logger
-from delve.capture.layer_types import check_include, dimensions_of, is_layer
+from delve.capture.layer_types import check_include, dimensions_of, is_a, is_layer
 from delve.capture.layers import Layers, Selection
 from delve.capture.wrappers import adapted, flattens, is_adapter
 from delve.records import shortened
@@ -114,7 +114,7 @@ def _name_unmet(selection: Selection) -> None:
     unmet = [
         one.__name__
         for one in check_include(selection.include)
-        if isinstance(one, type) and not any(isinstance(module, one) for module in modules)
+        if isinstance(one, type) and not any(is_a(module, one) for module in modules)
     ]
     if unmet:
         logger.warning("include: no module is a %s", ", ".join(unmet))

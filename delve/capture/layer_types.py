@@ -90,8 +90,13 @@ def check_include(include: Any) -> tuple[type[nn.Module] | Wanted, ...]:
 def is_included(module: nn.Module, include: Sequence[type[nn.Module] | Wanted]) -> bool:
     """Whether a module is of one of the types, or one of the functions says so."""
     return has_forward(module) and any(
-        isinstance(module, one) if isinstance(one, type) else bool(one(module)) for one in include
+        is_a(module, one) if isinstance(one, type) else bool(one(module)) for one in include
     )
+
+
+def is_a(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a module, or the layer that it adapts, is of a type."""
+    return isinstance(module, kind) or isinstance(adapted(module), kind)
 
 
 def samples_of(layer: nn.Module, output: Any, methods: SamplingMethods) -> Tensor:

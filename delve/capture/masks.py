@@ -52,6 +52,11 @@ class Mask:
         """Whether it says which positions of ``series``, (batch x time x ...), are real."""
         return series.dim() > 2 and series.shape[:2] == self.real.shape
 
+    def covers_rows(self, rows: Tensor) -> bool:
+        """Whether ``rows`` are the positions of all sequences, one after the other."""
+        count = self.real.numel()
+        return rows.dim() == 2 and len(rows) == count != len(self.real) and not self._is_time_first
+
     def holds_for_sequences(self, count: int) -> None:
         """So many sequences came that are without padding already."""
 

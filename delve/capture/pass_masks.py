@@ -29,7 +29,8 @@ class Call:
         inputs: The sequences.
         encoder: Which positions are real in layers that have ``encoder`` in their names, where the
             call is one of an encoder and a decoder.
-        is_time_first: Whether linear layers return (time x batch x features).
+        is_time_first: Whether linear layers return (time x batch x features); None tells it by
+            the shape.
 
     Attributes:
         source: The sequences of another module, which cross-attention takes its keys from.
@@ -46,7 +47,7 @@ class Call:
         real: Tensor | None = None,
         inputs: Tensor | None = None,
         encoder: Tensor | None = None,
-        is_time_first: bool = False,
+        is_time_first: bool | None = False,
     ) -> None:
         self.owner = owner
         self.outer = outer
@@ -218,7 +219,7 @@ class PassMasks:
         if is_whole:
             mask.check_fitted()
 
-    def _taken(self, real: Tensor, is_time_first: bool) -> Mask:
+    def _taken(self, real: Tensor, is_time_first: bool | None) -> Mask:
         if not self._was_told:
             self._was_told = True
             logger.info(

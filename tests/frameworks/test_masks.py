@@ -266,3 +266,94 @@ def test_whisper_s_frames_are_not_the_positions_of_its_mask(tmp_path):
     assert found["model.encoder.layers.0.fc1"] == 4 * 20
     assert found["model.decoder.layers.0.fc1"] == int(target.sum())
     assert found["model.decoder.layers.0.encoder_attn.k_proj"] == 4 * 20
+
+
+def kept_of(layer):
+    """What a layer returns, call by call."""
+    kept = []
+    layer.register_forward_hook(lambda *call: kept.append(call[2].numpy().astype(np.float64)))
+    return kept
+
+
+def trace(samples):
+    return pytest.approx(np.cov(samples, rowvar=False, bias=True).trace(), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of what peft uses of Transformers
+@pytest.mark.parametrize("kind", ["Prompt", "Prefix"])
+def test_peft_makes_floats_of_a_mask_for_its_virtual_tokens(tmp_path, ids, right, lengths, kind):
+    peft = pytest.importorskip("peft")
+    sizes = {"n_positions": 64, "n_embd": 16, "n_layer": 2, "n_head": 2}
+    tokens = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    config = transformers.GPT2Config(vocab_size=WORDS, **sizes, **tokens)
+    tuning = getattr(peft, f"{kind}TuningConfig")(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    model = peft.get_peft_model(transformers.GPT2LMHeadModel(config), tuning).eval()
+    kept = kept_of(model.base_model.transformer.h[1].mlp.c_fc)
+
+    def act():
+        model(input_ids=ids, attention_mask=right)
+
+    found = row(tmp_path, model, act, "last_timestep")
+    virtual = kept[0].shape[1] - TIME
+    assert virtual == (3 if kind == "Prompt" else 0)
+    last = kept[0][np.arange(BATCH), virtual + lengths.numpy() - 1]
+    (name,) = [name for name in found if name.endswith("trace/transformer.h.1.mlp.c_fc")]
+    assert found[name] == trace(last)
+
+
+def test_rows_that_a_model_makes_of_all_positions_are_without_padding(tmp_path, ids, right):
+    sizes = {"ffn_dim": 32, "word_embed_proj_dim": 16, "max_position_embeddings": 64}
+    model = transformers.OPTForCausalLM(transformers.OPTConfig(**SMALL, **sizes)).eval()
+    kept = kept_of(model.model.decoder.layers[0].fc1)
+
+    def act():
+        model(input_ids=ids, attention_mask=right)
+
+    found = row(tmp_path, model, act, stats=["n", "trc", "masked"])
+    assert set(counts(found).values()) == {int(right.sum())}
+    real = kept[0].reshape(BATCH * TIME, -1)[right.flatten().numpy() == 1]
+    assert found["eval-covariance-trace/model.decoder.layers.0.fc1"] == trace(real)
+    padding = {value for name, value in found.items() if name.startswith("eval-masked")}
+    assert padding == {BATCH * TIME - int(right.sum())}
+
+
+def test_fused_experts_and_their_router_see_real_tokens_alone(tmp_path, ids, right):
+    sizes = {"intermediate_size": 32, "num_key_value_heads": 1, "num_local_experts": 4}
+    model = transformers.MixtralForCausalLM(transformers.MixtralConfig(**SMALL, **sizes)).eval()
+    found = row(tmp_path, model, lambda: model(input_ids=ids, attention_mask=right))
+    assert "model.layers.0.mlp.experts" in counts(found)
+    assert set(counts(found).values()) == {int(right.sum())}
+
+
+def test_a_model_whose_series_have_time_first(tmp_path, ids, right, lengths):
+    sizes = {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32}
+    config = transformers.XLNetConfig(vocab_size=WORDS, pad_token_id=0, **sizes)
+    model = transformers.XLNetModel(config).eval()
+    kept = kept_of(model.layer[0].ff.layer_1)
+
+    def act():
+        model(input_ids=ids, attention_mask=right)
+
+    found = row(tmp_path / "all", model, act)
+    assert kept[0].shape[:2] == (TIME, BATCH)
+    series = kept[0].swapaxes(0, 1)
+    assert found["eval-covariance-trace/layer.0.ff.layer_1"] == trace(series[right.numpy() == 1])
+    found = row(tmp_path / "last", model, act, "last_timestep")
+    last = series[np.arange(BATCH), lengths.numpy() - 1]
+    assert found["eval-covariance-trace/layer.0.ff.layer_1"] == trace(last)
+
+
+def test_the_ids_that_a_mask_is_of_are_those_of_its_shape(tmp_path, ids, right):
+    class Recommender(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.kinds = torch.nn.Embedding(WORDS, 8), torch.nn.Embedding(9, 8)
+            self.text = torch.nn.Linear(8, 6)
+
+        def forward(self, category_ids, token_ids, attention_mask):
+            return self.text(self.words(token_ids)).sum() + self.kinds(category_ids).sum()
+
+    model = Recommender().eval()
+    kinds = torch.randint(9, (BATCH, 3))
+    found = row(tmp_path, model, lambda: model(kinds, ids, right))
+    assert counts(found) == {"text": int(right.sum())}

@@ -218,3 +218,23 @@ def test_a_name_of_the_users_own_is_no_wrapper():
             self.base_layer = nn.Linear(2, 2)
 
     assert list(find_layers(Base())) == ["base_model.model", "base_layer"]
+
+
+def test_an_embedding_that_is_asked_for_is_tracked_with_its_adapter(tmp_path):
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Embedding(50, 8), nn.Linear(8, 3)
+
+        def forward(self, ids):
+            return self.head(self.body(ids))
+
+    model = lora(Words(), r=2)
+    ids = torch.arange(40)
+    writer, tracker = tracked(tmp_path, model, include=[nn.Embedding])
+    with tracker, torch.no_grad():
+        model(ids)
+        rows = model.base_model.model.body(ids)
+        tracker.add_saturations()
+    assert writer.rows[0]["train-samples/body"] == 80
+    assert writer.rows[0]["train-covariance-trace/body"] == trace(rows.numpy())
