@@ -18,7 +18,13 @@ class PassMode:
     """The mode of the forward passes, as the tracked model has it unless the user says it."""
 
     def __init__(self) -> None:
-        self._said: str | None = None
+        # The innermost last, each a value of its own: blocks of two threads may end in any order.
+        self._blocks: tuple[tuple[object, str], ...] = ()
+
+    @property
+    def _said(self) -> str | None:
+        blocks = self._blocks
+        return blocks[-1][1] if blocks else None
 
     @property
     def is_off(self) -> bool:
@@ -41,11 +47,12 @@ class PassMode:
 
     @contextlib.contextmanager
     def _within(self, mode: str) -> Iterator[None]:
-        outside, self._said = self._said, mode
+        block = (object(), mode)
+        self._blocks = (*self._blocks, block)
         try:
             yield
         finally:
-            self._said = outside
+            self._blocks = tuple(one for one in self._blocks if one is not block)
 
 
 def mode_of(root: nn.Module) -> str:

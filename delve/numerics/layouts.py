@@ -91,7 +91,7 @@ def _spread(layer: nn.Module, output: Any) -> Any:
     """The output as one tensor that is spread over processes; None where it is none."""
     if _is_spread(output):
         return output
-    weight: Any = getattr(layer, "weight", None)
+    weight = _own_weight(layer)
     if not _is_spread(weight) or not isinstance(output, Tensor) or output.is_nested:
         return None
     # Made local inside the layer: its features are those of this process's part of the weight.
@@ -111,6 +111,11 @@ def _spread(layer: nn.Module, output: Any) -> Any:
     )
 
 
+def _own_weight(layer: nn.Module) -> Any:
+    # Not the attribute: one that is parametrised is computed there, and changes what it remembers.
+    return layer._parameters.get("weight")
+
+
 def _is_part(features: int, weight: Any) -> bool:
     return bool(features == weight.to_local().shape[0] != weight.shape[0])
 
@@ -120,7 +125,7 @@ def _is_batch(placement: Any, layer: nn.Module, output: Tensor) -> bool:
 
     Parts of any other dimension are put together: the last step of a series is in one of them.
     """
-    weight = getattr(layer, "weight", None)
+    weight = _own_weight(layer)
     of_one_sample = weight.dim() - 1 if isinstance(weight, Tensor) else 1
     return (
         type(placement) is sys.modules[_MODULE].Shard

@@ -24,8 +24,8 @@ def marks_of(layers: Mapping[str, nn.Module]) -> Marks:
     """Some elements of each layer's weight; nothing of those that are whole in no process."""
     marks = {}
     for name, layer in layers.items():
-        weight = next(layer.parameters(recurse=False), None)
-        if weight is not None and not has_spread_weights(layer) and _is_whole(weight):
+        weight = _weight_of(layer)
+        if weight is not None and not has_spread_weights(layer):
             elements = weight.detach().reshape(-1)
             marks[name] = elements[:: max(1, len(elements) // _NUMBERS)][:_NUMBERS].tolist()
     return marks
@@ -41,6 +41,15 @@ def unlike(marks: Sequence[Marks]) -> dict[str, list[int]]:
             if name not in found and _are_apart(known, np.array(numbers)):
                 found[name] = [other, process]
     return found
+
+
+def _weight_of(layer: nn.Module) -> Tensor | None:
+    """The largest that a layer has of its own, or that its weight is computed from."""
+    own = list(layer.parameters(recurse=False))
+    parametrised = layer._modules.get("parametrizations")
+    if parametrised is not None:
+        own += parametrised.parameters()
+    return max(filter(_is_whole, own), key=Tensor.numel, default=None)
 
 
 def _is_whole(weight: Tensor) -> bool:

@@ -123,6 +123,9 @@ class Checkpoints(OldNames):
         if not self._is_writing:
             return None
         recorder = with_samples(content["recorder"], covariances, fresh)
+        # What nobody can put together is left out of the epoch, also of its rest.
+        lost = [list(key) for key, count in fresh.items() if count and key not in covariances]
+        recorder["left_out"] = [*recorder["left_out"], *lost]
         if whole:
             recorder = with_beside(recorder, [whole.tally_states()], whole.halves)
         return {**content, "recorder": recorder}

@@ -78,6 +78,15 @@ def content_for(states: Sequence[Mapping[str, Any]], rank: int, processes: int) 
             "the epoch begins with no samples"
         )
     mine = [_from_bytes(kept[one]) for one in range(rank, before, processes)]
+    every = [_from_bytes(one) for one in kept.values()]
+    if any(content["recorder"].get("layouts", {}).get("sharing") for content in every):
+        raise ArgumentError(
+            f"the states are those of {before} processes that worked on the same samples (tensor "
+            "parallel layers): added up, they would count twice, and parts of a layer's features "
+            "as samples. Where the number of processes changes, load state_dict(merged=True), "
+            "which every process has to call. Without load_state_dict() the epoch begins with no "
+            "samples"
+        )
     if not mine:
         return _shared(_from_bytes(kept[0]), rank)
     return {**mine[0], "recorder": combined([content["recorder"] for content in mine])}

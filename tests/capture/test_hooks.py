@@ -1,6 +1,8 @@
 """Training as people do it: whatever the machinery, the numbers are those of the plain run."""
 
 import copy
+import functools
+import importlib
 import shutil
 import threading
 
@@ -12,7 +14,7 @@ from support.writers import Recorder
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.rnn import pack_padded_sequence
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from delve import SaturationTracker
 from delve.capture.activations import samples
@@ -836,3 +838,59 @@ def test_a_copied_model_can_be_tracked_itself(tmp_path, plain):
     with SaturationTracker(tmp_path / "a", Recorder(), model):
         duplicate = copy.deepcopy(model)
         assert row(tmp_path / "b", duplicate) == plain
+
+
+# --- the training is the user's ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("samples", "dtype", "steps"), [(4000, torch.float32, 2), (32, torch.float64, 130)]
+)
+def test_selective_checkpointing_gets_its_own_products_back(tmp_path, samples, dtype, steps):
+    """Its cache is by the order of operations: with Delve's among them gradients would be wrong."""
+    kept = [torch.ops.aten.mm.default, torch.ops.aten.addmm.default]
+    contexts = functools.partial(create_selective_checkpoint_contexts, kept)
+
+    def gradients(track):
+        torch.manual_seed(0)
+        layers = (nn.Linear(32, 32, bias=False), nn.Tanh(), nn.Linear(32, 32, bias=False))
+        model = nn.Sequential(*layers, nn.Tanh(), nn.Linear(32, 32)).to(dtype)
+        tracker = SaturationTracker(tmp_path, Recorder(), model) if track else None
+        found = []
+        for _ in range(steps):
+            model.zero_grad()
+            x = torch.randn(samples, 32, dtype=dtype)
+            outputs = checkpoint(model, x, use_reentrant=False, context_fn=contexts)
+            outputs.sin().sum().backward()
+            found.append([parameter.grad.clone() for parameter in model.parameters()])
+        if tracker is not None:
+            tracker.add_saturations()
+            tracker.close()
+        return found
+
+    for plain, tracked in zip(gradients(False), gradients(True), strict=True):
+        assert all(map(torch.equal, plain, tracked))
+
+
+def test_a_weight_that_is_computed_is_not_computed_once_more(tmp_path):
+    """Spectral norm remembers each time: a hook that asks for the weight changes the training."""
+    importlib.import_module("torch.distributed.tensor")  # as an optimizer may do
+
+    def train(track):
+        torch.manual_seed(0)
+        norm = nn.utils.parametrizations.spectral_norm
+        model = nn.Sequential(norm(nn.Linear(10, 32)), nn.ReLU(), norm(nn.Linear(32, 4)))
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        tracker = SaturationTracker(tmp_path, Recorder(), model) if track else None
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.randn(16, 10)).square().mean().backward()
+            optimizer.step()
+        if tracker is not None:
+            tracker.add_saturations()
+            tracker.close()
+        return model.state_dict()
+
+    plain, tracked = train(False), train(True)
+    assert plain.keys() == tracked.keys()
+    assert all(torch.equal(plain[name], tracked[name]) for name in plain)

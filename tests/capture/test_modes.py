@@ -110,3 +110,18 @@ def test_an_unknown_mode_is_refused_at_the_call(tmp_path, mode):
         pytest.raises(ArgumentError, match="mode must be one of 'train', 'eval' and 'off', not"),
     ):
         tracker.mode(mode)
+
+
+def test_blocks_of_two_threads_may_end_in_any_order(tmp_path):
+    model, writer = Transfer(), Recorder()
+    with SaturationTracker(tmp_path, writer, model, stats=["n"]) as tracker:
+        first, second = tracker.mode("eval"), tracker.mode("off")
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        model(TRAINING[0])  # off
+        second.__exit__(None, None, None)
+        model(TRAINING[0])
+        tracker.add_saturations()
+    assert writer.rows[0]["train-samples/head"] == 32
+    assert "eval-samples/head" not in writer.rows[0]

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import torch
 from support.ranks import lines_of, run_ranks
+from support.writers import Recorder
 from torch import nn
+
+from delve import SaturationTracker
+from delve.errors import ArgumentError
 
 BEGIN = """
 import torch.distributed.checkpoint as dcp
@@ -182,3 +186,51 @@ def test_one_process_refuses_a_state_of_two(tmp_path):
     assert done.returncode == 0, done.stderr
     (found,) = lines_of(done, "FOUND")
     assert "rank 0 of 2 processes, and this is rank 0 of 1" in found
+
+
+def test_states_of_tensor_parallel_layers_go_on_in_one_process_when_merged(tmp_path):
+    """Added up, samples would count twice, and halves of the features between as samples."""
+    body = """
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.tensor.parallel import (
+            ColwiseParallel, RowwiseParallel, parallelize_module,
+        )
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 12), nn.Linear(12, 16), nn.GELU(), nn.Linear(16, 5))
+        mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("tp",))
+        parallelize_module(model, mesh, {"1": ColwiseParallel(), "3": RowwiseParallel()})
+        tracker = tracked_with(model)
+        model(torch.randn(40, 6, generator=torch.Generator().manual_seed(5)))
+        torch.save(
+            {"own": tracker.state_dict(), "merged": tracker.state_dict(merged=True)},
+            folder.parent / f"{rank}.pt",
+        )
+        dist.barrier()
+    """
+    begin = """
+def tracked_with(model):
+    return SaturationTracker(folder, Saying(), model, stats=["trc", "n"], include=[nn.GELU])
+"""
+    done = run_ranks(tmp_path, begin, body)
+    assert done.returncode == 0, done.stderr
+    states = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 12), nn.Linear(12, 16), nn.GELU(), nn.Linear(16, 5))
+    outputs = []
+    model[0].register_forward_hook(lambda *call: outputs.append(call[2].detach().numpy()))
+    with torch.no_grad():
+        model[0](torch.randn(40, 6, generator=torch.Generator().manual_seed(5)))
+    writer = Recorder()
+    arguments = {"stats": ["trc", "n"], "include": [nn.GELU]}
+    with SaturationTracker(tmp_path / "one", writer, model, **arguments) as tracker:
+        with pytest.raises(ArgumentError, match="worked on the same samples"):
+            tracker.load_state_dict([state["own"] for state in states])
+        tracker.load_state_dict(states[0]["merged"])
+        model(torch.randn(20, 6))
+        tracker.add_saturations()
+    row = writer.rows[0]
+    assert (row["train-samples/0"], row["train-samples/1"], row["train-samples/3"]) == (60, 60, 60)
+    both = np.concatenate(outputs).astype(np.float64)
+    assert row["train-covariance-trace/0"] == pytest.approx(both.var(axis=0).sum(), rel=1e-5)
+    assert "train-samples/2" not in row  # which nobody could put together
