@@ -113,6 +113,15 @@ class Run:
         return next(reversed(self._journal.steps.values()), None)
 
     @property
+    def last_step_of_layers(self) -> int:
+        """The training step of the last row that has statistics of layers; 0 without any.
+
+        A run that ends makes a row of the scalars that are left, for which no turn had come.
+        """
+        rows = reversed(self._journal.steps.items())
+        return next((step for epoch, step in rows if self._journal.read(epoch).metrics), 0)
+
+    @property
     def writers(self) -> tuple[str, ...]:
         """The writers' names."""
         return self._delivery.names

@@ -96,7 +96,7 @@ def open_run(
             run = _open(folder, epoch, writers, settings, step, layers)
             undo.push(lambda _kind, error, _traceback: run.close(error))
         order = in_todays_names(run.order, settings.layers)
-        passed = 0 if step is None else step - (run.last_step or 0)
+        passed = 0 if step is None else step - run.last_step_of_layers
         return run, Place(folder, epoch, order, run.axis, run.last_step, passed)
 
     layers = processes.union(settings.layers, group)

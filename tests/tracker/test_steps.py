@@ -337,6 +337,17 @@ def test_it_counts_on_after_a_resume_by_a_step(tmp_path, model, gather):
     assert samples_of(tmp_path) == [gathered] * 5
 
 
+def test_a_row_of_what_was_left_at_a_good_end_is_no_turn(tmp_path, model):
+    """A handler of SIGTERM closes the run between two rows: later ones are where they would be."""
+    with SaturationTracker(tmp_path, Recorder(), model, every=4) as tracker:
+        train(model, tracker, range(1, 7), loss=1.0)
+    with SaturationTracker(tmp_path, Recorder(), model, every=4, initial_step=6) as tracker:
+        train(model, tracker, range(7, 13), loss=1.0)
+    run = read_run(tmp_path)
+    steps = {record.step for record in map(run.record_of, run.epochs) if record.metrics}
+    assert steps == {4, 8, 12}
+
+
 def test_it_counts_on_from_a_state_alone(tmp_path, model):
     with SaturationTracker(tmp_path, Recorder(), model, stats=["n"], every=10) as tracker:
         for _ in range(13):
