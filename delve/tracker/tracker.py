@@ -105,12 +105,12 @@ class SaturationTracker(Rows):
             ``torch.nn.functional.interpolate``.
         interpolation_downsampling: The size to shrink to.
         mask: ``"auto"``: a call of the model, or of a part of it, with a mask of its padding leaves
-            that out of the samples. Taken are an integer ``attention_mask``, (batch x time), beside
-            ids or embeddings of tokens (by keyword, by position, or in a dictionary such as a
-            tokenizer's; its last columns where earlier steps are cached), the
+            that out of the samples. Taken are an ``attention_mask`` of 0 and 1, (batch x time),
+            beside ids or embeddings of tokens (by keyword, by position, or in a dictionary such as
+            a tokenizer's; its last columns where earlier steps are cached), the
             ``decoder_attention_mask`` for a decoder, and ``torch.nn``'s ``src_key_padding_mask``
             and ``tgt_key_padding_mask``. Not taken are masks of other dimensions, and those of
-            floats, which are added to scores. None takes none. See :meth:`mask` for what a mask
+            floats that are added to scores. None takes none. See :meth:`mask` for what a mask
             does, and to give one where no call of a model that was given as ``modules`` does.
         config: Hyperparameters, for the backends that have a place for them: a mapping, a
             dataclass, a namespace, or an object of OmegaConf or pydantic. It is resolved at once,
