@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from delve.capture import compiled
 from delve.capture.model_hook import ModelHook
 from delve.capture.pass_masks import Call, PassMasks
-from delve.capture.stand_ins import stands_for_data
+from delve.capture.usable_masks import usable
 
 _COMPILER = "torch._dynamo"  # where nobody has imported it, nothing is compiled
 
@@ -165,7 +165,7 @@ class _Begin(ModelHook):
         source = named.get("encoder_hidden_states")
         if isinstance(source, Tensor):
             call.source = source
-            call.source_real = _usable(named.get("encoder_attention_mask"), source)
+            call.source_real = usable(named.get("encoder_attention_mask"), source)
         return call
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class _Begin(ModelHook):
                 inputs = _first_ids(named, mask)
             if inputs is not None:
                 time_first = words.is_padding and self._is_time_first
-                return inputs, _usable(mask, inputs, words.is_padding, time_first), mask is None
+                return inputs, usable(mask, inputs, words.is_padding, time_first), mask is None
         return None, None, True
 
 
@@ -221,41 +221,6 @@ def _is_told_of_padding(names: tuple[str, ...]) -> bool:
     if names and names[0] in _OTHERS:
         return True
     return not _INPUTS.isdisjoint(names) and not _MASKS.isdisjoint(names)
-
-
-def _usable(
-    mask: Any, inputs: Tensor, is_padding: bool = False, is_time_first: bool = False
-) -> Tensor | None:
-    """What is true of real positions, (batch x time) of the inputs; None where that is not known.
-
-    A mask of more than two dimensions, or to be added to scores, does not tell. One that is longer
-    than the inputs is of what is cached too.
-    """
-    if not isinstance(mask, Tensor) or mask.dim() != 2 or inputs.dim() < 2:
-        return None
-    if mask.is_complex() or mask.is_nested or inputs.is_nested:
-        return None
-    if mask.is_floating_point() and (is_padding or not _is_of_zeros_and_ones(mask)):
-        return None
-    if is_padding and mask.dtype != torch.bool:
-        return None
-    batch, time = (1, 0) if is_time_first else (0, 1)
-    if mask.shape[0] != inputs.shape[batch] or mask.shape[1] < inputs.shape[time]:
-        return None
-    if mask.shape[1] > inputs.shape[time]:
-        mask = mask[:, -inputs.shape[time] :]
-    return torch.logical_not(mask) if is_padding else mask
-
-
-def _is_of_zeros_and_ones(mask: Tensor) -> bool:
-    """Whether floats say what is real, as those do that peft makes of a mask for its prompts.
-
-    A mask to be added to scores is of zeros where nothing is masked: so each sequence needs a one.
-    """
-    if torch.compiler.is_compiling() or stands_for_data(mask):
-        return False
-    is_one = mask == 1
-    return bool(((mask == 0) | is_one).all() & is_one.any(dim=1).all())
 
 
 def _first(named: Mapping[str, Any], names: Iterable[str]) -> Tensor | None:
