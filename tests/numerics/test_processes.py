@@ -41,7 +41,9 @@ model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
 
 def run_ranks(tmp_path, body, processes=2):
     program = tmp_path / "program.py"
-    program.write_text(PROLOGUE + textwrap.dedent(body))
+    # Torch's own threads may abort a process that takes its time to end.
+    end = "\nsys.stdout.flush()\nsys.stderr.flush()\nos._exit(0)\n"
+    program.write_text(PROLOGUE + textwrap.dedent(body) + end)
     return torchrun(program, tmp_path / "run", processes=processes, cwd=tmp_path)
 
 
