@@ -237,9 +237,10 @@ def _first_ids(named: Mapping[str, Any], mask: Any) -> Tensor | None:
         value
         for name, value in named.items()
         if isinstance(value, Tensor) and value.dim() == 2 and name not in _NO_TOKENS
+        if not value.is_nested
         if not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
     ]
-    shape = getattr(mask, "shape", None)
+    shape = mask.shape if isinstance(mask, Tensor) and not mask.is_nested else None
     return next((ids for ids in found if ids.shape == shape), found[0] if found else None)
 
 

@@ -112,8 +112,10 @@ def _spread(layer: nn.Module, output: Any) -> Any:
 
 
 def _own_weight(layer: nn.Module) -> Any:
-    # Not the attribute: one that is parametrised is computed there, and changes what it remembers.
-    return layer._parameters.get("weight")
+    # Not by the attribute: one that is parametrised is computed there, and changes what it remembers.
+    while (base := layer._modules.get("base_layer")) is not None:  # what an adapter adapts
+        layer = base
+    return layer._parameters.get("weight", vars(layer).get("weight"))
 
 
 def _is_part(features: int, weight: Any) -> bool:

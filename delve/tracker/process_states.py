@@ -78,8 +78,8 @@ def content_for(states: Sequence[Mapping[str, Any]], rank: int, processes: int) 
             "the epoch begins with no samples"
         )
     mine = [_from_bytes(kept[one]) for one in range(rank, before, processes)]
-    every = [_from_bytes(one) for one in kept.values()]
-    if any(content["recorder"].get("layouts", {}).get("sharing") for content in every):
+    known = mine or [_from_bytes(kept[0])]
+    if any(content["recorder"].get("layouts", {}).get("sharing") for content in known):
         raise ArgumentError(
             f"the states are those of {before} processes that worked on the same samples (tensor "
             "parallel layers): added up, they would count twice, and parts of a layer's features "
@@ -88,7 +88,7 @@ def content_for(states: Sequence[Mapping[str, Any]], rank: int, processes: int) 
             "samples"
         )
     if not mine:
-        return _shared(_from_bytes(kept[0]), rank)
+        return _shared(known[0], rank)
     return {**mine[0], "recorder": combined([content["recorder"] for content in mine])}
 
 
