@@ -112,7 +112,7 @@ def _spread(layer: nn.Module, output: Any) -> Any:
 
 
 def _own_weight(layer: nn.Module) -> Any:
-    # Not by the attribute: one that is parametrised is computed there, and changes what it remembers.
+    # Not by the attribute, which computes one that is parametrised, and changes what it remembers.
     while (base := layer._modules.get("base_layer")) is not None:  # what an adapter adapts
         layer = base
     return layer._parameters.get("weight", vars(layer).get("weight"))

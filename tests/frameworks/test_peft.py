@@ -1,10 +1,12 @@
 """LoRA and its relatives: one curve for a layer, whatever adapts it, and before and after."""
 
+import json
 import logging
 
 import numpy as np
 import pytest
 import torch
+from support.ranks import lines_of, run_ranks
 from support.writers import Recorder
 from torch import nn
 
@@ -238,3 +240,30 @@ def test_an_embedding_that_is_asked_for_is_tracked_with_its_adapter(tmp_path):
         tracker.add_saturations()
     assert writer.rows[0]["train-samples/body"] == 80
     assert writer.rows[0]["train-covariance-trace/body"] == trace(rows.numpy())
+
+
+def test_an_adapted_layer_in_parts_on_several_processes_is_whole(tmp_path):
+    """Tensor parallel under LoRA: the adapter adds local parts, and its base tells the layout."""
+    body = """
+        import peft
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 12), nn.Tanh())
+        model = peft.get_peft_model(model, peft.LoraConfig(target_modules=["0"], r=2))
+        mesh = init_device_mesh("cpu", (2,), mesh_dim_names=("tp",))
+        parts = ("base_layer", "lora_B.default")
+        plan = {f"base_model.model.0.{part}": ColwiseParallel() for part in parts}
+        parallelize_module(model, mesh, plan)
+        with SaturationTracker(folder, Saying(), model, stats=["n", "trc"]) as tracker:
+            model(torch.randn(50, 6, generator=torch.Generator().manual_seed(1)))
+            tracker.add_saturations()
+    """
+    done = run_ranks(tmp_path, "", body)
+    assert done.returncode == 0, done.stderr
+    (line,) = lines_of(done, "ROW")
+    row = json.loads(line.split(" ", 2)[2])
+    torch.manual_seed(0)
+    outputs = nn.Linear(6, 12)(torch.randn(50, 6, generator=torch.Generator().manual_seed(1)))
+    assert row["train-samples/0"] == 50
+    assert row["train-covariance-trace/0"] == trace(outputs.detach().double().numpy())
